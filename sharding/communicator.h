@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kernels/tensor.h"
+#include "sharding/sum_tree.h"
+
+namespace lapidary {
+
+/// A group of ranks. Every rank calls the same operations in the same order, after the backend work before
+/// them. A group of one is real: its collectives are the identity.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// y [rows, n] = the sum of all ranks' partials [blocks of this rank * rows, n] (float32, contiguous),
+  /// added as `finish` says: the same bits on every rank, whatever their number. y and partials do not
+  /// overlap.
+  virtual void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) = 0;
+
+  /// Bytes of all ranks in rank order; sizes[r] is what rank r gives.
+  virtual void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) = 0;
+  virtual void broadcast(std::byte* data, size_t bytes, int root) = 0;
+  virtual void barrier() = 0;
+
+  /// Ranks of equal color become a group, in the order of their ranks here.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
+
+  /// Ends all ranks of the job when one cannot go on; does not return where there are others to end.
+  virtual void abort(int code) = 0;
+};
+
+std::unique_ptr<Communicator> make_solo();
+
+/// N ranks as threads of this process: body(rank's communicator) on each. The first exception of any rank
+/// ends the others' collectives and is thrown again here.
+void run_threads(int size, const std::function<void(Communicator&)>& body);
+
+/// Whether a launcher (mpirun, srun) started this process as one of several.
+bool started_by_mpi();
+/// All processes of the job; initialises MPI (funneled), and finalises it when destroyed. A build without MPI
+/// throws, naming the option.
+std::unique_ptr<Communicator> make_mpi();
+
+/// Everyone's text, in rank order: for errors that every rank must hear of before any goes on.
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine);
+
+}  // namespace lapidary
