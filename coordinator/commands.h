@@ -1,0 +1,29 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace lapidary {
+
+/// The command that the arguments named. Parsing only fills it in; main runs it afterwards, so that a usage
+/// error (exit code 2) and a failed command (one sentence, exit code 1) stay apart.
+struct Chosen {
+  std::string name;
+  std::function<int()> run;  // gives the exit code; throws Error
+};
+
+/// Each describes its options below `app` and, when its command is named, sets `chosen`. Options live as long
+/// as the app. No option may be checked against the file system while parsing: every rank must parse alike.
+void add_caption_command(CLI::App& app, Chosen& chosen);
+void add_inspect_command(CLI::App& app, Chosen& chosen);
+void add_tokenize_commands(CLI::App& app, Chosen& chosen);  // tokenize, detokenize
+void add_trace_command(CLI::App& app, Chosen& chosen);
+void add_bench_command(CLI::App& app, Chosen& chosen);
+
+/// `run` when `command` is named.
+inline void when_named(CLI::App& command, Chosen& chosen, std::function<int()> run) {
+  command.callback([&chosen, name = command.get_name(), run = std::move(run)] { chosen = {name, run}; });
+}
+
+}  // namespace lapidary
