@@ -1,2 +1,2 @@
-// Boost.JSON is used header-only; its code is compiled here and nowhere else.
+// The one place where Boost.JSON itself is compiled.
 #include <boost/json/src.hpp>

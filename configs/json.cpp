@@ -2,130 +2,226 @@
 
 #include <cmath>
 #include <fstream>
-#include <sstream>
 
 #include "configs/error.h"
 
 namespace lapidary {
 namespace {
 
-constexpr uintmax_t kMostBytes = uintmax_t{1} << 30;
-constexpr std::size_t kMostDepth = 64;  // far more than any config; a bound for the parser's recursion
+namespace json = boost::json;
 
-/// A value as it stands in the file, cut short for a sentence.
-std::string shown(const boost::json::value& value) {
-  std::string text = boost::json::serialize(value);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
+/// A value as an error shows it: short, whatever the file holds.
+std::string shown(const json::value& value) {
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "a list";
+  if (value.is_double()) return cat(value.get_double());
+  std::string text = json::serialize(value);
+  constexpr size_t kLongest = 60;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "…";
   return text;
+}
+
+[[noreturn]] void refuse(const std::string& where, const json::value& value, const char* wanted) {
+  fail(where, " is ", shown(value), ", not ", wanted);
+}
+
+int64_t to_int(const json::value& value, const std::string& where, int64_t least, int64_t most) {
+  int64_t number = 0;
+  if (value.is_int64()) {
+    number = value.get_int64();
+  } else if (value.is_double() && std::trunc(value.get_double()) == value.get_double() &&
+             std::abs(value.get_double()) <= 0x1p53) {
+    number = static_cast<int64_t>(value.get_double());
+  } else {
+    refuse(where, value, value.is_uint64() ? "a whole number below 2^63" : "a whole number");
+  }
+  if (number < least || number > most) {
+    if (most == std::numeric_limits<int64_t>::max()) fail(where, " is ", number, ", less than ", least);
+    fail(where, " is ", number, ", not from ", least, " to ", most);
+  }
+  return number;
+}
+
+double to_double(const json::value& value, const std::string& where) {
+  if (value.is_double()) return value.get_double();
+  if (value.is_int64()) return static_cast<double>(value.get_int64());
+  if (value.is_uint64()) return static_cast<double>(value.get_uint64());
+  refuse(where, value, "a number");
+}
+
+bool to_bool(const json::value& value, const std::string& where) {
+  if (!value.is_bool()) refuse(where, value, "true or false");
+  return value.get_bool();
+}
+
+std::string to_string(const json::value& value, const std::string& where) {
+  if (!value.is_string()) refuse(where, value, "a string");
+  return std::string(value.get_string());
+}
+
+std::string element(const std::string& where, size_t index) { return cat(where, "[", index, "]"); }
+
+/// Applies `read(value, where)` to every element of a list.
+template <class Read>
+auto each(const json::array& list, const std::string& where, Read read) {
+  std::vector<decltype(read(list[0], where))> out;
+  out.reserve(list.size());
+  for (size_t i = 0; i < list.size(); ++i) out.push_back(read(list[i], element(where, i)));
+  return out;
 }
 
 }  // namespace
 
-boost::json::value parse_json(std::string_view text, const std::string& where) {
-  boost::json::parse_options options;
-  options.max_depth = kMostDepth;
-  boost::json::stream_parser parser({}, options);
-  boost::json::error_code error;
-  const std::size_t used = parser.write_some(text.data(), text.size(), error);
-  if (!error && used < text.size() && text.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
-    fail(where, ": not JSON, at byte ", used, ": extra data");
-  if (!error) parser.finish(error);
-  if (error) fail(where, ": not JSON, at byte ", used, ": ", error.message());
+std::string read_text_file(const std::filesystem::path& file, uint64_t limit) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (!std::filesystem::exists(status)) fail(file.string(), ": there is no such file");
+  if (!std::filesystem::is_regular_file(status)) fail(file.string(), ": not a regular file");
+  const uint64_t size = std::filesystem::file_size(file, error);
+  if (error) fail(file.string(), ": ", error.message());
+  if (size > limit)
+    fail(file.string(), ": ", size, " bytes, more than the ", limit, " that such a file may have");
+  std::ifstream in(file, std::ios::binary);
+  if (!in) fail(file.string(), ": cannot be opened for reading");
+  std::string text(size, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(size));
+  if (static_cast<uint64_t>(in.gcount()) != size)
+    fail(file.string(), ": read ", in.gcount(), " of ", size, " bytes");
+  return text;
+}
+
+json::value parse_json(std::string_view text, const std::string& source, json::storage_ptr memory) {
+  json::parse_options options;
+  options.max_depth = 64;
+  json::parser parser({}, options);
+  parser.reset(std::move(memory));
+  json::error_code error;
+  const size_t read = parser.write({text.data(), text.size()}, error);
+  if (error) fail(source, ": not valid JSON at byte ", read, " of ", text.size(), " (", error.message(), ")");
   return parser.release();
 }
 
-boost::json::value read_json_file(const std::filesystem::path& path) {
-  std::error_code error;
-  const uintmax_t bytes = std::filesystem::file_size(path, error);
-  if (error) fail(path.string(), ": cannot be read: ", error.message());
-  if (bytes > kMostBytes)
-    fail(path.string(), ": ", bytes, " bytes, more than the ", kMostBytes, " that are read as JSON");
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(bytes, '\0');
-  if (!stream.read(text.data(), static_cast<std::streamsize>(bytes))) fail(path.string(), ": cannot be read");
-  return parse_json(text, path.string());
+json::value read_json_file(const std::filesystem::path& file, json::storage_ptr memory) {
+  return parse_json(read_text_file(file), file.string(), std::move(memory));
 }
 
-JsonObject::JsonObject(const boost::json::value& value, std::string where)
-    : object_(value.if_object()), where_(std::move(where)) {
-  if (object_ == nullptr) fail(where_, ": holds ", shown(value), ", an object is needed");
+JsonObject::JsonObject(const json::value& value, std::string source, std::string path)
+    : object_(value.if_object()), source_(std::move(source)), path_(std::move(path)) {
+  if (!object_)
+    refuse(path_.empty() ? source_ + ": the whole" : cat(source_, ": ", path_), value, "an object");
 }
 
-bool JsonObject::is_null(std::string_view field) const {
-  const auto* value = find(field);
-  return value != nullptr && value->is_null();
+std::string JsonObject::where(std::string_view field) const {
+  return path_.empty() ? cat(source_, ": ", field) : cat(source_, ": ", path_, ".", field);
 }
 
-void JsonObject::fail_kind(std::string_view field, const char* needed) const {
-  const auto* value = find(field);
-  if (value == nullptr) fail(where_, ": '", name_of(field), "' is missing, ", needed, " is needed");
-  fail(where_, ": '", name_of(field), "' is ", shown(*value), ", ", needed, " is needed");
+const json::value* JsonObject::find(std::string_view field) const {
+  return object_->if_contains({field.data(), field.size()});
 }
 
-std::optional<int64_t> JsonObject::optional_int(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  if (value->is_int64()) return value->get_int64();
-  if (value->is_double()) {  // 8.0 is a whole number; 8.5 and 1e300 are not
-    const double number = value->get_double();
-    if (std::nearbyint(number) == number && std::abs(number) < 9e15) return static_cast<int64_t>(number);
-  }
-  fail_kind(field, "a whole number");
+const json::value& JsonObject::at(std::string_view field) const {
+  const json::value* value = find(field);
+  if (!value) fail(where(field), " is missing");
+  return *value;
 }
 
-std::optional<double> JsonObject::optional_number(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  boost::json::error_code error;
-  const auto number = value->to_number<double>(error);
-  if (error) fail_kind(field, "a number");
-  return number;
+const json::value* JsonObject::held(std::string_view field) const {
+  const json::value* value = find(field);
+  return value && !value->is_null() ? value : nullptr;
+}
+
+bool JsonObject::has(std::string_view field) const { return find(field) != nullptr; }
+
+bool JsonObject::is_null(std::string_view field) const { return has(field) && !held(field); }
+
+int64_t JsonObject::required_int(std::string_view field, int64_t least, int64_t most) const {
+  return to_int(at(field), where(field), least, most);
+}
+
+int64_t JsonObject::int_or(std::string_view field, int64_t otherwise, int64_t least, int64_t most) const {
+  return has(field) ? required_int(field, least, most) : otherwise;
+}
+
+std::optional<int64_t> JsonObject::optional_int(std::string_view field, int64_t least, int64_t most) const {
+  if (!held(field)) return std::nullopt;
+  return required_int(field, least, most);
+}
+
+double JsonObject::required_double(std::string_view field) const {
+  return to_double(at(field), where(field));
+}
+
+double JsonObject::double_or(std::string_view field, double otherwise) const {
+  return has(field) ? required_double(field) : otherwise;
+}
+
+std::optional<double> JsonObject::optional_double(std::string_view field) const {
+  if (!held(field)) return std::nullopt;
+  return required_double(field);
+}
+
+bool JsonObject::required_bool(std::string_view field) const { return to_bool(at(field), where(field)); }
+
+bool JsonObject::bool_or(std::string_view field, bool otherwise) const {
+  return has(field) ? required_bool(field) : otherwise;
 }
 
 std::optional<bool> JsonObject::optional_bool(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  if (!value->is_bool()) fail_kind(field, "true or false");
-  return value->get_bool();
+  if (!held(field)) return std::nullopt;
+  return required_bool(field);
+}
+
+std::string JsonObject::required_string(std::string_view field) const {
+  return to_string(at(field), where(field));
+}
+
+std::string JsonObject::string_or(std::string_view field, std::string_view otherwise) const {
+  return has(field) ? required_string(field) : std::string(otherwise);
 }
 
 std::optional<std::string> JsonObject::optional_string(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  if (!value->is_string()) fail_kind(field, "a string");
-  return std::string(value->get_string());
+  if (!held(field)) return std::nullopt;
+  return required_string(field);
+}
+
+JsonObject JsonObject::required_object(std::string_view field) const {
+  const std::string inner = path_.empty() ? std::string(field) : cat(path_, ".", field);
+  return {at(field), source_, inner};
 }
 
 std::optional<JsonObject> JsonObject::optional_object(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || value->is_null()) return std::nullopt;
-  if (!value->is_object()) fail_kind(field, "an object");
-  JsonObject inner(*value, where_);
-  inner.path_ = name_of(field);
-  return inner;
+  if (!held(field)) return std::nullopt;
+  return required_object(field);
 }
 
-template <class T>
-T JsonObject::need(std::optional<T> value, std::string_view field) const {
-  if (!value) fail_kind(field, "a value");
-  return *std::move(value);
+const json::array& JsonObject::required_list(std::string_view field) const {
+  const json::value& value = at(field);
+  if (!value.is_array()) refuse(where(field), value, "a list");
+  return value.get_array();
 }
 
-int64_t JsonObject::required_int(std::string_view field) const { return need(optional_int(field), field); }
-double JsonObject::required_number(std::string_view field) const {
-  return need(optional_number(field), field);
-}
-std::string JsonObject::required_string(std::string_view field) const {
-  return need(optional_string(field), field);
-}
-JsonObject JsonObject::required_object(std::string_view field) const {
-  return need(optional_object(field), field);
+std::vector<int64_t> JsonObject::ints(std::string_view field, int64_t least, int64_t most) const {
+  return each(required_list(field), where(field),
+              [&](const json::value& value, const std::string& at_element) {
+                return to_int(value, at_element, least, most);
+              });
 }
 
-const boost::json::array& JsonObject::required_array(std::string_view field) const {
-  const auto* value = find(field);
-  if (value == nullptr || !value->is_array()) fail_kind(field, "a list");
-  return value->get_array();
+std::vector<double> JsonObject::doubles(std::string_view field) const {
+  return each(required_list(field), where(field), to_double);
+}
+
+std::vector<std::string> JsonObject::strings(std::string_view field) const {
+  return each(required_list(field), where(field), to_string);
+}
+
+std::vector<JsonObject> JsonObject::objects(std::string_view field) const {
+  const std::string inner = path_.empty() ? std::string(field) : cat(path_, ".", field);
+  const json::array& list = required_list(field);
+  std::vector<JsonObject> out;
+  out.reserve(list.size());
+  for (size_t i = 0; i < list.size(); ++i) out.emplace_back(list[i], source_, element(inner, i));
+  return out;
 }
 
 }  // namespace lapidary

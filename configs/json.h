@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,50 +11,79 @@
 
 namespace lapidary {
 
-/// The parsed file. Throws a sentence naming the file: missing, larger than 1 GiB, or not JSON (with the byte
-/// where it stops being it).
-boost::json::value read_json_file(const std::filesystem::path& path);
-/// The same of text already in memory; `where` names it in sentences.
-boost::json::value parse_json(std::string_view text, const std::string& where);
+/// All bytes of a regular file of at most `limit` bytes. Throws one sentence that names the file.
+std::string read_text_file(const std::filesystem::path& file, uint64_t limit = uint64_t{1} << 30);
 
-/// A JSON object together with where it stands, so that every complaint names file and field. A field may be
-/// absent, null, or hold a value: `has` is false only for the first, the optional getters give nothing for
-/// the first two. Getters throw a sentence when the value is of another kind or does not fit.
+/// Standard JSON, nested at most 64 deep. `source` (a file's name) begins every error; a syntax error names
+/// the byte. `memory` may be a boost::json::monotonic_resource: large files then load in a fraction of the
+/// time.
+boost::json::value parse_json(std::string_view text, const std::string& source,
+                              boost::json::storage_ptr memory = {});
+
+/// read_text_file, then parse_json.
+boost::json::value read_json_file(const std::filesystem::path& file, boost::json::storage_ptr memory = {});
+
+/// A view of a JSON object whose errors name the source and the field: "config.json: text_config.head_dim is
+/// …". The value must outlive it. A null is not an absent field: `has` is true for it, `is_null` tells it
+/// apart.
+///   required_X  throws for absent and null;
+///   X_or        gives the default where absent, throws for null;
+///   optional_X  is empty for absent and for null.
 class JsonObject {
  public:
-  JsonObject(const boost::json::value& value, std::string where);
+  /// Throws where `value` is not an object. `path` is what leads to it inside the source, "" for the
+  /// outermost.
+  JsonObject(const boost::json::value& value, std::string source, std::string path = "");
 
-  const std::string& where() const { return where_; }
-  bool has(std::string_view field) const { return object_->contains(field); }
-  bool is_null(std::string_view field) const;
-  /// Null where the field is absent.
-  const boost::json::value* find(std::string_view field) const { return object_->if_contains(field); }
+  bool has(std::string_view field) const;
+  bool is_null(std::string_view field) const;  // present, and null
+  const boost::json::value* find(std::string_view field) const;
+  const boost::json::value& at(std::string_view field) const;  // throws where absent
+  const boost::json::object& raw() const { return *object_; }
 
-  std::optional<int64_t> optional_int(std::string_view field) const;
-  std::optional<double> optional_number(std::string_view field) const;
+  /// Whole numbers only: 8 and 8.0 are taken, 8.5 and "8" are not; both limits belong to the range.
+  int64_t required_int(std::string_view field, int64_t least = kLeast, int64_t most = kMost) const;
+  int64_t int_or(std::string_view field, int64_t otherwise, int64_t least = kLeast,
+                 int64_t most = kMost) const;
+  std::optional<int64_t> optional_int(std::string_view field, int64_t least = kLeast,
+                                      int64_t most = kMost) const;
+
+  double required_double(std::string_view field) const;
+  double double_or(std::string_view field, double otherwise) const;
+  std::optional<double> optional_double(std::string_view field) const;
+
+  bool required_bool(std::string_view field) const;
+  bool bool_or(std::string_view field, bool otherwise) const;
   std::optional<bool> optional_bool(std::string_view field) const;
+
+  std::string required_string(std::string_view field) const;
+  std::string string_or(std::string_view field, std::string_view otherwise) const;
   std::optional<std::string> optional_string(std::string_view field) const;
+
+  JsonObject required_object(std::string_view field) const;
   std::optional<JsonObject> optional_object(std::string_view field) const;
 
-  int64_t required_int(std::string_view field) const;
-  double required_number(std::string_view field) const;
-  std::string required_string(std::string_view field) const;
-  JsonObject required_object(std::string_view field) const;
-  const boost::json::array& required_array(std::string_view field) const;
+  /// Lists throw where absent, null or holding another kind; ask `has` first where a list may be missing.
+  const boost::json::array& required_list(std::string_view field) const;
+  std::vector<int64_t> ints(std::string_view field, int64_t least = kLeast, int64_t most = kMost) const;
+  std::vector<double> doubles(std::string_view field) const;
+  std::vector<std::string> strings(std::string_view field) const;
+  std::vector<JsonObject> objects(std::string_view field) const;
 
-  /// "config.json: 'text_config.hidden_size' is "wide", a whole number is needed"
-  [[noreturn]] void fail_kind(std::string_view field, const char* needed) const;
+  /// "config.json: text_config.head_dim": how errors begin; for checks that the caller makes.
+  std::string where(std::string_view field) const;
+  const std::string& source() const { return source_; }
 
  private:
-  std::string name_of(std::string_view field) const {
-    return path_.empty() ? std::string(field) : path_ + "." + std::string(field);
-  }
-  template <class T>
-  T need(std::optional<T> value, std::string_view field) const;
+  static constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  static constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+  /// Present and not null.
+  const boost::json::value* held(std::string_view field) const;
 
   const boost::json::object* object_;
-  std::string where_;  // the file
-  std::string path_;   // of this object inside it
+  std::string source_;
+  std::string path_;
 };
 
 }  // namespace lapidary
