@@ -1,0 +1,122 @@
+#include "kernels/cpu/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "kernels/cpu/row_kernels.h"
+
+namespace lapidary::cpu {
+namespace {
+
+// A block is skipped as a whole when its largest logit can't enter; small enough to stay in L1 when it can.
+constexpr int64_t kBlock = 512;
+
+// The order of a result: larger logits first, ties by lower token.
+bool before(const Candidate& a, const Candidate& b) {
+  return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
+}
+
+// The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+uint64_t mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/// The k best candidates seen so far; the worst of them on top of a heap.
+class Best {
+ public:
+  explicit Best(size_t k) : k_(k) {}
+
+  bool full() const { return heap_.size() == k_; }
+  float worst() const { return heap_.front().logit; }
+
+  // Tokens come in ascending order, so that a tie with the worst loses.
+  void offer(int32_t token, float logit) {
+    if (full()) {
+      if (!(logit > worst())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), before);
+      heap_.back() = {token, logit};
+    } else {
+      heap_.push_back({token, logit});
+    }
+    std::push_heap(heap_.begin(), heap_.end(), before);
+  }
+
+  std::vector<Candidate> take() { return std::move(heap_); }
+
+ private:
+  size_t k_;
+  std::vector<Candidate> heap_;
+};
+
+std::vector<Candidate> best_of(const Isa& isa, const float* logits, int64_t begin, int64_t end,
+                               int64_t first_token, size_t k) {
+  Best best(k);
+  for (int64_t b = begin; b < end; b += kBlock) {
+    const int64_t stop = std::min(b + kBlock, end);
+    if (best.full() && !(isa.rows->largest(logits + b, stop - b) > best.worst())) continue;
+    for (int64_t i = b; i < stop; ++i) {
+      const float logit = std::isnan(logits[i]) ? -std::numeric_limits<float>::infinity() : logits[i];
+      best.offer(static_cast<int32_t>(first_token + i), logit);
+    }
+  }
+  return best.take();
+}
+
+}  // namespace
+
+void perturb(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
+             std::span<const Backend::Draw> draws) {
+  if (logits.dtype != DType::f32 || static_cast<int64_t>(draws.size()) != logits.rows()) {
+    throw std::logic_error("perturb: one draw a row of float32 logits");
+  }
+  for (const Backend::Draw& draw : draws) {
+    if (!(draw.temperature >= 0)) throw std::logic_error("perturb: a temperature below 0");
+  }
+  threads.parallel_for(logits.cols(), kBlock, [&](int64_t begin, int64_t end) {
+    if (begin == end) return;
+    for (int64_t r = 0; r < logits.rows(); ++r) {
+      const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+      if (draw.temperature == 0) continue;
+      const uint64_t stream =
+          mix(mix(draw.seed + 0x9e3779b97f4a7c15u) + static_cast<uint64_t>(draw.position));
+      isa.rows->gumbel(logits.row<float>(r) + begin, draw.temperature, stream, first_token + begin,
+                       end - begin);
+    }
+  });
+}
+
+std::vector<std::vector<Candidate>> top_k(ThreadPool& threads, const Isa& isa, Tensor logits,
+                                          int64_t first_token, int k) {
+  if (logits.dtype != DType::f32 || k < 0) throw std::logic_error("top_k: float32 logits and k of 0 or more");
+  const auto rows = static_cast<size_t>(logits.rows());
+  const auto size = static_cast<size_t>(std::min<int64_t>(k, logits.cols()));
+  std::vector<std::vector<Candidate>> result(rows);
+  if (size == 0) return result;
+  // Each thread finds the best of its columns; whoever is among all the best is among them.
+  const int parts = threads.size();
+  std::vector<std::vector<Candidate>> found(rows * static_cast<size_t>(parts));
+  threads.run([&](int thread) {
+    const int64_t begin = logits.cols() * thread / parts;
+    const int64_t end = logits.cols() * (thread + 1) / parts;
+    for (size_t r = 0; r < rows; ++r) {
+      found[r * static_cast<size_t>(parts) + static_cast<size_t>(thread)] =
+          best_of(isa, logits.row<float>(static_cast<int64_t>(r)), begin, end, first_token, size);
+    }
+  });
+  for (size_t r = 0; r < rows; ++r) {
+    std::vector<Candidate>& all = result[r];
+    for (int p = 0; p < parts; ++p) {
+      const auto& part = found[r * static_cast<size_t>(parts) + static_cast<size_t>(p)];
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    std::partial_sort(all.begin(), all.begin() + static_cast<int64_t>(size), all.end(), before);
+    all.resize(size);
+  }
+  return result;
+}
+
+}  // namespace lapidary::cpu
