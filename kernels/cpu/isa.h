@@ -16,9 +16,9 @@ constexpr int64_t kPanel = 16;
 
 /// c [rows, panels * 16] (+)= a [rows, k] · b. Each element is summed over k from left to right in float32 by
 /// one sequence of instructions, whatever `rows` and `panels` are (1 … Isa::tile_rows, 1 … Isa::tile_panels),
-/// and starting from c when `accumulate`: cutting k and going on from the stored sum changes no bit. Strides
-/// count elements: of c and a from row to row, of b from panel to panel. a and b are 64-byte aligned and so
-/// are a's rows where a_dtype is bf16. k is a multiple of k_step for a bf16 b.
+/// starting from c when `accumulate`: cutting k and going on from the stored sum changes no bit. Strides
+/// count elements: of c and a from row to row, of b from panel to panel. b is 64-byte aligned; k is a
+/// multiple of k_step for a bf16 b.
 using TileKernel = void (*)(float* c, int64_t c_stride, const void* a, int64_t a_stride, const void* b,
                             int64_t panel_stride, int64_t k, int rows, int panels, bool accumulate);
 

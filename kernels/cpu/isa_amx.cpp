@@ -1,0 +1,38 @@
+#include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/tile_amx.h"
+#include "kernels/cpu/tile_fma.h"
+#include "kernels/cpu/vec_avx512.h"
+#include "kernels/cpu/vec_ops.h"
+
+namespace lapidary::cpu {
+namespace {
+constexpr int kRows = 6;  // with 4 panels: the sums that fit into the registers
+constexpr int kPanels = 4;
+}  // namespace
+
+const Isa& amx_isa() {
+  static const Isa kIsa{
+      .name = "amx",
+      .a_dtype = DType::bf16,
+      .k_step = 32,
+      .tile_rows = 32,
+      .tile_panels = 4,
+      .row_step = 16,
+      .k_block = 192,
+      .chunk_rows = 256,
+      .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512>, kRows, kPanels>,
+      .tile_bf16 = tile_amx<AmxTiles>,
+      .to_operand = to_bf16_row<VecAvx512>,
+      .add_to = add_to_row<VecAvx512>,
+      .enter = AmxTiles::configure,
+      .leave = AmxTiles::release,
+      .rows = &row_kernels<VecAvx512>(),
+      .attention = &attention_kernels<VecAvx512>(),
+  };
+  return kIsa;
+}
+
+}  // namespace lapidary::cpu

@@ -1,0 +1,36 @@
+#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/tile_fma.h"
+#include "kernels/cpu/vec_avx2.h"
+#include "kernels/cpu/vec_ops.h"
+
+namespace lapidary::cpu {
+namespace {
+constexpr int kRows = 6;  // with 1 panel: the sums that fit into the registers
+constexpr int kPanels = 1;
+}  // namespace
+
+const Isa& avx2_isa() {
+  static const Isa kIsa{
+      .name = "avx2",
+      .a_dtype = DType::f32,
+      .k_step = 2,
+      .tile_rows = kRows,
+      .tile_panels = 4,
+      .row_step = 1,
+      .k_block = 256,
+      .chunk_rows = 192,
+      .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx2>, kRows, kPanels>,
+      .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecAvx2>, kRows, kPanels>,
+      .to_operand = to_rounded_row<VecAvx2>,
+      .add_to = add_to_row<VecAvx2>,
+      .enter = [] {},
+      .leave = [] {},
+      .rows = &row_kernels<VecAvx2>(),
+      .attention = &attention_kernels<VecAvx2>(),
+  };
+  return kIsa;
+}
+
+}  // namespace lapidary::cpu

@@ -1,0 +1,36 @@
+#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/tile_fma.h"
+#include "kernels/cpu/vec_ops.h"
+#include "kernels/cpu/vec_portable.h"
+
+namespace lapidary::cpu {
+namespace {
+constexpr int kRows = 2;  // with 1 panel: the sums that fit into the registers
+constexpr int kPanels = 1;
+}  // namespace
+
+const Isa& portable_isa() {
+  static const Isa kIsa{
+      .name = "portable",
+      .a_dtype = DType::f32,
+      .k_step = 2,
+      .tile_rows = kRows,
+      .tile_panels = 4,
+      .row_step = 1,
+      .k_block = 256,
+      .chunk_rows = 192,
+      .tile_f32 = tile_of_blocks<FmaBlockF32<VecPortable>, kRows, kPanels>,
+      .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecPortable>, kRows, kPanels>,
+      .to_operand = to_rounded_row<VecPortable>,
+      .add_to = add_to_row<VecPortable>,
+      .enter = [] {},
+      .leave = [] {},
+      .rows = &row_kernels<VecPortable>(),
+      .attention = &attention_kernels<VecPortable>(),
+  };
+  return kIsa;
+}
+
+}  // namespace lapidary::cpu

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/tile_fma.h"
+#include "kernels/cpu/vec_avx512.h"
+
+namespace lapidary::cpu {
+namespace {  // internal linkage: see vec_avx512.h
+
+/// c += a · b, both bf16, by vdpbf16ps: two products a step and lane, added to float32 with the smallest
+/// numbers flushed to zero.
+struct DotBlockBf16 {
+  using A = uint16_t;
+  using B = uint16_t;
+
+  static __m512bh pair(const uint16_t* a) {
+    int32_t bits;
+    std::memcpy(&bits, a, sizeof bits);
+    return (__m512bh)_mm512_set1_epi32(bits);
+  }
+
+  template <int kRows, int kPanels>
+  static void run(const TileArgs& t) {
+    const uint16_t* a = static_cast<const uint16_t*>(t.a);
+    const uint16_t* b = static_cast<const uint16_t*>(t.b);
+    __m512 sum[kRows][kPanels];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p)
+        sum[r][p] = t.accumulate ? _mm512_loadu_ps(t.c + r * t.c_stride + p * 16) : _mm512_setzero_ps();
+    for (int64_t k = 0; k < t.k; k += 2) {
+      __m512bh w[kPanels];
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) {
+        const uint16_t* at = b + p * t.panel_stride + k * 16;
+        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        w[p] = (__m512bh)_mm512_load_si512(at);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const __m512bh x = pair(a + r * t.a_stride + k);
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_dpbf16_ps(sum[r][p], x, w[p]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) _mm512_storeu_ps(t.c + r * t.c_stride + p * 16, sum[r][p]);
+  }
+};
+
+}  // namespace
+}  // namespace lapidary::cpu

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/tile_dispatch.h"
+
+namespace lapidary::cpu {
+namespace {  // internal linkage: see vec_avx512.h
+
+// Bytes of a panel that a tile asks for ahead of its use.
+constexpr int64_t kPrefetchAhead = 1024;
+
+/// c += a · b by multiply-adds of float32, over the vector type V.
+template <class V>
+struct FmaBlockF32 {
+  using A = float;
+  using B = float;
+
+  template <int kRows, int kPanels>
+  static void run(const TileArgs& t) {
+    const float* a = static_cast<const float*>(t.a);
+    const float* b = static_cast<const float*>(t.b);
+    V sum[kRows][kPanels];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p)
+        sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
+    for (int64_t k = 0; k < t.k; ++k) {
+      V w[kPanels];
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) {
+        const float* at = b + p * t.panel_stride + k * 16;
+        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        w[p] = V::load(at);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const V x = V::set1(a[r * t.a_stride + k]);
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, w[p], sum[r][p]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) sum[r][p].store(t.c + r * t.c_stride + p * 16);
+  }
+};
+
+/// The same with bf16 panels, widened where they are used, and a f32 holding rounded values.
+template <class V>
+struct FmaBlockBf16 {
+  using A = float;
+  using B = uint16_t;
+
+  template <int kRows, int kPanels>
+  static void run(const TileArgs& t) {
+    const float* a = static_cast<const float*>(t.a);
+    const uint16_t* b = static_cast<const uint16_t*>(t.b);
+    V sum[kRows][kPanels];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p)
+        sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
+    for (int64_t k = 0; k < t.k; k += 2) {
+      V even[kPanels], odd[kPanels];
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) {
+        const uint16_t* at = b + p * t.panel_stride + k * 16;
+        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        V::load_pairs(at, even[p], odd[p]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const V x = V::set1(a[r * t.a_stride + k]);
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, even[p], sum[r][p]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const V x = V::set1(a[r * t.a_stride + k + 1]);
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, odd[p], sum[r][p]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) sum[r][p].store(t.c + r * t.c_stride + p * 16);
+  }
+};
+
+}  // namespace
+}  // namespace lapidary::cpu
