@@ -81,12 +81,12 @@ def canonical(name):
 
 
 def stored_name(name, layout):
-    if layout == "prefixed":
-        name = name.replace("vision_tower.", "vision_tower.vision_model.")
-        return name if name.startswith("lm_head") else "model." + name
-    if name.startswith("lm_head"):
-        return "language_model." + name
+    """The name in a hand-written layout."""
     name = name.replace("vision_tower.", "vision_tower.vision_model.")
+    if layout == "prefixed":
+        return name if name == "lm_head.weight" else "model." + name
+    if name == "lm_head.weight":
+        return "language_model.lm_head.weight"
     return name.replace("language_model.", "language_model.model.")
 
 
@@ -111,6 +111,11 @@ def config_dict(case, image_token):
         v.update(num_image_tokens=tokens, num_positions=9999)  # junk, as on the Hub
     else:
         t["rope_parameters"] = {"rope_type": "default", "rope_theta": t.pop("rope_theta")}
+    if case.layout == "447":  # the arguments of that release, which writes the file itself
+        t.pop("torch_dtype")
+        v.pop("num_positions")
+        return dict(text_config=t, vision_config=v, image_token_index=image_token, bos_token_id=2, eos_token_id=1,
+                    pad_token_id=0, projection_dim=t["hidden_size"], vocab_size=t["vocab_size"])
     for name in case.omit:
         t.pop(name, None)
         v.pop(name, None)
@@ -137,7 +142,7 @@ def image_processor_dict(case):
 
 
 def write_weights(case, folder, weights):
-    """The hand-written layouts; `5x` and `447` are saved by transformers itself."""
+    """The hand-written layouts `4x` and `prefixed`; `5x` and `447` are saved by transformers itself."""
     named = {stored_name(n, case.layout): t.to(DTYPES[case.stored]).contiguous() for n, t in weights.items()}
     save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
 

@@ -1,5 +1,6 @@
 """The same numbers from transformers itself (5.x, eager attention)."""
 
+import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
@@ -46,6 +47,11 @@ def inputs(case, folder, prompt, images):
     processor = SiglipImageProcessorPil(**{**fields, "do_convert_rgb": True})
     pictures = [Image.open(folder / name) for name in images]
     pixels = processor(pictures, return_tensors="pt")["pixel_values"]
+    for picture, got in zip(pictures, pixels.numpy()):  # the plain rule, bit by bit
+        size = got.shape[1:]
+        bytes_ = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        unit = (bytes_.astype(np.float64) * (1 / 255)).astype(np.float32)
+        assert np.array_equal((unit - np.float32(0.5)) / np.float32(0.5), got)
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = "<image>" * (len(images) * fields["image_seq_length"]) + "<bos>" + prompt + "\n"
     ids = raw.encode(text, add_special_tokens=False).ids

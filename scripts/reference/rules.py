@@ -90,7 +90,8 @@ def visible(rules, sliding, prefix, rows, window):
         return causal | block
     window += {"window+1": 1, "window-1": -1}.get(rules.wrong, 0)
     near = q - kv < window
-    if rules.window == "hf447" or rules.wrong == "window_in_prefix":
+    in_prefix = rules.window == "hf447" and rules.wrong != "hf5_window"
+    if in_prefix or rules.wrong == "window_in_prefix":
         return (causal | block) & near
     return (causal & near) | block
 
@@ -157,7 +158,7 @@ def forward(weights, data, rules, pixels, prompt, tokens):
     x = table[ids] * root
     if rules.divide_images or rules.wrong == "divide_images":
         projected = projected / hidden**0.5
-        projected = projected * root if rules.divide_images else projected
+        projected = projected * root if rules.wrong != "divide_images" else projected
     x[: len(prompt)][ids[: len(prompt)] == text["image_token"]] = projected
     out["decoder.embeddings"] = x
     for i, kind in enumerate(text["layer_types"]):
