@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Who may include whom, one direction only:
+#   coordinator → configs;  worker → sharding, kernels, configs;  sharding → kernels, configs;  configs and kernels →
+#   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
+# Also: mpi.h in one file; no #ifdef outside the choice of files; includes from the root; #pragma once in each header.
+set -euo pipefail
+cd "${1:-$(dirname "$0")/..}"
+status=0
+complain() { echo "check_includes: $*" >&2; status=1; }
+
+allowed() {
+  case "$1" in
+    configs) echo "configs" ;;
+    kernels) echo "kernels" ;;
+    sharding) echo "sharding kernels configs" ;;
+    worker) echo "worker sharding kernels configs" ;;
+    coordinator) echo "coordinator configs" ;;
+    program) echo "coordinator worker sharding kernels configs" ;;
+  esac
+}
+
+while IFS= read -r file; do
+  folder=${file%%/*}
+  who=$folder
+  case "$file" in coordinator/main.cpp | coordinator/command_*.cpp | coordinator/command_*.h | coordinator/commands.h) who=program ;; esac
+  while IFS= read -r included; do
+    top=${included%%/*}
+    [ "$top" != "$included" ] || { complain "$file includes \"$included\", not from the root"; continue; }
+    case " $(allowed "$who") " in *" $top "*) ;; *) complain "$file may not include \"$included\"" ;; esac
+    # Generated messages exist in the build folder only.
+    case "$included" in *.pb.h) ;; *) [ -f "$included" ] || complain "$file includes \"$included\", which is not there" ;; esac
+  done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file")
+  if grep -nE '^#\s*(if|ifdef|ifndef)\b' "$file" >/dev/null; then complain "$file chooses code by #if; choose files in CMake"; fi
+  case "$file" in *.h) grep -q '^#pragma once' "$file" || complain "$file has no #pragma once" ;; esac
+done < <(find configs kernels sharding worker coordinator -name '*.h' -o -name '*.cpp')
+
+mpi_users=$(grep -lE '^#include <mpi\.h>' -r configs kernels sharding worker coordinator || true)
+[ "$mpi_users" = sharding/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/mpi_comm.cpp alone, found in: $mpi_users"
+exit $status

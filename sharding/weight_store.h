@@ -1,0 +1,70 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "sharding/tensor_source.h"
+
+namespace lapidary {
+
+/// A vector of float32 on the device: a norm's gain, a bias. An absent one is empty.
+struct Vector {
+  Buffer data;
+  int64_t size = 0;
+  const float* get() const { return reinterpret_cast<const float*>(data.get()); }
+};
+
+/// Part of one stored tensor; `shape` is what the whole tensor must have ([1, n] for a stored vector).
+struct Slice {
+  std::string name;
+  std::array<int64_t, 2> shape;
+  Range rows;
+  Range cols;
+
+  static Slice whole(std::string name, int64_t rows, int64_t cols) {
+    return {std::move(name), {rows, cols}, {0, rows}, {0, cols}};
+  }
+};
+
+/// Reads this rank's slices of a checkpoint and packs them, once, for its backend. Bands of rows are read,
+/// rounded and packed by the backend's threads, so no whole tensor exists twice.
+class WeightStore {
+ public:
+  /// `loaded` hears of the bytes packed after each matrix.
+  using Progress = std::function<void(int64_t bytes)>;
+  WeightStore(TensorSource& source, Backend& ops, DType linear, Progress loaded = {});
+
+  DType linear() const { return linear_; }
+  bool contains(const std::string& name) const { return source_.contains(name); }
+  int64_t rows_of(const std::string& name) const { return matrix_shape(source_.shape_of(name))[0]; }
+
+  /// The slices' rows one below the other (all equally wide) as one weight.
+  Matrix matrix(const std::vector<Slice>& slices, SumPlan sums);
+  Matrix matrix(const std::vector<Slice>& slices) {
+    return matrix(slices, SumPlan::whole(slices.at(0).cols.size()));
+  }
+  /// The slices' columns one after the other, in float32.
+  Vector vector(const std::vector<Slice>& slices);
+  Vector vector(const std::string& name, int64_t size) { return vector({Slice::whole(name, 1, size)}); }
+
+  /// A tensor that nobody asked for is a mistake in the model, or a file of another one.
+  void check_all_used() const { source_.check_all_used(); }
+  void ignore(const std::string& name) { source_.ignore(name); }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  void check(const Slice& slice) const;
+  void pack_band(Matrix& matrix, const std::vector<Slice>& slices, Range rows);
+  void count(size_t bytes);
+
+  TensorSource& source_;
+  Backend& ops_;
+  DType linear_;
+  Progress loaded_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace lapidary

@@ -1,0 +1,129 @@
+#include "worker/gemma2.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "configs/error.h"
+
+namespace lapidary {
+namespace {
+
+/// The MLP runs over this many rows at a time: enough to fill the matrix kernels, while a 4096-row prefix of
+/// the 28B model would need gigabytes for the two halves of the gate at once.
+constexpr int64_t kMlpRows = 512;
+
+/// Angles as transformers computes them, in float32: position * theta^(-2j / head_dim).
+void fill_rotary(Tensor cos_sin, double theta) {
+  const int64_t half = cos_sin.cols() / 2;
+  for (int64_t j = 0; j < half; ++j) {
+    const auto inverse = static_cast<float>(
+        1.0 / std::pow(theta, static_cast<double>(2 * j) / static_cast<double>(cos_sin.cols())));
+    for (int64_t position = 0; position < cos_sin.rows(); ++position) {
+      const float angle = static_cast<float>(position) * inverse;
+      cos_sin.row<float>(position)[j] = std::cos(angle);
+      cos_sin.row<float>(position)[half + j] = std::sin(angle);
+    }
+  }
+}
+
+}  // namespace
+
+Gemma2::Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightStore& weights,
+               const BlockPlan& plan, Rank rank, int64_t rows, int64_t length)
+    : config_(config),
+      profile_(profile),
+      plan_(plan),
+      rank_(rank),
+      dtype_(weights.linear()),
+      workspace_(rank.ops) {
+  for (int64_t i = 0; i < config.layers; ++i) layers_.push_back(load(weights, i));
+  norm_ = {weights.vector("language_model.norm.weight", config.hidden_size),
+           static_cast<float>(config.rms_norm_eps)};
+
+  const int64_t q = plan.heads.size() * config.head_dim, kv = plan.kv_heads.size() * config.head_dim;
+  cos_sin_ = workspace_.make(length + 1, config.head_dim);
+  fill_rotary(cos_sin_, config.rope_theta);
+  h_ = workspace_.make(rows, config.hidden_size);
+  qkv_ = workspace_.make(rows, q + 2 * kv);
+  attention_ = workspace_.make(rows, q);
+  const int64_t chunk = std::min(rows, kMlpRows);
+  gate_up_ = workspace_.make(chunk, 2 * plan.ffn.size());
+  mlp_ = workspace_.make(chunk, plan.ffn.size());
+  const int64_t partials = std::max(plan.out_sums.outputs() * rows, plan.down_sums.outputs() * chunk);
+  partials_ = workspace_.make(rank.comm.size() > 1 ? partials : 0, config.hidden_size);
+}
+
+Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
+  const int64_t hidden = config_.hidden_size, head_dim = config_.head_dim, ffn = config_.intermediate_size;
+  const int64_t q = config_.heads * head_dim, kv = config_.kv_heads * head_dim;
+  const std::string name = cat("language_model.layers.", index, ".");
+  const Range my_q{plan_.heads.begin * head_dim, plan_.heads.end * head_dim};
+  const Range my_kv{plan_.kv_heads.begin * head_dim, plan_.kv_heads.end * head_dim};
+  const auto norm = [&](const char* which) {
+    return RmsNorm{weights.vector(name + which + ".weight", hidden),
+                   static_cast<float>(config_.rms_norm_eps)};
+  };
+
+  Layer layer;
+  layer.input_norm = norm("input_layernorm");
+  layer.qkv = load_columns(weights, {weight_rows(name + "self_attn.q_proj", q, hidden, my_q),
+                                     weight_rows(name + "self_attn.k_proj", kv, hidden, my_kv),
+                                     weight_rows(name + "self_attn.v_proj", kv, hidden, my_kv)});
+  layer.out =
+      load_rows(weights, name + "self_attn.o_proj", hidden, q, my_q, plan_.out_sums, plan_.out_finish);
+  layer.post_attention_norm = norm("post_attention_layernorm");
+  layer.pre_ffn_norm = norm("pre_feedforward_layernorm");
+  layer.gate_up = load_columns(weights, {weight_rows(name + "mlp.gate_proj", ffn, hidden, plan_.ffn),
+                                         weight_rows(name + "mlp.up_proj", ffn, hidden, plan_.ffn)});
+  layer.down =
+      load_rows(weights, name + "mlp.down_proj", hidden, ffn, plan_.ffn, plan_.down_sums, plan_.down_finish);
+  layer.post_ffn_norm = norm("post_feedforward_layernorm");
+
+  layer.attention.heads = plan_.heads.size();
+  layer.attention.group = config_.heads / config_.kv_heads;
+  layer.attention.head_offset = plan_.heads.begin - plan_.kv_heads.begin * layer.attention.group;
+  layer.attention.scale = static_cast<float>(1 / std::sqrt(config_.query_pre_attn_scalar));
+  layer.attention.softcap = static_cast<float>(softcaps(profile_.softcap, config_).attention.value_or(0));
+  if (profile_.window != WindowPolicy::full && config_.sliding_layers.at(static_cast<size_t>(index)))
+    layer.attention.window = config_.sliding_window.value_or(0);
+  layer.attention.window_in_prefix = profile_.window == WindowPolicy::hf447;
+  return layer;
+}
+
+void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, const Probe& probe) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    forward(layers_[i], x, step, kv.layer(i));
+    report(probe, cat("decoder.layers.", i), x);
+  }
+}
+
+void Gemma2::forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages) {
+  const int64_t rows = x.rows(), q = plan_.heads.size() * config_.head_dim;
+  const int64_t kv = plan_.kv_heads.size() * config_.head_dim;
+  const Tensor h = h_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
+               attention = attention_.row_range(0, rows);
+  const KvShape shape = kv_shape();
+
+  layer.input_norm(rank_, h, x);
+  layer.qkv(rank_, qkv, h);
+  rank_.ops.rope(qkv.col_range(0, q + kv), config_.head_dim, cos_sin_, step.positions);
+  rank_.ops.store_kv(pages, shape, step.spans, qkv.col_range(q, q + kv), qkv.col_range(q + kv, q + 2 * kv));
+  rank_.ops.attention(attention, qkv.col_range(0, q), pages, shape, step.spans, layer.attention);
+  layer.out(rank_, h, attention, partials_);
+  layer.post_attention_norm(rank_, h, h);  // over whole rows: the sum over ranks comes first
+  rank_.ops.add(x, h);
+
+  layer.pre_ffn_norm(rank_, h, x);
+  for (int64_t begin = 0; begin < rows; begin += kMlpRows) {
+    const int64_t end = std::min(rows, begin + kMlpRows);
+    const Tensor part = h.row_range(begin, end);
+    const Tensor gate_up = gate_up_.row_range(0, end - begin), mlp = mlp_.row_range(0, end - begin);
+    layer.gate_up(rank_, gate_up, part);
+    rank_.ops.gelu_mul(mlp, gate_up);
+    layer.down(rank_, part, mlp, partials_);
+  }
+  layer.post_ffn_norm(rank_, h, h);
+  rank_.ops.add(x, h);
+}
+
+}  // namespace lapidary

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <vector>
+
+#include "configs/model_config.h"
+#include "configs/numerics.h"
+#include "sharding/plan.h"
+#include "worker/kv_pages.h"
+#include "worker/layers.h"
+
+namespace lapidary {
+
+/// The rows of a step and the sequences they belong to; prefill and decode are one forward.
+struct RaggedRows {
+  std::vector<AttentionSpan> spans;
+  std::vector<int32_t> positions;  // a row: index into the rotary table
+};
+
+/// Gemma 2's decoder stack, from embedded rows to normed ones.
+class Gemma2 {
+ public:
+  /// `rows`: most rows of a step; `length`: most tokens of a sequence.
+  Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightStore& weights,
+         const BlockPlan& plan, Rank rank, int64_t rows, int64_t length);
+
+  size_t workspace_bytes() const { return workspace_.bytes(); }
+  KvShape kv_shape() const { return {plan_.kv_heads.size(), config_.head_dim, dtype_}; }
+
+  /// x [rows, hidden]: embedded rows in, the residual stream after the last layer out.
+  void forward(Tensor x, const RaggedRows& step, KvPages& kv, const Probe& probe = {});
+  /// y = the final norm of x.
+  void norm(Tensor y, Tensor x) const { norm_(rank_, y, x); }
+
+ private:
+  struct Layer {
+    RmsNorm input_norm;
+    ColumnLinear qkv;  // my heads of q, then the KV heads they read: k, then v
+    RowLinear out;
+    RmsNorm post_attention_norm;
+    RmsNorm pre_ffn_norm;
+    ColumnLinear gate_up;  // my columns of gate, then of up
+    RowLinear down;
+    RmsNorm post_ffn_norm;
+    AttentionArgs attention;
+  };
+
+  Layer load(WeightStore& weights, int64_t index) const;
+  void forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages);
+
+  TextConfig config_;
+  NumericsProfile profile_;
+  BlockPlan plan_;
+  Rank rank_;
+  DType dtype_;
+  std::vector<Layer> layers_;
+  RmsNorm norm_;
+
+  Workspace workspace_;
+  Tensor cos_sin_;    // [length + 1, head_dim]
+  Tensor h_;          // [rows, hidden]
+  Tensor qkv_;        // [rows, (my heads + 2 * my KV heads) * head_dim]
+  Tensor attention_;  // [rows, my heads * head_dim]
+  Tensor gate_up_;    // [a chunk of rows, 2 * my ffn]
+  Tensor mlp_;        // [a chunk of rows, my ffn]
+  Tensor partials_;   // [my blocks * rows, hidden]
+};
+
+}  // namespace lapidary

@@ -1,0 +1,44 @@
+#include "worker/layers.h"
+
+namespace lapidary {
+
+void RowLinear::operator()(Rank r, Tensor y, Tensor x, Tensor partials) const {
+  if (finish.total() == 1) {  // this rank holds the whole tree
+    r.ops.matmul(y, x, w);
+  } else {
+    const int blocks = w.sums.outputs();
+    const Tensor mine = view(partials.data, DType::f32, blocks * y.rows(), w.out);  // [blocks * rows, out]
+    r.ops.matmul(mine, x, w);
+    r.ops.synchronize();
+    r.comm.tree_sum(y, mine, finish);
+  }
+  if (bias.size > 0) r.ops.add_bias(y, bias.get());
+}
+
+Slice weight_rows(const std::string& layer, int64_t out, int64_t in, Range rows) {
+  return {layer + ".weight", {out, in}, rows, {0, in}};
+}
+
+ColumnLinear load_columns(WeightStore& weights, const std::vector<Slice>& slices, bool with_bias) {
+  ColumnLinear linear{weights.matrix(slices), {}};
+  if (with_bias) {
+    std::vector<Slice> biases;
+    for (const Slice& slice : slices) {
+      const std::string layer = slice.name.substr(0, slice.name.size() - std::string("weight").size());
+      biases.push_back({layer + "bias", {1, slice.shape[0]}, {0, 1}, slice.rows});
+    }
+    linear.bias = weights.vector(biases);
+  }
+  return linear;
+}
+
+RowLinear load_rows(WeightStore& weights, const std::string& layer, int64_t out, int64_t in, Range mine,
+                    SumPlan sums, SumTree::Finish finish, bool with_bias) {
+  RowLinear linear;
+  linear.w = weights.matrix({{layer + ".weight", {out, in}, {0, out}, mine}}, std::move(sums));
+  linear.finish = std::move(finish);
+  if (with_bias) linear.bias = weights.vector(layer + ".bias", out);
+  return linear;
+}
+
+}  // namespace lapidary

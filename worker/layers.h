@@ -1,0 +1,86 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "sharding/communicator.h"
+#include "sharding/weight_store.h"
+
+namespace lapidary {
+
+/// All that a layer knows about where it runs.
+struct Rank {
+  Backend& ops;
+  Communicator& comm;
+};
+
+/// Hears every intermediate tensor by name, whole; for `lapidary trace`. Empty: nobody listens.
+using Probe = std::function<void(const std::string& name, Tensor value)>;
+inline void report(const Probe& probe, const std::string& name, Tensor value) {
+  if (probe) probe(name, value);
+}
+
+/// Activations of a model part, all allocated when it is built. A tensor is named where it is made; a step
+/// uses its first rows.
+class Workspace {
+ public:
+  explicit Workspace(Backend& ops) : ops_(ops) {}
+  Tensor make(int64_t rows, int64_t cols) {
+    const size_t bytes = static_cast<size_t>(rows * cols) * sizeof(float);
+    buffers_.push_back(ops_.allocate(bytes));
+    bytes_ += bytes;
+    return view(buffers_.back().get(), DType::f32, rows, cols);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Backend& ops_;
+  std::vector<Buffer> buffers_;
+  size_t bytes_ = 0;
+};
+
+/// Holds rows of a weight [out, in]: gives its columns of the product. No communication.
+struct ColumnLinear {
+  Matrix w;     // [my out, in]
+  Vector bias;  // [my out], or empty
+
+  void operator()(Rank r, Tensor y, Tensor x) const {
+    r.ops.matmul(y, x, w, bias.size > 0 ? bias.get() : nullptr);
+  }
+};
+
+/// Holds columns of a weight [out, in]: every rank has part of each sum, and gets the whole one. The one
+/// place where layers communicate.
+struct RowLinear {
+  Matrix w;     // [out, my in]
+  Vector bias;  // [out], or empty; added once, after the sum
+  SumTree::Finish finish;
+
+  /// y [rows, out]; partials has room for [blocks of this rank * rows, out].
+  void operator()(Rank r, Tensor y, Tensor x, Tensor partials) const;
+};
+
+struct RmsNorm {
+  Vector gain;  // stored less one
+  float eps;
+  void operator()(Rank r, Tensor y, Tensor x) const { r.ops.rms_norm(y, x, gain.get(), eps); }
+};
+
+struct LayerNorm {
+  Vector gain, bias;
+  float eps;
+  void operator()(Rank r, Tensor y, Tensor x) const { r.ops.layer_norm(y, x, gain.get(), bias.get(), eps); }
+};
+
+/// The rows of `slices` as a column-parallel layer, with the matching biases if the checkpoint's layer has
+/// them.
+ColumnLinear load_columns(WeightStore& weights, const std::vector<Slice>& slices, bool with_bias = false);
+RowLinear load_rows(WeightStore& weights, const std::string& layer, int64_t out, int64_t in, Range mine,
+                    SumPlan sums, SumTree::Finish finish, bool with_bias = false);
+
+/// A slice of rows of the weight of `layer` ("….self_attn.q_proj"), and of its bias.
+Slice weight_rows(const std::string& layer, int64_t out, int64_t in, Range rows);
+
+}  // namespace lapidary
