@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+namespace lapidary {
+
+/// A picture in memory: rows from the top, pixels from the left, three bytes R, G, B each, no padding.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> rgb;  // [height, width, 3]
+
+  size_t row_bytes() const { return static_cast<size_t>(width) * 3; }
+  uint8_t* row(int y) { return rgb.data() + static_cast<size_t>(y) * row_bytes(); }
+  const uint8_t* row(int y) const { return rgb.data() + static_cast<size_t>(y) * row_bytes(); }
+};
+
+/// A black picture. Throws Error when a side is not positive.
+Image make_image(int width, int height);
+
+/// What is refused from a file's header, before memory for its pixels is asked for.
+struct ImageLimits {
+  int64_t max_pixels = 178'956'970;        ///< where Pillow too speaks of a decompression bomb
+  int max_side = 1'000'000;                ///< pixels in a row or a column
+  int64_t max_bytes = int64_t{256} << 20;  ///< of the compressed file
+};
+
+/// Decodes JPEG, PNG or WebP, told apart by their first bytes, to what Pillow's
+/// `Image.open(f).convert("RGB")` gives: alpha and transparent colours are dropped, not blended; 16-bit
+/// colours keep their high byte, 16-bit greys are clipped at 255; CMYK is taken as Adobe writes it, inverted;
+/// colour profiles, gamma and EXIF orientation are left alone; an animation gives its first frame.
+///
+/// Throws Error on anything else and on damage: a file that ends early, a PNG whose checksums don't match,
+/// sizes beyond `limits`. Damaged entropy data that libjpeg only warns of passes, as it does in Pillow.
+Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {});
+
+/// decode_image of a regular file; every Error begins with the path.
+Image read_image(const std::filesystem::path& path, const ImageLimits& limits = {});
+
+/// The picture as a PNG file in memory (8-bit RGB).
+std::vector<uint8_t> encode_png(const Image& image);
+
+/// Throws Error when the file can't be written whole; what was written of it is then removed.
+void write_png(const std::filesystem::path& path, const Image& image);
+
+/// For each byte value the number the vision tower sees: float32(x * rescale), the product in float64, then
+/// (x - mean) / std in float32: the steps of the preprocessor that works on PIL images, rounding for
+/// rounding.
+std::array<float, 256> normalise_table(float mean, float std, double rescale = 1.0 / 255);
+
+}  // namespace lapidary
