@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/detect.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "tests/amx_emulation/emulated_isa.h"
 
 namespace lapidary {
 
@@ -64,26 +65,19 @@ class Rows {
 
 /// A backend of one instruction set with its threads.
 struct Device {
-  explicit Device(const std::string& isa, int count = 2)
-      : threads(count), ops(make_cpu_backend(threads, isa)) {}
+  explicit Device(const cpu::Isa& isa, int count = 2) : threads(count), backend(threads, isa) {}
   ThreadPool threads;
-  std::unique_ptr<Backend> ops;
+  cpu::CpuBackend backend;
 };
 
-/// A test that runs once for each instruction set of this machine.
-class KernelTest : public testing::TestWithParam<std::string> {};
+/// A test that runs once for each instruction set: all that this machine has, and AMX in software.
+class KernelTest : public testing::TestWithParam<const cpu::Isa*> {
+ protected:
+  const cpu::Isa& isa = *GetParam();
+};
 
-inline std::vector<std::string> isa_names() {
-  std::vector<std::string> names;
-  for (const cpu::Isa* isa : cpu::available_isas()) names.emplace_back(isa->name);
-  return names;
-}
-
-/// "avx512-bf16" as part of a test's name.
-inline constexpr auto kTestNameOfIsa = [](const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  for (char& c : name) c = c == '-' ? '_' : c;
-  return name;
+inline constexpr auto kTestNameOfIsa = [](const testing::TestParamInfo<const cpu::Isa*>& info) {
+  return cpu::test_name(*info.param);
 };
 
 }  // namespace lapidary

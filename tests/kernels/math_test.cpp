@@ -39,7 +39,7 @@ std::vector<float> apply(Function f, std::vector<float> x) {
 
 class Math : public KernelTest {
  protected:
-  const cpu::RowKernels& rows = *cpu::choose_isa(GetParam()).rows;
+  const cpu::RowKernels& rows = *isa.rows;
 };
 
 // The bounds are the ones that kernels/cpu/math.h states.
@@ -86,7 +86,7 @@ TEST_P(Math, NanStaysNan) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Math, testing::ValuesIn(isa_names()), kTestNameOfIsa);
+INSTANTIATE_TEST_SUITE_P(Isa, Math, testing::ValuesIn(cpu::tested_isas()), kTestNameOfIsa);
 
 }  // namespace
 }  // namespace lapidary

@@ -11,8 +11,8 @@ constexpr std::array<int64_t, 11> kWidths{1, 2, 15, 16, 17, 31, 33, 64, 130, 115
 
 class RowOps : public KernelTest {
  protected:
-  Device device{GetParam()};
-  Backend& ops = *device.ops;
+  Device device{isa};
+  Backend& ops = device.backend;
 };
 
 /// x (1 + tanh(u)) / 2, where 1 + tanh(u) = 2 / (1 + exp(-2u)) keeps its digits for large negative x.
@@ -263,17 +263,17 @@ TEST_P(RowOps, BitsDependNeitherOnThreadsNorOnOtherRows) {
     Rows whole = x;
     operations[i](ops, whole.tensor(), 0);
     for (const int threads : {1, 3}) {
-      Device other(GetParam(), threads);
+      Device other(isa, threads);
       Rows batch = x, alone = x;
-      operations[i](*other.ops, batch.tensor(), 0);
-      for (int64_t r = 0; r < kRows; ++r) operations[i](*other.ops, alone.tensor_of_row(r), r);
+      operations[i](other.backend, batch.tensor(), 0);
+      for (int64_t r = 0; r < kRows; ++r) operations[i](other.backend, alone.tensor_of_row(r), r);
       EXPECT_TRUE(batch.same_bits(whole)) << "operation " << i << ", threads " << threads;
       EXPECT_TRUE(alone.same_bits(whole)) << "operation " << i << ", threads " << threads;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, RowOps, testing::ValuesIn(isa_names()), kTestNameOfIsa);
+INSTANTIATE_TEST_SUITE_P(Isa, RowOps, testing::ValuesIn(cpu::tested_isas()), kTestNameOfIsa);
 
 }  // namespace
 }  // namespace lapidary
