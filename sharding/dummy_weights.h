@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sharding/model_tensors.h"
+#include "sharding/tensor_source.h"
+
+namespace lapidary {
+
+/// Weights made up in memory, for runs of any size without a download. Each value follows from the tensor's
+/// name and the element's row and column alone, so every layout sees the same model. All values are exact in
+/// bfloat16, so every dtype does too. Their spread keeps activations near 1: ±1/sqrt(cols) for matrices,
+/// small biases, RMS norms' weights near 0 (they are stored less one) and layer norms' near 1.
+class DummyWeights final : public TensorSource {
+ public:
+  explicit DummyWeights(const ModelConfig& config);
+
+ private:
+  /// Values are step · (2k + 1) + center with k an eight-bit hash, cut to its upper `bits`.
+  struct Recipe {
+    uint64_t seed;
+    float step;
+    float center;
+    int bits;
+  };
+
+  static Recipe recipe_of(const TensorSpec& spec);
+  void fetch(size_t tensor, Range rows, Range cols, float* out) override;
+  void fetch(size_t tensor, Range rows, Range cols, uint16_t* out) override;
+
+  std::vector<Recipe> recipes_;  // in the order of TensorSource::add
+};
+
+}  // namespace lapidary
