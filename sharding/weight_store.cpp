@@ -71,6 +71,18 @@ Vector WeightStore::vector(const std::vector<Slice>& slices) {
   return vector;
 }
 
+bool WeightStore::same_rows(const std::string& a, const std::string& b, Range rows) const {
+  const auto shape = matrix_shape(source_.shape_of(a));
+  if (shape != matrix_shape(source_.shape_of(b))) return false;
+  std::vector<float> one(static_cast<size_t>(shape[1])), other(one.size());
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    source_.read(a, {row, row + 1}, {0, shape[1]}, one.data());
+    source_.read(b, {row, row + 1}, {0, shape[1]}, other.data());
+    if (one != other) return false;
+  }
+  return true;
+}
+
 void WeightStore::count(size_t bytes) {
   bytes_ += static_cast<int64_t>(bytes);
   if (loaded_) loaded_(bytes_);

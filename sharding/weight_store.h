@@ -50,6 +50,9 @@ class WeightStore {
   Vector vector(const std::vector<Slice>& slices);
   Vector vector(const std::string& name, int64_t size) { return vector({Slice::whole(name, 1, size)}); }
 
+  /// Whether two stored tensors of equal shape hold the same values in these rows.
+  bool same_rows(const std::string& a, const std::string& b, Range rows) const;
+
   /// A tensor that nobody asked for is a mistake in the model, or a file of another one.
   void check_all_used() const { source_.check_all_used(); }
   void ignore(const std::string& name) { source_.ignore(name); }

@@ -61,8 +61,12 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
       slots_space_(rank.ops),
       workspace_(rank.ops) {
   const int64_t hidden = config_.text.hidden_size, tokens = config_.vision.tokens();
-  if (config_.text.tie_word_embeddings) {
-    weights.ignore(kHead);  // a stored copy of a tied head is not another weight
+  // A tied head is usually not stored, or stored as a copy. One that differs is another weight, whatever the
+  // config says; transformers decides the same way.
+  const bool tied = config_.text.tie_word_embeddings &&
+                    (!weights.contains(kHead) || weights.same_rows(kEmbedding, kHead, plan_.vocab));
+  if (tied) {
+    weights.ignore(kHead);
   } else {
     head_ = weights.matrix({{kHead, {config_.text.vocab_size, hidden}, plan_.vocab, {0, hidden}}});
   }
