@@ -87,6 +87,8 @@ bool read_rows(JpegReader& reader, uint8_t* out, size_t row_bytes) {
     JSAMPROW row = out + reader.info.output_scanline * row_bytes;
     if (jpeg_read_scanlines(&reader.info, &row, 1) != 1) return false;
   }
+  // A marker unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
+  jpeg_finish_decompress(&reader.info);
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -152,6 +153,25 @@ TEST(Image, DamageIsAnErrorOrAPictureNeverACrash) {
       bytes[at] = before;
     }
   }
+}
+
+TEST(Image, AJpegDamagedIntoAnUnknownMarkerIsRefused) {
+  std::vector<uint8_t> bytes = golden("jpeg_444.jpg");
+  const size_t at = bytes.size() / 2;
+  bytes[at] = 0xff;
+  bytes[at + 1] = 0x10;
+  EXPECT_EQ(refusal(bytes), "broken JPEG: Unsupported marker type 0x10");
+}
+
+TEST(Image, EndlessScansAreRefused) {
+  const std::vector<uint8_t> whole = golden("jpeg_444_progressive.jpg");
+  const std::vector<uint8_t> scan_mark{0xff, 0xda};
+  const auto last = std::find_end(whole.begin(), whole.end(), scan_mark.begin(), scan_mark.end());
+  ASSERT_NE(last, whole.end());
+  std::vector<uint8_t> bytes(whole.begin(), last);
+  for (int i = 0; i < 600; ++i) bytes.insert(bytes.end(), last, whole.end() - 2);
+  bytes.insert(bytes.end(), whole.end() - 2, whole.end());
+  EXPECT_EQ(refusal(bytes), "broken JPEG: it has more than 500 scans");
 }
 
 TEST(Image, APngWithAWrongChecksumIsRefused) {
