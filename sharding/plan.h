@@ -29,11 +29,15 @@ struct BlockShape {
 /// A pure function of shape, rank and ranks. Throws a sentence with both numbers when there are more ranks
 /// than query heads or leaves (16), or fewer than one.
 BlockPlan plan_block(const BlockShape& shape, int rank, int ranks);
+/// The most ranks that can share a stack.
+int64_t most_ranks(const BlockShape& shape);
 
 /// What one rank of a tensor-parallel group holds.
 struct ShardPlan {
   int rank = 0, ranks = 1;
   BlockPlan vision, decoder;
+  int vision_ranks =
+      1;        // that share a vision tower: all, or 1 where it has too few heads and each rank has it whole
   Range vocab;  // rows of the embedding and of the head, in whole panels of 16
 };
 ShardPlan make_plan(const BlockShape& vision, const BlockShape& decoder, int64_t vocab, int rank, int ranks);

@@ -113,7 +113,15 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config, Communic
 Engine::~Engine() = default;
 
 PaliGemma& Engine::model() { return *parts_->model; }
+PaliGemma::Memory Engine::memory() const {
+  PaliGemma::Memory memory = parts_->model->memory();
+  memory.workspace += parts_->scratch_bytes;
+  return memory;
+}
+
 Backend& Engine::backend() { return *parts_->backend; }
+
+DType Engine::dtype() const { return parts_->dtype; }
 
 std::string Engine::describe() const {
   const int threads = parts_->threads.size();

@@ -46,7 +46,10 @@ class Engine {
   void follow();
 
   PaliGemma& model();
+  /// All that was allocated at start, the backend's scratch among the workspace.
+  PaliGemma::Memory memory() const;
   Backend& backend();
+  DType dtype() const;           // of weights and KV cache
   std::string describe() const;  // "cpu avx512-bf16, bfloat16, 2 threads"
 
  private:

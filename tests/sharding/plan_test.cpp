@@ -89,5 +89,17 @@ TEST(ShardPlan, VocabularyIsCutAtPanels) {
   EXPECT_THROW(make_plan(kShapes[3], kShapes[0], 20, 0, 3), Error);
 }
 
+TEST(ShardPlan, AVisionTowerWithTooFewHeadsIsHeldWhole) {
+  const BlockShape small{"small", 3, 3, 8, 64};
+  for (int rank = 0; rank < 4; ++rank) {
+    const ShardPlan plan = make_plan(small, kShapes[0], 512, rank, 4);
+    EXPECT_EQ(plan.vision_ranks, 1);
+    EXPECT_EQ(plan.vision.heads, (Range{0, 3}));
+    EXPECT_EQ(plan.vision.ffn, (Range{0, 64}));
+    EXPECT_EQ(plan.decoder.heads.size(), 2);
+  }
+  EXPECT_EQ(make_plan(small, kShapes[0], 512, 2, 3).vision.heads, (Range{2, 3}));
+}
+
 }  // namespace
 }  // namespace lapidary
