@@ -1,10 +1,9 @@
-#include "worker/resize_passes.h"
-
-// The one place that looks at the machine's architecture: elsewhere the portable passes are the best ones.
-#if defined(__x86_64__)
-
 #include <immintrin.h>
 
+#include "worker/resize_passes.h"
+
+// Only these functions are compiled for AVX2: the rest of the program runs on any x86-64, which decides at
+// run time.
 #define LAPIDARY_AVX2 __attribute__((target("avx2")))
 
 namespace lapidary {
@@ -96,11 +95,3 @@ ResizeKernel best_resize() {
 }
 
 }  // namespace lapidary
-
-#else
-
-namespace lapidary {
-ResizeKernel best_resize() { return portable_resize(); }
-}  // namespace lapidary
-
-#endif
