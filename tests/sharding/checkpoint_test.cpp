@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <numeric>
+#include <thread>
 
 #include "kernels/tensor.h"
 #include "sharding/model_tensors.h"
@@ -223,6 +224,26 @@ TEST(Checkpoint, GivesReadPagesBack) {
   }
   // Two chunks of 4 MiB may be pending, and the system maps a little more than was asked for.
   EXPECT_LT(most, 12 << 20);
+}
+
+TEST(Checkpoint, IsReadBySeveralThreads) {
+  TempFolder folder;
+  const int64_t rows = 1024, cols = 4096;  // 16 MiB: pages are given back while others read
+  const auto values = counting(static_cast<size_t>(rows * cols));
+  write_safetensors(folder / "model.safetensors", {{"w", StoredType::f32, {rows, cols}, values.data()}});
+  Checkpoint checkpoint(folder.path());
+  std::vector<float> out(values.size());
+  std::vector<std::thread> threads;
+  for (int64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int64_t row = t * 8; row < rows; row += 32) {
+        checkpoint.read("w", {row, row + 8}, {0, cols}, out.data() + row * cols);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(out, values);
+  checkpoint.check_all_used();
 }
 
 /// The tiny model, all of it, as a file; `change` may spoil the list first.
