@@ -39,10 +39,22 @@ struct AttentionKernels {
   void (*softmax)(const SoftmaxState& state, const ScorePage& page);
   /// y [n] = row of out / its sum.
   void (*divide)(float* y, const float* out, const float* sums, int64_t n);
+  /// x [n] rounded to bf16, as to_bf16 does.
+  void (*narrow)(uint16_t* y, const float* x, int64_t n);
 };
 
 // Templates over V only: see row_kernels.h.
+
+/// How thirty-two weights become bf16; a machine with an instruction for it brings its own.
 template <class V>
+struct NarrowWeights {
+  static void store(uint16_t* y, V a, V b) {
+    a.store_bf16(y);
+    b.store_bf16(y + 16);
+  }
+};
+
+template <class V, class Narrow>
 struct Attention {
   static constexpr float kLog2E = 1.44269504f;
 
@@ -64,16 +76,19 @@ struct Attention {
   }
 
   template <Weights kind>
-  static void store(void* weights, int64_t at, V p) {
-    if constexpr (kind == Weights::f32) {
-      p.store(static_cast<float*>(weights) + at);
-    } else if constexpr (kind == Weights::bf16) {
-      p.store_bf16(static_cast<uint16_t*>(weights) + at);
-    } else {
-      uint16_t lanes[16];
-      p.store_bf16(lanes);
-      V::load_bf16(lanes).store(static_cast<float*>(weights) + at);
+  static void store(void* weights, int64_t at, V a, V b) {
+    if constexpr (kind == Weights::bf16) {
+      Narrow::store(static_cast<uint16_t*>(weights) + at, a, b);
+      return;
     }
+    if constexpr (kind == Weights::bf16_as_f32) {
+      uint16_t lanes[32];
+      Narrow::store(lanes, a, b);
+      a = V::load_bf16(lanes);
+      b = V::load_bf16(lanes + 16);
+    }
+    a.store(static_cast<float*>(weights) + at);
+    b.store(static_cast<float*>(weights) + at + 16);
   }
 
   /// The weights of one row: 2^(factor (s - most)), with factor = scale * log2(e).
@@ -93,19 +108,20 @@ struct Attention {
     const float offset = most > -__builtin_inff() ? most * factor : 0.0f;
     V sum = V::load(state.sums + 16 * r);
     if (most > old) {
-      const V shrink = cpu::exp2(V::set1(old * factor - offset));
-      sum = sum * shrink;
-      float* out = state.out + r * state.out_stride;
-      for (int64_t c = 0; c < state.out_cols; c += 16) (V::load(out + c) * shrink).store(out + c);
       state.most[r] = most;
+      if (old > -__builtin_inff()) {  // else sum and out are zeros
+        const V shrink = cpu::exp2(V::set1(old * factor - offset));
+        sum = sum * shrink;
+        float* out = state.out + r * state.out_stride;
+        for (int64_t c = 0; c < state.out_cols; c += 16) (V::load(out + c) * shrink).store(out + c);
+      }
     }
-    V p[panels];
-    for (int j = 0; j < panels; ++j) {
-      p[j] = cpu::exp2(fma(s[j], V::set1(factor), V::set1(-offset)));
-      store<kind>(page.weights, r * ScorePage::kPageKeys + 16 * j, p[j]);
+    for (V& v : s) v = cpu::exp2(fma(v, V::set1(factor), V::set1(-offset)));
+    for (int j = 0; j < panels; j += 2) {
+      store<kind>(page.weights, r * ScorePage::kPageKeys + 16 * j, s[j], s[j + 1]);
     }
-    V total = p[0] + p[1];
-    if constexpr (panels == 4) total = total + (p[2] + p[3]);
+    V total = s[0] + s[1];
+    if constexpr (panels == 4) total = total + (s[2] + s[3]);
     (sum + total).store(state.sums + 16 * r);
   }
 
@@ -139,11 +155,19 @@ struct Attention {
     const int rest = static_cast<int>(n - i);
     if (rest > 0) (V::load_n(out + i, rest) / sum).store_n(y + i, rest);
   }
+
+  static void narrow(uint16_t* y, const float* x, int64_t n) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) V::load(x + i).store_bf16(y + i);
+    const int rest = static_cast<int>(n - i);
+    if (rest > 0) V::load_n(x + i, rest).store_bf16_n(y + i, rest);
+  }
 };
 
-template <class V>
+template <class V, class Narrow = NarrowWeights<V>>
 const AttentionKernels& attention_kernels() {
-  static constexpr AttentionKernels kKernels{Attention<V>::softmax, Attention<V>::divide};
+  using A = Attention<V, Narrow>;
+  static constexpr AttentionKernels kKernels{A::softmax, A::divide, A::narrow};
   return kKernels;
 }
 

@@ -1,8 +1,11 @@
 #include "kernels/cpu/kv_pages.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
+
+#include "kernels/cpu/attention_kernels.h"
 
 namespace lapidary::cpu {
 namespace {
@@ -18,13 +21,33 @@ struct NewTokens {
   int64_t begin, end;
 };
 
+/// dst [words][16] of a panel: word w of `rows` rows from `lane` on, which lie `stride` words apart. Word by
+/// word, as whole lines are written so.
+template <class Word>
+void interleave(Word* dst, int64_t lane, const Word* src, int64_t stride, int64_t rows, int64_t words) {
+  for (int64_t w = 0; w < words; ++w) {
+    for (int64_t r = 0; r < rows; ++r) dst[w * kPanel + lane + r] = src[r * stride + w];
+  }
+}
+
+/// Calls panel(index of the panel, first lane, first new row, rows) for the panels of 16 tokens.
+template <class Panel>
+void for_key_panels(const NewTokens& in, const Panel& panel) {
+  for (int64_t t = in.begin; t < in.end;) {
+    const int64_t stop = std::min(in.end, (t / kPanel + 1) * kPanel);
+    panel(t / kPanel, t % kPanel, t - in.begin, stop - t);
+    t = stop;
+  }
+}
+
 void store_page_f32(float* page, const PageLayout& layout, const NewTokens& in) {
+  for_key_panels(in, [&](int64_t panel, int64_t lane, int64_t row, int64_t rows) {
+    interleave(page + panel * kPanel * layout.inner, lane, in.k.row<const float>(row), in.k.stride, rows,
+               layout.head_dim);
+  });
   float* values = page + layout.key_size;
   for (int64_t t = in.begin; t < in.end; ++t) {
-    const float* k = in.k.row<float>(t - in.begin);
     const float* v = in.v.row<float>(t - in.begin);
-    float* key = page + t / kPanel * kPanel * layout.inner + t % kPanel;
-    for (int64_t d = 0; d < layout.head_dim; ++d) key[d * kPanel] = k[d];
     for (int64_t d = 0; d < layout.head_dim; d += kPanel) {
       std::copy_n(v + d, std::min(kPanel, layout.head_dim - d), values + d * kTokens + t * kPanel);
     }
@@ -36,26 +59,49 @@ void store_page_f32(float* page, const PageLayout& layout, const NewTokens& in) 
   }
 }
 
-void store_page_bf16(uint16_t* page, const PageLayout& layout, const NewTokens& in) {
-  uint16_t* values = page + layout.key_size;
-  for (int64_t t = in.begin; t < in.end; ++t) {
-    const float* k = in.k.row<float>(t - in.begin);
-    const float* v = in.v.row<float>(t - in.begin);
-    uint16_t* key = page + t / kPanel * kPanel * layout.inner + t % kPanel * 2;
-    const auto pair = [](int64_t i) { return i / 2 * 2 * kPanel + i % 2; };
-    for (int64_t d = 0; d < layout.head_dim; ++d) key[pair(d)] = to_bf16(k[d]);
-    for (int64_t d = layout.head_dim; d < layout.inner; ++d) key[pair(d)] = 0;
-    for (int64_t d = 0; d < layout.head_dim; ++d) {
-      values[d / kPanel * kPanel * kTokens + d % kPanel * 2 + pair(t)] = to_bf16(v[d]);
+constexpr int64_t kDims = 128;  // rounded at once
+
+/// Two bf16 numbers side by side, as the panels hold them.
+struct Pair {
+  uint16_t first = 0, second = 0;
+};
+
+void store_keys_bf16(const Isa& isa, Pair* keys, const PageLayout& layout, const NewTokens& in) {
+  for (int64_t d = 0; d < layout.inner; d += kDims) {
+    const int64_t given = std::clamp<int64_t>(layout.head_dim - d, 0, kDims);
+    const int64_t pairs = std::min(kDims, layout.inner - d) / 2;
+    for_key_panels(in, [&](int64_t panel, int64_t lane, int64_t row, int64_t rows) {
+      uint16_t rounded[kPanel * kDims] = {};
+      Pair paired[kPanel * kDims / 2];
+      for (int64_t r = 0; r < rows; ++r)
+        isa.attention->narrow(rounded + r * kDims, in.k.row<float>(row + r) + d, given);
+      std::memcpy(paired, rounded, sizeof paired);
+      interleave(keys + (panel * layout.inner + d) * kPanel / 2, lane, paired, kDims / 2, rows, pairs);
+    });
+  }
+}
+
+void store_values_bf16(const Isa& isa, Pair* values, const PageLayout& layout, const NewTokens& in) {
+  for (int64_t first = 0; first < layout.head_dim; first += kDims) {
+    const int64_t dims = std::min(kDims, layout.head_dim - first);
+    Pair* panels = values + first * kTokens / 2;
+    // Two tokens a step; where only one of them is new, the other keeps its place.
+    for (int64_t t = in.begin / 2 * 2; t < in.end; t += 2) {
+      uint16_t even[kDims], odd[kDims];
+      const bool has_even = t >= in.begin, has_odd = t + 1 < in.end;
+      if (has_even) isa.attention->narrow(even, in.v.row<float>(t - in.begin) + first, dims);
+      if (has_odd) isa.attention->narrow(odd, in.v.row<float>(t + 1 - in.begin) + first, dims);
+      for (int64_t d = 0; d < dims; ++d) {
+        Pair& pair = panels[d / kPanel * kPanel * kTokens / 2 + t / 2 * kPanel + d % kPanel];
+        pair = {has_even ? even[d] : pair.first, has_odd ? odd[d] : pair.second};
+      }
     }
   }
   if (in.begin > 0) return;
   for (int64_t p = 0; p < layout.value_panels; ++p) {
-    uint16_t* panel = values + p * kPanel * kTokens;
-    if (in.end % 2 != 0) {  // the last token is the first of a pair
-      for (int64_t lane = 0; lane < kPanel; ++lane) panel[(in.end / 2 * kPanel + lane) * 2 + 1] = 0;
-    }
-    std::fill(panel + round_up(in.end, 2) * kPanel, panel + kTokens * kPanel, uint16_t{0});
+    Pair* panel = values + p * kPanel * kTokens / 2;
+    for (int64_t n = 0; n < kPanel && in.end % 2 != 0; ++n) panel[in.end / 2 * kPanel + n].second = 0;
+    std::fill(panel + round_up(in.end, 2) / 2 * kPanel, panel + kTokens / 2 * kPanel, Pair{});
   }
 }
 
@@ -128,7 +174,10 @@ void store_kv(ThreadPool& threads, const Isa& isa, std::byte* pages, const KvSha
         if (shape.dtype == DType::f32) {
           store_page_f32(reinterpret_cast<float*>(at), layout, {part(k), part(v), from, to});
         } else {
-          store_page_bf16(reinterpret_cast<uint16_t*>(at), layout, {part(k), part(v), from, to});
+          const NewTokens in{part(k), part(v), from, to};
+          Pair* page_pairs = reinterpret_cast<Pair*>(at);
+          store_keys_bf16(isa, page_pairs, layout, in);
+          store_values_bf16(isa, page_pairs + layout.key_size / 2, layout, in);
         }
       }
     });

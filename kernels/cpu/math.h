@@ -37,18 +37,28 @@ inline V exp(V x) {
   return (expm1_reduced(r) + V::set1(1)) * exp2_int(n);
 }
 
-/// 2^x for x <= 1, 3 ulp; 0 below -126.5. 2^0 is 1 exactly. A NaN stays one.
+/// 2^f for f in [-1/2, 1/2].
 template <class V>
-inline V exp2(V x) {
-  x = max(V::set1(-127.0f), x);
-  const V n = round(x);
-  const V f = x - n;
+inline V exp2_reduced(V f) {
   V p = V::set1(1.32647271e-3f);
   p = fma(p, f, V::set1(9.67151264e-3f));
   p = fma(p, f, V::set1(5.55073374e-2f));
   p = fma(p, f, V::set1(2.40222421e-1f));
   p = fma(p, f, V::set1(6.93146978e-1f));
-  return fma(p, f, V::set1(1)) * exp2_int(n);
+  return fma(p, f, V::set1(1));
+}
+
+/// 2^x for x <= 1, 3 ulp; 0 below -126.5. 2^0 is 1 exactly. A NaN stays one.
+template <class V>
+inline V exp2(V x) {
+  if constexpr (requires { V::scale_exp2(x, x); }) {
+    const V n = round(x);
+    return V::scale_exp2(exp2_reduced(x - n), n);
+  } else {
+    x = max(V::set1(-127.0f), x);
+    const V n = round(x);
+    return exp2_reduced(x - n) * exp2_int(n);
+  }
 }
 
 /// tanh x, 4 ulp, also near 0: -e / (e + 2) with e = exp(-2 |x|) - 1, which never cancels.
