@@ -66,7 +66,9 @@ void CpuBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<cons
   cpu::rope(threads_, isa_, x, head_dim, cos_sin, positions);
 }
 
-size_t CpuBackend::kv_page_bytes(const KvShape& shape) const { return cpu::PageLayout(isa_, shape).page_bytes; }
+size_t CpuBackend::kv_page_bytes(const KvShape& shape) const {
+  return cpu::PageLayout(isa_, shape).page_bytes;
+}
 
 void CpuBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
                           Tensor k, Tensor v) {

@@ -37,7 +37,7 @@ struct Isa {
   int tile_rows;   // most rows, and most panels, a tile kernel takes
   int tile_panels;
   int row_step;         // tile kernels may read (never write) rows of a up to the next multiple of this
-  int64_t k_block;      // inner depth at which tile_panels panels of bf16 lie in the first-level cache
+  int64_t k_block;      // inner depth of a pass over tile_panels panels, whose block stays in a near cache
   int chunk_rows;       // rows that share one pass over the weight: their block of a lies in the second-level
                         // cache
   TileKernel tile_f32;  // a f32, b f32 panels
@@ -46,6 +46,8 @@ struct Isa {
   void (*add_to)(float* sum, const float* other, int64_t n);   // sum[i] = sum[i] + other[i]
   void (*enter)();  // each thread, before its first tile of an operation (AMX: configures its tiles)
   void (*leave)();
+  int64_t (*burn_f32)(int64_t rounds);  // multiplies on registers alone; returns the FLOP done (probe.h)
+  int64_t (*burn_bf16)(int64_t rounds);
   const RowKernels* rows;
   const AttentionKernels* attention;
 };

@@ -1,6 +1,8 @@
 #include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/burn.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/narrow_bf16.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_amx.h"
 #include "kernels/cpu/tile_fma.h"
@@ -29,8 +31,10 @@ const Isa& amx_isa() {
       .add_to = add_to_row<VecAvx512>,
       .enter = AmxTiles::configure,
       .leave = AmxTiles::release,
+      .burn_f32 = burn_fma<VecAvx512, 16>,
+      .burn_bf16 = burn_amx<AmxTiles>,
       .rows = &row_kernels<VecAvx512>(),
-      .attention = &attention_kernels<VecAvx512>(),
+      .attention = &attention_kernels<VecAvx512, NarrowBf16>(),
   };
   return kIsa;
 }

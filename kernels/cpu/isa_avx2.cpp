@@ -1,4 +1,5 @@
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/burn.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_fma.h"
@@ -7,7 +8,7 @@
 
 namespace lapidary::cpu {
 namespace {
-constexpr int kRows = 6;  // with 1 panel: the sums that fit into the registers
+constexpr int kRows = 5;  // with 1 panel: the sums that fit into the registers
 constexpr int kPanels = 1;
 }  // namespace
 
@@ -20,13 +21,15 @@ const Isa& avx2_isa() {
       .tile_panels = 4,
       .row_step = 1,
       .k_block = 256,
-      .chunk_rows = 192,
+      .chunk_rows = 260,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx2>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecAvx2>, kRows, kPanels>,
       .to_operand = to_rounded_row<VecAvx2>,
       .add_to = add_to_row<VecAvx2>,
       .enter = [] {},
       .leave = [] {},
+      .burn_f32 = burn_fma<VecAvx2, 6>,
+      .burn_bf16 = burn_fma<VecAvx2, 6>,
       .rows = &row_kernels<VecAvx2>(),
       .attention = &attention_kernels<VecAvx2>(),
   };

@@ -1,4 +1,5 @@
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/burn.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_fma.h"
@@ -19,14 +20,16 @@ const Isa& avx512_isa() {
       .tile_rows = kRows,
       .tile_panels = 4,
       .row_step = 1,
-      .k_block = 256,
-      .chunk_rows = 192,
+      .k_block = 512,
+      .chunk_rows = 258,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecAvx512>, kRows, kPanels>,
       .to_operand = to_rounded_row<VecAvx512>,
       .add_to = add_to_row<VecAvx512>,
       .enter = [] {},
       .leave = [] {},
+      .burn_f32 = burn_fma<VecAvx512, 16>,
+      .burn_bf16 = burn_fma<VecAvx512, 16>,
       .rows = &row_kernels<VecAvx512>(),
       .attention = &attention_kernels<VecAvx512>(),
   };

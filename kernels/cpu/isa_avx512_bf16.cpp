@@ -1,5 +1,7 @@
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/burn.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/narrow_bf16.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_dot_bf16.h"
 #include "kernels/cpu/tile_fma.h"
@@ -20,16 +22,18 @@ const Isa& avx512_bf16_isa() {
       .tile_rows = kRows,
       .tile_panels = 4,
       .row_step = 1,
-      .k_block = 256,
-      .chunk_rows = 192,
+      .k_block = 768,
+      .chunk_rows = 258,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<DotBlockBf16, kRows, kPanels>,
       .to_operand = to_bf16_row<VecAvx512>,
       .add_to = add_to_row<VecAvx512>,
       .enter = [] {},
       .leave = [] {},
+      .burn_f32 = burn_fma<VecAvx512, 16>,
+      .burn_bf16 = burn_dot_bf16,
       .rows = &row_kernels<VecAvx512>(),
-      .attention = &attention_kernels<VecAvx512>(),
+      .attention = &attention_kernels<VecAvx512, NarrowBf16>(),
   };
   return kIsa;
 }

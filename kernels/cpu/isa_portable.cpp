@@ -1,4 +1,5 @@
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/burn.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_fma.h"
@@ -27,6 +28,8 @@ const Isa& portable_isa() {
       .add_to = add_to_row<VecPortable>,
       .enter = [] {},
       .leave = [] {},
+      .burn_f32 = burn_fma<VecPortable, 3>,
+      .burn_bf16 = burn_fma<VecPortable, 3>,
       .rows = &row_kernels<VecPortable>(),
       .attention = &attention_kernels<VecPortable>(),
   };

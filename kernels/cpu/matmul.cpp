@@ -250,7 +250,9 @@ class MatmulRun {
       const int64_t cols = panels * kPanel;
       const std::byte* b =
           w_.data.get() + ((work.panel + p) * layout_.panel_elements + pass.offset * kPanel) * b_size_;
+      const std::byte* next = next_panels(pass, p);
       for (int64_t r = 0; r < work.rows; r += isa_.tile_rows) {
+        if (next != nullptr) prefetch_share(next, pass.depth, r, work.rows);
         const int rows = static_cast<int>(std::min<int64_t>(isa_.tile_rows, work.rows - r));
         float* c = pass.sums + work.rows * p * kPanel + r * cols;  // of the bottom sum
         const std::byte* a = pass.block + (work.row + r) * pass.depth * a_size_;
@@ -263,6 +265,28 @@ class MatmulRun {
         for (int o = 0; o <= top; ++o)
           write(c + o * level, o, work.row + r, rows, (work.panel + p) * kPanel, cols);
       }
+    }
+  }
+
+  /// The block of the weight that the next tiles read: the panels beside it, or the next of the inner
+  /// dimension.
+  const std::byte* next_panels(const Pass& pass, int64_t p) const {
+    const bool beside = p + isa_.tile_panels < pass.work.panels;
+    const int64_t offset = pass.offset + (beside ? 0 : pass.depth);
+    const int64_t panel = pass.work.panel + (beside ? p + isa_.tile_panels : 0);
+    if (offset * kPanel >= layout_.panel_elements) return nullptr;
+    return w_.data.get() + (panel * layout_.panel_elements + offset * kPanel) * b_size_;
+  }
+
+  /// While rows r … of `rows` are computed: a fair share of the next block is brought into the second-level
+  /// cache.
+  void prefetch_share(const std::byte* next, int64_t depth, int64_t r, int64_t rows) const {
+    constexpr int64_t kLine = 64;
+    const int64_t lines = depth * kPanel * b_size_ / kLine;  // of one panel
+    const int64_t begin = lines * r / rows, end = lines * std::min(rows, r + isa_.tile_rows) / rows;
+    for (int p = 0; p < isa_.tile_panels; ++p) {
+      const std::byte* panel = next + p * layout_.panel_elements * b_size_;
+      for (int64_t i = begin; i < end; ++i) __builtin_prefetch(panel + i * kLine, 0, 2);
     }
   }
 

@@ -179,5 +179,17 @@ void tile_amx(float* c, int64_t c_stride, const void* a, int64_t a_stride, const
       .run(panels);
 }
 
+/// Isa::burn_bf16: the four products of a square block, again and again. The tiles are configured.
+template <class Tiles>
+int64_t burn_amx(int64_t rounds) {
+  for (int64_t i = 0; i < rounds; ++i) {
+    Tiles::template dot_bf16<0, 4, 6>();
+    Tiles::template dot_bf16<1, 4, 7>();
+    Tiles::template dot_bf16<2, 5, 6>();
+    Tiles::template dot_bf16<3, 5, 7>();
+  }
+  return rounds * 4 * 2 * 16 * 16 * 32;
+}
+
 }  // namespace
 }  // namespace lapidary::cpu

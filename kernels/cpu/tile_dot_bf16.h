@@ -32,6 +32,7 @@ struct DotBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? _mm512_loadu_ps(t.c + r * t.c_stride + p * 16) : _mm512_setzero_ps();
     for (int64_t k = 0; k < t.k; k += 2) {
+      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
       __m512bh w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
@@ -52,6 +53,24 @@ struct DotBlockBf16 {
       for (int p = 0; p < kPanels; ++p) _mm512_storeu_ps(t.c + r * t.c_stride + p * 16, sum[r][p]);
   }
 };
+
+/// Isa::burn_bf16: sixteen chains of vdpbf16ps.
+inline int64_t burn_dot_bf16(int64_t rounds) {
+  constexpr int kSums = 16;
+  __m512 sum[kSums];
+  for (int i = 0; i < kSums; ++i) sum[i] = _mm512_set1_ps(static_cast<float>(i));
+  volatile int32_t pair = 0x3f803f80;  // one and one
+  const __m512bh a = (__m512bh)_mm512_set1_epi32(pair);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kSums; ++j) sum[j] = _mm512_dpbf16_ps(sum[j], a, a);
+  }
+  __m512 all = _mm512_setzero_ps();
+  for (int i = 0; i < kSums; ++i) all = _mm512_add_ps(all, sum[i]);
+  volatile float sink = _mm512_reduce_add_ps(all);
+  static_cast<void>(sink);
+  return rounds * kSums * 64;
+}
 
 }  // namespace
 }  // namespace lapidary::cpu

@@ -10,6 +10,8 @@ namespace {  // internal linkage: see vec_avx512.h
 // Bytes of a panel that a tile asks for ahead of its use.
 constexpr int64_t kPrefetchAhead = 1024;
 
+// Where there are more rows, the next tile's follow in memory: each step asks for its share of them.
+
 /// c += a · b by multiply-adds of float32, over the vector type V.
 template <class V>
 struct FmaBlockF32 {
@@ -27,6 +29,7 @@ struct FmaBlockF32 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; ++k) {
+      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
       V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
@@ -65,24 +68,27 @@ struct FmaBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; k += 2) {
-      V even[kPanels], odd[kPanels];
+      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
         const uint16_t* at = b + p * t.panel_stride + k * 16;
         if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
-        V::load_pairs(at, even[p], odd[p]);
+        w[p] = V::load_even(at);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const V x = V::set1(a[r * t.a_stride + k]);
 #pragma GCC unroll 8
-        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, even[p], sum[r][p]);
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, w[p], sum[r][p]);
       }
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) w[p] = V::load_odd(b + p * t.panel_stride + k * 16);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const V x = V::set1(a[r * t.a_stride + k + 1]);
 #pragma GCC unroll 8
-        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, odd[p], sum[r][p]);
+        for (int p = 0; p < kPanels; ++p) sum[r][p] = fma(x, w[p], sum[r][p]);
       }
     }
 #pragma GCC unroll 8

@@ -66,12 +66,17 @@ struct VecAvx2 {
     store_bf16(lanes);
     for (int i = 0; i < n; ++i) p[i] = lanes[i];
   }
-  static void load_pairs(const uint16_t* p, VecAvx2& even, VecAvx2& odd) {
-    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
-    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
-    even = {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
-    odd = {_mm256_castsi256_ps(_mm256_and_si256(a, mask)), _mm256_castsi256_ps(_mm256_and_si256(b, mask))};
+  static __m256i load_bits(const uint16_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static VecAvx2 load_even(const uint16_t* p) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p), 16)),
+            _mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p + 16), 16))};
+  }
+  static VecAvx2 load_odd(const uint16_t* p) {
+    const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    return {_mm256_castsi256_ps(_mm256_and_si256(load_bits(p), high)),
+            _mm256_castsi256_ps(_mm256_and_si256(load_bits(p + 16), high))};
   }
 
   friend VecAvx2 operator+(VecAvx2 a, VecAvx2 b) {

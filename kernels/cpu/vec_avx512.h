@@ -51,10 +51,12 @@ struct VecAvx512 {
   }
   void store_bf16(uint16_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow()); }
   void store_bf16_n(uint16_t* p, int n) const { _mm256_mask_storeu_epi16(p, first(n), narrow()); }
-  static void load_pairs(const uint16_t* p, VecAvx512& even, VecAvx512& odd) {
-    const __m512i pairs = _mm512_loadu_si512(p);
-    even.v = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-    odd.v = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  static VecAvx512 load_even(const uint16_t* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
+  }
+  static VecAvx512 load_odd(const uint16_t* p) {
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high))};
   }
 
   friend VecAvx512 operator+(VecAvx512 a, VecAvx512 b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -72,6 +74,11 @@ struct VecAvx512 {
   friend VecAvx512 exp2_int(VecAvx512 n) {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
+  }
+  /// p 2^n in one instruction; 0 for n below -126, also where that made p a NaN.
+  static VecAvx512 scale_exp2(VecAvx512 p, VecAvx512 n) {
+    const __mmask16 normal = _mm512_cmp_ps_mask(n.v, _mm512_set1_ps(-126), _CMP_NLT_UQ);
+    return {_mm512_maskz_scalef_ps(normal, p.v, n.v)};
   }
   friend VecAvx512 select_greater(VecAvx512 a, VecAvx512 b, VecAvx512 x, VecAvx512 y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};

@@ -60,14 +60,18 @@ struct VecPortable {
     store(lanes);
     for (int i = 0; i < n; ++i) p[i] = to_bf16(lanes[i]);
   }
-  /// Sixteen pairs of a bf16 panel: the first and the second of each.
-  static void load_pairs(const uint16_t* p, VecPortable& even, VecPortable& odd) {
-    for (int i = 0; i < 4; ++i) {
-      IntQuad pairs;
-      std::memcpy(&pairs, p + 8 * i, sizeof pairs);
-      even.q[i] = reinterpret_cast<Quad>(pairs << 16);
-      odd.q[i] = reinterpret_cast<Quad>(pairs & static_cast<int32_t>(0xffff0000u));
-    }
+  static IntQuad pairs(const uint16_t* p, int i) {
+    IntQuad bits;
+    std::memcpy(&bits, p + 8 * i, sizeof bits);
+    return bits;
+  }
+  /// Of sixteen pairs of a bf16 panel: the first, or the second of each.
+  static VecPortable load_even(const uint16_t* p) {
+    return make([&](int i) { return reinterpret_cast<Quad>(pairs(p, i) << 16); });
+  }
+  static VecPortable load_odd(const uint16_t* p) {
+    return make(
+        [&](int i) { return reinterpret_cast<Quad>(pairs(p, i) & static_cast<int32_t>(0xffff0000u)); });
   }
 
   friend VecPortable operator+(const VecPortable& a, const VecPortable& b) {
