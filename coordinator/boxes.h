@@ -1,0 +1,29 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lapidary {
+
+/// Something the model located.
+struct DetectedBox {
+  std::string label;              // without white space around it; may be empty
+  std::array<double, 4> xyxy{};   // pixels of the original picture: left, top, right, bottom
+  std::vector<int32_t> segments;  // 16 codes of the mask, or none
+};
+
+struct Detections {
+  std::vector<DetectedBox> boxes;
+  std::vector<std::string> text;  // what stood between and after them
+};
+
+/// Boxes in generated text: four `<locNNNN>` in the order y1 x1 y2 x2, then perhaps exactly 16 `<segNNN>`,
+/// then perhaps a label, up to the next `;`, `<` or `>`; boxes are parted by " ; ". A bin is 1/bins of the
+/// side (the checkpoints' users divide by 1024; the model's trainers by 1023). Linear in the text, which may
+/// hold anything.
+Detections parse_boxes(std::string_view text, int64_t width, int64_t height, double bins = 1024);
+
+}  // namespace lapidary
