@@ -52,7 +52,7 @@ void Scheduler::submit(Request request) {
   if (prefix + request.max_new_tokens > limits_.length)
     fail("image and prompt are ", prefix, " tokens and up to ", request.max_new_tokens,
          " are to be generated: ", prefix + request.max_new_tokens, ", but a sequence may have ",
-         limits_.length);
+         limits_.length, " (--max-model-len)");
   if (prefix > limits_.rows)
     fail("image and prompt are ", prefix, " tokens, but a step has room for ", limits_.rows);
   if (request.images > limits_.slots)

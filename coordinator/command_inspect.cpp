@@ -1,0 +1,191 @@
+#include <cstdio>
+#include <optional>
+
+#include "configs/error.h"
+#include "coordinator/commands.h"
+#include "coordinator/progress.h"
+#include "coordinator/table.h"
+#include "sharding/checkpoint.h"
+#include "sharding/model_tensors.h"
+#include "worker/engine.h"
+
+namespace lapidary {
+namespace {
+
+struct InspectOptions {
+  EngineOptions engine;
+  int tp = 1;
+};
+
+using Row = std::vector<std::string>;
+
+/// "3.03 B", "412 M".
+std::string count_text(int64_t n) {
+  const auto value = static_cast<double>(n);
+  char text[32];
+  if (n >= 1'000'000'000) {
+    std::snprintf(text, sizeof(text), "%.2f B", value / 1e9);
+  } else if (n >= 1'000'000) {
+    std::snprintf(text, sizeof(text), "%.1f M", value / 1e6);
+  } else {
+    return std::to_string(n);
+  }
+  return text;
+}
+
+std::string size_text(int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
+
+/// "0-3 (4)", or "none".
+std::string range_text(Range range) {
+  return range.size() == 0 ? "none" : cat(range.begin, "-", range.end - 1, " (", range.size(), ")");
+}
+
+void print_config(const ModelConfig& config) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  const ParameterCounts counts = parameters(config);
+  std::printf("PaliGemma 2, %s parameters, %ld px\n", count_text(counts.total()).c_str(),
+              static_cast<long>(v.image_size));
+  const std::string window = t.sliding_window
+                                 ? cat(*t.sliding_window, " tokens, in ",
+                                       std::count(t.sliding_layers.begin(), t.sliding_layers.end(), true),
+                                       " of ", t.layers, " layers")
+                                 : "none";
+  const auto cap = [](const std::optional<double>& value) {
+    return value ? cat(*value) : std::string("none");
+  };
+  std::fputs(
+      cat("  vision tower  ", count_text(counts.vision), ": ", v.layers, " layers, width ", v.hidden_size,
+          ", ", v.heads, " heads of ", v.head_dim(), ", MLP ", v.intermediate_size, ", patches of ",
+          v.patch_size, " px, ", v.tokens(), " tokens an image\n", "  projector     ",
+          count_text(counts.projector), ": ", v.hidden_size, " to ", config.projection_dim, "\n",
+          "  decoder       ", count_text(counts.text), ": ", t.layers, " layers, width ", t.hidden_size, ", ",
+          t.heads, " heads of ", t.head_dim, ", ", t.kv_heads, " KV heads, MLP ", t.intermediate_size,
+          ", vocabulary ", t.vocab_size, ", ", t.tie_word_embeddings ? "tied" : "separate", " head\n",
+          "                query scale 1/sqrt(", t.query_pre_attn_scalar, "), RoPE theta ", t.rope_theta,
+          ", up to ", t.max_position_embeddings, " tokens\n", "                window ", window,
+          "; soft-caps ", cap(t.attn_softcap), " (attention), ", cap(t.final_softcap), " (logits)\n")
+          .c_str(),
+      stdout);
+}
+
+/// What is stored, if anything is: a config alone can be inspected too. The stored vocabulary wins.
+std::string checkpoint_text(const std::filesystem::path& model, ModelConfig& config) {
+  if (!std::filesystem::is_directory(model)) return cat("none, ", model.string(), " is a config");
+  std::optional<Checkpoint> checkpoint;
+  try {
+    checkpoint.emplace(model);
+  } catch (const Error& e) {
+    return cat("none: ", e.what());
+  }
+  fit_to_weights(config, *checkpoint);
+  return cat(size_text(checkpoint->stored_bytes()), " in ", checkpoint->names().size(), " tensors, ",
+             config.torch_dtype.empty() ? "dtype not said" : config.torch_dtype);
+}
+
+std::string sums_text(const BlockPlan& block) {
+  return cat(block.out_sums.leaves(), "/", block.out_sums.outputs(), " ", block.down_sums.leaves(), "/",
+             block.down_sums.outputs());
+}
+
+void print_plans(const std::vector<ShardPlan>& plans) {
+  std::vector<Row> rows{{"rank", "heads", "KV heads", "MLP columns", "vocabulary rows", "leaves/blocks",
+                         "vision heads", "vision MLP columns", "leaves/blocks"}};
+  for (const ShardPlan& p : plans)
+    rows.push_back({cat(p.rank), range_text(p.decoder.heads), range_text(p.decoder.kv_heads),
+                    range_text(p.decoder.ffn), range_text(p.vocab), sums_text(p.decoder),
+                    range_text(p.vision.heads), range_text(p.vision.ffn), sums_text(p.vision)});
+  std::printf("\nShard plan of %zu rank%s\n%s", plans.size(), plans.size() == 1 ? "" : "s",
+              table_text(rows).c_str());
+  std::printf(
+      "(leaves/blocks of a rank: pieces of the attention output's sum, and of the MLP's, that it holds, and "
+      "the partial sums it sends)\n");
+}
+
+/// As the engine chooses it.
+DType held_dtype(const std::string& name, const ModelConfig& config) {
+  return name == "float32" || (name == "auto" && config.torch_dtype == "float32") ? DType::f32 : DType::bf16;
+}
+
+/// Matrices are held in the chosen dtype, vectors in float32.
+struct Held {
+  int64_t matrices = 0, vectors = 0;
+  int64_t bytes(DType dtype) const { return matrices * static_cast<int64_t>(size_of(dtype)) + vectors * 4; }
+};
+
+Held held_weights(const ModelConfig& config, const ShardPlan& plan) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  const int64_t vh = v.hidden_size, th = t.hidden_size;
+  const int64_t v_mine = plan.vision.heads.size() * v.head_dim(), v_ffn = plan.vision.ffn.size();
+  const int64_t q = plan.decoder.heads.size() * t.head_dim, kv = plan.decoder.kv_heads.size() * t.head_dim;
+  Held held;
+  held.matrices = vh * v.channels * v.patch_size * v.patch_size + vh * th +
+                  v.layers * (4 * v_mine + 2 * v_ffn) * vh +
+                  t.layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * th +
+                  plan.vocab.size() * th * (t.tie_word_embeddings ? 1 : 2);
+  held.vectors =
+      vh * (v.tokens() + 3) + th * 2 + v.layers * (6 * vh + 3 * v_mine + v_ffn) + t.layers * 4 * th;
+  return held;
+}
+
+void print_memory(const InspectOptions& options, const ModelConfig& config,
+                  const std::vector<ShardPlan>& plans) {
+  const Capacity capacity = fit_capacity(options.engine, config);
+  const DType dtype = held_dtype(options.engine.dtype, config);
+  ThreadPool threads(1);
+  const auto backend = make_cpu_backend(threads, options.engine.isa);
+  std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
+  for (const ShardPlan& plan : plans) {
+    const KvShape shape{plan.decoder.kv_heads.size(), config.text.head_dim, dtype};
+    const auto page = static_cast<int64_t>(backend->kv_page_bytes(shape));
+    rows.push_back({cat(plan.rank), size_text(held_weights(config, plan).bytes(dtype)),
+                    size_text(config.text.layers * capacity.pages * page),
+                    size_text(capacity.slots * config.vision.tokens() * config.text.hidden_size * 4)});
+  }
+  std::printf(
+      "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "
+      "prints all)\n%s",
+      name_of(dtype), static_cast<long>(capacity.sequences), static_cast<long>(capacity.length),
+      table_text(rows).c_str());
+}
+
+int run_inspect(const InspectOptions& options) {
+  ModelConfig config = read_model_config(options.engine.model);
+  const std::string checkpoint = checkpoint_text(options.engine.model, config);
+  std::vector<ShardPlan> plans;
+  for (int rank = 0; rank < options.tp; ++rank)
+    plans.push_back(PaliGemma::plan_for(config, rank, options.tp));
+  print_config(config);
+  std::printf("  checkpoint    %s\n", checkpoint.c_str());
+  print_plans(plans);
+  print_memory(options, config, plans);
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App& command =
+      *app.add_subcommand("inspect", "Say what a model is, and what each rank would hold of it");
+  command
+      .add_option("--model,model", options->engine.model,
+                  "Checkpoint folder, or a config file (configs/models/*.json)")
+      ->required();
+  command.add_option("--tp,--tensor-parallel-size", options->tp, "Ranks to cut it for")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--dtype", options->engine.dtype, "Weights and KV cache; auto: as config.json says")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  command.add_option("--max-num-seqs", options->engine.max_num_seqs, "Sequences that run at once")
+      ->capture_default_str();
+  command
+      .add_option("--max-model-len", options->engine.max_model_len,
+                  "Tokens of one sequence; 0: one image, 128 of prompt, 256 new")
+      ->capture_default_str();
+  when_named(command, chosen, [options] { return run_inspect(*options); });
+}
+
+}  // namespace lapidary
