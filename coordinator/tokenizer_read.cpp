@@ -1,6 +1,8 @@
 #include "coordinator/tokenizer_read.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <limits>
 #include <unordered_map>
 
 #include "configs/error.h"
@@ -86,6 +88,20 @@ void read_decoder(const JsonObject& object, Decoder& decoder) {
   } else {
     refuse(object, type, "Replace, ByteFallback, Fuse, Strip, Sequence");
   }
+}
+
+/// Steps that each lengthen a text multiply; a file must not make a line of text fill the memory.
+template <class Steps>
+void require_bounded(const Steps& steps, const std::string& where) {
+  constexpr double kMost = 64;
+  double growth = 1;
+  for (const auto& step : steps) {
+    const auto* replace = std::get_if<Replace>(&step);
+    if (!replace) continue;
+    growth *= std::max(1.0, double(replace->content.size()) / double(replace->pattern.size()));
+  }
+  if (growth > kMost)
+    fail(where, " makes a text up to ", growth, " times longer, more than ", kMost, " times");
 }
 
 /// Ids are places: n pieces have the ids 0 to n - 1, each once.
@@ -234,6 +250,8 @@ TokenizerParts read_tokenizer(std::string_view text, const std::string& source) 
     read_normalizer(*normalizer, parts.normalizer);
   if (const auto splitter = root.optional_object("pre_tokenizer")) parts.splitter = read_splitter(*splitter);
   if (const auto decoder = root.optional_object("decoder")) read_decoder(*decoder, parts.decoder);
+  require_bounded(parts.normalizer.steps, root.where("normalizer"));
+  require_bounded(parts.decoder.steps, root.where("decoder"));
   return parts;
 }
 

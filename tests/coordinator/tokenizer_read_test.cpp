@@ -122,6 +122,12 @@ const std::vector<Refusal>& refusals() {
                             {"normalizers", json::array{replaced(" "), {{"type", "NFKC"}}}}};
        },
        R"(t.json: normalizer.normalizers[1].type is "NFKC"; supported: Replace, Prepend, Sequence)"},
+      {"steps that let a text explode",
+       [](auto& r, auto&) {
+         const json::value step = {{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", "xxxxx"}};
+         r["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array{step, step, step}}};
+       },
+       "t.json: normalizer makes a text up to 125 times longer, more than 64 times"},
       {"regex",
        [](auto& r, auto&) {
          r["normalizer"].as_object()["pattern"] = {{"Regex", "\\s"}};
