@@ -41,7 +41,9 @@ struct Isa {
   int chunk_rows;       // rows that share one pass over the weight: their block of a lies in the second-level
                         // cache
   TileKernel tile_f32;  // a f32, b f32 panels
-  TileKernel tile_bf16;                                        // a a_dtype, b bf16 panels
+  TileKernel tile_bf16;   // a a_dtype, b bf16 panels
+  TileKernel stream_f32;  // the same, for panels that come from memory: asks for them early
+  TileKernel stream_bf16;
   void (*to_operand)(void* dst, const float* src, int64_t n);  // n floats rounded to bf16, kept as a_dtype
   void (*add_to)(float* sum, const float* other, int64_t n);   // sum[i] = sum[i] + other[i]
   void (*enter)();  // each thread, before its first tile of an operation (AMX: configures its tiles)

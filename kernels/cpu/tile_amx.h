@@ -7,9 +7,9 @@ namespace lapidary::cpu {
 namespace {  // internal linkage: see vec_avx512.h
 
 /// The TileKernel of AMX: up to 32 rows x 4 panels, k in steps of 32. Tiles 0-3 hold sums; two tiles of a and
-/// two of b feed four of them, so that each loaded tile is used twice. Tiles is AmxTiles or one that computes
-/// the same.
-template <class Tiles>
+/// two of b feed four of them, so that each loaded tile is used twice. kStream: the panels come from memory.
+/// Tiles is AmxTiles or one that computes the same.
+template <class Tiles, bool kStream>
 struct AmxBlock {
   static constexpr int kTileRows = 16;
 
@@ -71,7 +71,7 @@ struct AmxBlock {
   }
 
   /// 32 rows x 2 panels from `panel` on.
-  void square(int panel, bool prefetch) const {
+  void square(int panel, bool prefetch_rows) const {
     load_sums<0>(0, panel);
     load_sums<1>(0, panel + 1);
     load_sums<2>(1, panel);
@@ -85,7 +85,12 @@ struct AmxBlock {
       load_a<5>(1, at);
       Tiles::template dot_bf16<2, 5, 6>();
       Tiles::template dot_bf16<3, 5, 7>();
-      if (prefetch) prefetch_next_rows(at);
+      if (kStream) {
+        prefetch_panel(panel, at);
+        prefetch_panel(panel + 1, at);
+      } else if (prefetch_rows) {
+        prefetch_next_rows(at);
+      }
     }
     store_sums<0>(0, panel);
     store_sums<1>(0, panel + 1);
@@ -164,18 +169,18 @@ struct AmxBlock {
   }
 };
 
-template <class Tiles>
+template <class Tiles, bool kStream>
 void tile_amx(float* c, int64_t c_stride, const void* a, int64_t a_stride, const void* b,
               int64_t panel_stride, int64_t k, int rows, int panels, bool accumulate) {
-  AmxBlock<Tiles>{c,
-                  c_stride,
-                  static_cast<const uint16_t*>(a),
-                  a_stride,
-                  static_cast<const uint16_t*>(b),
-                  panel_stride,
-                  k,
-                  rows,
-                  accumulate}
+  AmxBlock<Tiles, kStream>{c,
+                           c_stride,
+                           static_cast<const uint16_t*>(a),
+                           a_stride,
+                           static_cast<const uint16_t*>(b),
+                           panel_stride,
+                           k,
+                           rows,
+                           accumulate}
       .run(panels);
 }
 

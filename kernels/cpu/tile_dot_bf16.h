@@ -11,6 +11,7 @@ namespace {  // internal linkage: see vec_avx512.h
 
 /// c += a · b, both bf16, by vdpbf16ps: two products a step and lane, added to float32 with the smallest
 /// numbers flushed to zero.
+template <bool kStream>
 struct DotBlockBf16 {
   using A = uint16_t;
   using B = uint16_t;
@@ -25,6 +26,7 @@ struct DotBlockBf16 {
   static void run(const TileArgs& t) {
     const uint16_t* a = static_cast<const uint16_t*>(t.a);
     const uint16_t* b = static_cast<const uint16_t*>(t.b);
+    const int64_t ahead = prefetch_ahead<B>(t.k);
     __m512 sum[kRows][kPanels];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
@@ -32,12 +34,12 @@ struct DotBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? _mm512_loadu_ps(t.c + r * t.c_stride + p * 16) : _mm512_setzero_ps();
     for (int64_t k = 0; k < t.k; k += 2) {
-      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
       __m512bh w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
         const uint16_t* at = b + p * t.panel_stride + k * 16;
-        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        if (kStream || kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + ahead);
         w[p] = (__m512bh)_mm512_load_si512(at);
       }
 #pragma GCC unroll 8

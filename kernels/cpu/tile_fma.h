@@ -7,13 +7,19 @@
 namespace lapidary::cpu {
 namespace {  // internal linkage: see vec_avx512.h
 
-// Bytes of a panel that a tile asks for ahead of its use.
-constexpr int64_t kPrefetchAhead = 1024;
+/// Bytes of a panel that a tile asks for ahead of its use: of a short block the whole next one, since other
+/// rows meet this block before it is needed; else what is on its way from memory at a time.
+template <class Element>
+int64_t prefetch_ahead(int64_t k) {
+  constexpr int64_t kShort = 128, kOnItsWay = 1024;
+  return k <= kShort ? k * 16 * static_cast<int64_t>(sizeof(Element)) : kOnItsWay;
+}
 
-// Where there are more rows, the next tile's follow in memory: each step asks for its share of them.
+// kStream: the panels come from memory. Else they are near, and the rows of the next tile, which follow in
+// memory, are asked for: each step for its share.
 
 /// c += a · b by multiply-adds of float32, over the vector type V.
-template <class V>
+template <class V, bool kStream>
 struct FmaBlockF32 {
   using A = float;
   using B = float;
@@ -22,6 +28,7 @@ struct FmaBlockF32 {
   static void run(const TileArgs& t) {
     const float* a = static_cast<const float*>(t.a);
     const float* b = static_cast<const float*>(t.b);
+    const int64_t ahead = prefetch_ahead<B>(t.k);
     V sum[kRows][kPanels];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
@@ -29,12 +36,12 @@ struct FmaBlockF32 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; ++k) {
-      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
       V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
         const float* at = b + p * t.panel_stride + k * 16;
-        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        if (kStream || kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + ahead);
         w[p] = V::load(at);
       }
 #pragma GCC unroll 8
@@ -52,7 +59,7 @@ struct FmaBlockF32 {
 };
 
 /// The same with bf16 panels, widened where they are used, and a f32 holding rounded values.
-template <class V>
+template <class V, bool kStream>
 struct FmaBlockBf16 {
   using A = float;
   using B = uint16_t;
@@ -61,6 +68,7 @@ struct FmaBlockBf16 {
   static void run(const TileArgs& t) {
     const float* a = static_cast<const float*>(t.a);
     const uint16_t* b = static_cast<const uint16_t*>(t.b);
+    const int64_t ahead = prefetch_ahead<B>(t.k);
     V sum[kRows][kPanels];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
@@ -68,12 +76,12 @@ struct FmaBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; k += 2) {
-      if (kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
       V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
         const uint16_t* at = b + p * t.panel_stride + k * 16;
-        if (kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchAhead);
+        if (kStream || kRows == 1) __builtin_prefetch(reinterpret_cast<const char*>(at) + ahead);
         w[p] = V::load_even(at);
       }
 #pragma GCC unroll 8

@@ -23,7 +23,8 @@ inline const Isa& emulated_amx_isa() {
     isa.row_step = 16;
     isa.k_block = 64;  // smaller blocks than the machine's: more of them meet in a small test
     isa.chunk_rows = 64;
-    isa.tile_bf16 = tile_amx<SoftwareTiles>;
+    isa.tile_bf16 = tile_amx<SoftwareTiles, false>;
+    isa.stream_bf16 = tile_amx<SoftwareTiles, true>;
     isa.to_operand = to_bf16_row<VecPortable>;
     isa.enter = SoftwareTiles::configure;
     isa.leave = SoftwareTiles::release;

@@ -93,7 +93,8 @@ TEST(AmxTileTest, WritesItsRowsAndColumnsOnly) {
     for (int panels = 1; panels <= 4; ++panels) {
       for (const bool accumulate : {false, true}) {
         std::vector<float> c(33 * stride, -1);
-        tile_amx<SoftwareTiles>(c.data(), stride, a.data(), k, b.data(), k * 16, k, rows, panels, accumulate);
+        tile_amx<SoftwareTiles, false>(c.data(), stride, a.data(), k, b.data(), k * 16, k, rows, panels,
+                                       accumulate);
         for (int r = 0; r < 33; ++r) {
           for (int col = 0; col < stride; ++col) {
             const bool inside = r < rows && col < panels * 16;
