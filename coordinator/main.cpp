@@ -39,8 +39,11 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   lapidary::Chosen chosen;
+  add_caption_command(app, chosen);
+  add_trace_command(app, chosen);
   add_inspect_command(app, chosen);
   add_tokenize_commands(app, chosen);
+  add_bench_command(app, chosen);
   std::string who = "lapidary";
   try {
     app.parse(argc, argv);

@@ -26,7 +26,7 @@ echo "== questions and boxes, from one manifest with a prompt a line"
 "${mpirun[@]}" "${lapidary[@]}" caption --model "$model" --tp 2 --input "$samples/prompts.jsonl" \
   --output "$out/answers.jsonl" --draw "$out/boxes" --quiet
 
-show() { sed -E 's/^\{"key":"([^"]*)","prompt":"([^"]*)","text":"([^"]*)".*/  \1  [\2]  \3/' "$1"; }
+show() { sed -E 's/^\{"key": ?"([^"]*)", ?"prompt": ?"([^"]*)", ?"text": ?"([^"]*)".*/  \1  [\2]  \3/' "$1"; }
 echo
 show "$out/captions.jsonl"
 echo

@@ -1,0 +1,241 @@
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "configs/error.h"
+#include "coordinator/command_bench.h"
+#include "coordinator/command_engine.h"
+#include "kernels/cpu/detect.h"
+#include "kernels/cpu/probe.h"
+
+namespace lapidary {
+namespace {
+
+struct ModelBench {
+  EngineFlags flags;
+  int images = 1;
+  int prompt_tokens = 16;
+  int new_tokens = 16;
+  int repeats = 3;
+};
+
+/// Floating-point operations, two a multiply-add; every row of a prefix attends to the whole prefix.
+struct Work {
+  double vision, prefill, decode_bytes;
+};
+
+Work work_of(const ModelConfig& config, const ModelBench& bench, DType dtype) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  const auto n = static_cast<double>(v.tokens()), c = static_cast<double>(v.hidden_size);
+  const auto h = static_cast<double>(t.hidden_size), q = static_cast<double>(t.q_width());
+  const double vision_layer = 4 * c * c + 2 * c * static_cast<double>(v.intermediate_size);
+  const double patch = static_cast<double>(v.channels * v.patch_size * v.patch_size);
+  const auto layers = static_cast<double>(v.layers);
+  const double vision = 2 * n * (patch * c + layers * vision_layer + c * h) + layers * 4 * n * n * c;
+
+  const double rows = n * bench.images + bench.prompt_tokens;
+  const double decoder_layer =
+      h * (2 * q + 2 * static_cast<double>(t.kv_width())) + 3 * h * static_cast<double>(t.intermediate_size);
+  const double head = h * static_cast<double>(t.vocab_size), depth = static_cast<double>(t.layers);
+  const double prefill = 2 * rows * depth * decoder_layer + depth * 4 * rows * rows * q + 2 * head;
+  const double kv = (rows + bench.new_tokens / 2.0) * depth * 2 * static_cast<double>(t.kv_width());
+  return {vision * bench.images, prefill,
+          (depth * decoder_layer + head + kv) * static_cast<double>(size_of(dtype))};
+}
+
+/// The limits of all ranks together, measured by all at once.
+struct Limits {
+  double flops, read;
+};
+
+Limits measure_limits(Communicator& comm, Engine& engine, const std::string& isa_name) {
+  Backend& backend = engine.backend();
+  const cpu::Isa& isa = cpu::choose_isa(isa_name);
+  const size_t bytes = size_t{512} << 20;
+  const Buffer data = backend.allocate(bytes);
+  std::memset(data.get(), 1, bytes);
+  comm.barrier();
+  const double flops = cpu::peak_tile_rate(backend.threads(), isa, engine.dtype());
+  comm.barrier();
+  const double read = cpu::read_bandwidth(backend.threads(), data.get(), bytes);
+  Limits sum{0, 0};
+  for (const std::string& text : gather_texts(comm, cat(flops, " ", read))) {
+    Limits rank{};
+    std::sscanf(text.c_str(), "%lf %lf", &rank.flops, &rank.read);
+    sum.flops += rank.flops;
+    sum.read += rank.read;
+  }
+  return sum;
+}
+
+/// One prompt of noise images and arbitrary text in KV pages of its own.
+wire::Step prefill_step(const ModelConfig& config, const ModelBench& bench, const Capacity& capacity,
+                        int sequences) {
+  wire::Step step;
+  const int64_t pages = capacity.pages / capacity.sequences;
+  for (int s = 0; s < sequences; ++s) {
+    wire::Rows& rows = *step.add_rows();
+    for (int i = 0; i < bench.images; ++i) {
+      const int slot = s * bench.images + i;
+      rows.add_slots(slot);
+      wire::Encode& encode = *step.add_encodes();
+      encode.set_slot(slot);
+      std::string rgb(static_cast<size_t>(config.vision.image_size * config.vision.image_size * 3), '\0');
+      uint32_t state = static_cast<uint32_t>(i) + 1;  // equal for every sequence
+      for (char& byte : rgb) byte = static_cast<char>((state = state * 1664525u + 1013904223u) >> 24);
+      encode.set_rgb(std::move(rgb));
+      for (int64_t n = 0; n < config.vision.tokens(); ++n)
+        rows.add_ids(static_cast<int32_t>(config.image_token_id));
+    }
+    for (int i = 0; i < bench.prompt_tokens; ++i) rows.add_ids(300 + i * 37);
+    rows.set_prefix(rows.ids_size());
+    for (int64_t p = 0; p < pages; ++p) rows.add_pages(static_cast<int32_t>(s * pages + p));
+  }
+  return step;
+}
+
+/// Decodes in place of the step's rows; the seconds of each step.
+std::vector<double> decode(Engine& engine, wire::Step step, wire::StepDone done, int tokens,
+                           std::vector<std::vector<int32_t>>& generated) {
+  std::vector<double> seconds;
+  step.clear_encodes();
+  generated.assign(static_cast<size_t>(step.rows_size()), {});
+  for (int t = 0; t < tokens; ++t) {
+    for (int s = 0; s < step.rows_size(); ++s) {
+      wire::Rows& rows = *step.mutable_rows(s);
+      rows.set_position(rows.position() + rows.ids_size());
+      rows.clear_ids();
+      rows.clear_slots();
+      rows.add_ids(done.tokens(s));
+      generated[static_cast<size_t>(s)].push_back(done.tokens(s));
+    }
+    seconds.push_back(seconds_of([&] { done = engine.lead(step); }));
+  }
+  return seconds;
+}
+
+struct Timings {
+  double vision, prefill, decode;  // seconds
+};
+
+Timings lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
+  const Capacity& capacity = engine.model().capacity();
+  const wire::Step one = prefill_step(config, bench, capacity, 1),
+                   two = prefill_step(config, bench, capacity, 2);
+  wire::Step vision;
+  *vision.mutable_encodes() = one.encodes();
+  wire::Step text = one;
+  text.clear_encodes();
+
+  std::vector<std::vector<int32_t>> alone, pair;
+  decode(engine, one, engine.lead(one), 3, alone);
+  decode(engine, two, engine.lead(two), 3, pair);
+  if (pair.at(0) != alone.at(0) || pair.at(1) != alone.at(0))
+    fail("the check failed: the same prompt gave other tokens in a batch of two than alone");
+
+  Timings timings{};
+  timings.vision = median_seconds(bench.repeats, [&] { engine.lead(vision); });
+  timings.prefill = median_seconds(bench.repeats, [&] { engine.lead(text); });
+  timings.decode = median(decode(engine, text, engine.lead(text), bench.new_tokens, alone));
+  wire::Step stop;
+  stop.set_stop(true);
+  engine.lead(stop);
+  return timings;
+}
+
+void print_speed(const Timings& timings, const Work& work, const Limits& limits) {
+  const auto row = [&](const char* what, double seconds, double amount, double limit, const char* unit,
+                       double goal) {
+    std::printf("%-22s %10.1f %12.1f %-8s %8.1f %%   %s\n", what, seconds * 1e3, amount / seconds / 1e9, unit,
+                100 * amount / seconds / limit, goal > 0 ? cat("goal ", goal, " %").c_str() : "");
+  };
+  std::printf("# limits in this run: %.1f GFLOP/s register-only, %.1f GB/s streaming read\n",
+              limits.flops / 1e9, limits.read / 1e9);
+  std::printf("%-22s %10s %12s %-8s %10s\n", "part", "ms", "rate", "", "of limit");
+  row("vision", timings.vision, work.vision, limits.flops, "GFLOP/s", 0);
+  row("decoder prefill", timings.prefill, work.prefill, limits.flops, "GFLOP/s", 0);
+  row("prefill, both", timings.vision + timings.prefill, work.vision + work.prefill, limits.flops, "GFLOP/s",
+      35);
+  row("decode, one token", timings.decode, work.decode_bytes, limits.read, "GB/s", 80);
+}
+
+/// The most memory this process has had in use, as the system counts it.
+double peak_resident() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::atof(line.c_str() + 6) * 1024;
+  return 0;
+}
+
+/// A row a rank, and all together: what was allocated at start beside what the system counted at most.
+void print_memory(Communicator& comm, Engine& engine) {
+  const PaliGemma::Memory memory = engine.memory();
+  const auto all = gather_texts(comm, cat(memory.weights, " ", memory.kv, " ",
+                                          memory.embeddings + memory.workspace, " ", peak_resident()));
+  if (comm.rank() > 0) return;
+  std::printf("# memory in GB; goal: peak resident within 1.15 x planned\n");
+  std::printf("%-6s %9s %9s %10s %9s %9s %7s\n", "rank", "weights", "KV", "workspace", "planned", "resident",
+              "ratio");
+  const auto row = [](const std::string& rank, double weights, double kv, double work, double resident) {
+    const double planned = weights + kv + work;
+    std::printf("%-6s %9.3f %9.3f %10.3f %9.3f %9.3f %6.2f x\n", rank.c_str(), weights / 1e9, kv / 1e9,
+                work / 1e9, planned / 1e9, resident / 1e9, resident / planned);
+  };
+  double sum[4] = {};
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    double part[4] = {};
+    std::sscanf(all[rank].c_str(), "%lf %lf %lf %lf", &part[0], &part[1], &part[2], &part[3]);
+    row(std::to_string(rank), part[0], part[1], part[2], part[3]);
+    for (int i = 0; i < 4; ++i) sum[i] += part[i];
+  }
+  row("all", sum[0], sum[1], sum[2], sum[3]);
+}
+
+int run_model(ModelBench bench) {
+  const auto comm = start_ranks(bench.flags);
+  const ModelConfig config = read_model_config(bench.flags.engine.model);
+  EngineOptions& options = bench.flags.engine;
+  options.max_num_seqs = 2;
+  options.max_images = 2 * bench.images;
+  options.max_model_len = config.vision.tokens() * bench.images + bench.prompt_tokens + bench.new_tokens + 8;
+  options.max_num_batched_tokens = 2 * options.max_model_len;
+  Engine engine(options, config, *comm);
+  Timings timings{};
+  if (comm->rank() == 0) {
+    std::printf("# %s: %d image(s) of %lld px, %d prompt tokens; %s\n", options.model.filename().c_str(),
+                bench.images, static_cast<long long>(config.vision.image_size), bench.prompt_tokens,
+                engine.describe().c_str());
+    timings = lead_bench(bench, config, engine);
+  } else {
+    engine.follow();
+  }
+  print_memory(*comm, engine);  // before the limits, whose data would count
+  const Limits limits = measure_limits(*comm, engine, options.isa);
+  if (comm->rank() == 0) print_speed(timings, work_of(config, bench, engine.dtype()), limits);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench_model(CLI::App& bench, Chosen& chosen) {
+  auto options = std::make_shared<ModelBench>();
+  CLI::App& command = *bench.add_subcommand("model", "End to end: vision, prefill and decode of one prompt");
+  add_engine_flags(command, options->flags);
+  command.add_option("--images", options->images, "Images in the prompt")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  command.add_option("--prompt-tokens", options->prompt_tokens, "Text tokens in the prompt")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--new-tokens", options->new_tokens, "Decode steps that are timed")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--repeats", options->repeats, "Timed runs of each part")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  when_named(command, chosen, [options] { return run_model(*options); });
+}
+
+}  // namespace lapidary
