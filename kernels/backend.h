@@ -11,11 +11,11 @@
 
 namespace lapidary {
 
-/// How the inner dimension of a product is added up. It is cut into leaves; each leaf is summed in float32 from
-/// left to right; then a stack machine adds the leaves: leaf j is pushed, and merges[j] times the two topmost
-/// sums are replaced by (lower + upper). What is left on the stack, bottom first, are the product's outputs.
-/// One leaf and no merge is the ordinary product. Fixed leaves and a fixed tree make a sum that does not depend
-/// on how many ranks hold the leaves (sharding/sum_tree.h).
+/// How the inner dimension of a product is added up. It is cut into leaves; each leaf is summed in float32
+/// from left to right; then a stack machine adds the leaves: leaf j is pushed, and merges[j] times the two
+/// topmost sums are replaced by (lower + upper). What is left on the stack, bottom first, are the product's
+/// outputs. One leaf and no merge is the ordinary product. Fixed leaves and a fixed tree make a sum that does
+/// not depend on how many ranks hold the leaves (sharding/sum_tree.h).
 struct SumPlan {
   std::vector<int64_t> cuts;  // leaves + 1 ascending positions: 0 … inner size
   std::vector<int> merges;    // one a leaf
@@ -39,8 +39,8 @@ struct Matrix {
   size_t bytes = 0;
 };
 
-/// Shape of one layer's KV cache on this rank. A page holds kPageTokens tokens of all kv_heads, in a layout of the
-/// backend's own; keys are stored after RoPE.
+/// Shape of one layer's KV cache on this rank. A page holds kPageTokens tokens of all kv_heads, in a layout
+/// of the backend's own; keys are stored after RoPE.
 struct KvShape {
   static constexpr int64_t kPageTokens = 64;
   int64_t kv_heads = 0;
@@ -62,8 +62,8 @@ struct AttentionArgs {
   int64_t group = 1;        // query heads a KV head, over all ranks
   int64_t head_offset = 0;  // local query head h reads local KV head (h + head_offset) / group
   float scale = 1;
-  float softcap = 0;            // scores become cap * tanh(score / cap) before the mask; 0: none
-  int64_t window = 0;           // a row at index i sees keys > i - window only; 0: no window
+  float softcap = 0;              // scores become cap * tanh(score / cap) before the mask; 0: none
+  int64_t window = 0;             // a row at index i sees keys > i - window only; 0: no window
   bool window_in_prefix = false;  // false: rows of the prefix see the whole prefix at any distance
 };
 
@@ -82,23 +82,25 @@ struct Candidate {
   float logit;
 };
 
-/// What one device can do. Operations run in the order they are called; a row of a result depends on nothing but
-/// that row of the inputs (and its sequence's keys), bit by bit. Activations are float32 [rows, …]; a bf16 Matrix
-/// rounds the rows of x to bf16 and sums in float32. Shapes are checked on entry (std::logic_error).
+/// What one device can do. Operations run in the order they are called; a row of a result depends on nothing
+/// but that row of the inputs (and its sequence's keys), bit by bit. Activations are float32 [rows, …]; a
+/// bf16 Matrix rounds the rows of x to bf16 and sums in float32. Shapes are checked on entry
+/// (std::logic_error).
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string name() const = 0;      // "cpu avx512-bf16"
-  virtual ThreadPool& threads() = 0;          // host threads of this rank
-  virtual Buffer allocate(size_t bytes) = 0;  // zeroed, aligned for the kernels
+  virtual std::string name() const = 0;           // "cpu avx512-bf16"
+  virtual ThreadPool& threads() = 0;              // host threads of this rank
+  virtual Buffer allocate(size_t bytes) = 0;      // zeroed, aligned for the kernels
   virtual void copy(Tensor dst, Tensor src) = 0;  // same shape and dtype
   virtual void synchronize() = 0;
 
-  // --- weights -------------------------------------------------------------------------------------------------
+  // --- weights
+  // -------------------------------------------------------------------------------------------------
   virtual Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) = 0;
-  /// rows [n, in] of f32 or bf16 become rows first_row… of w. first_row and n are multiples of kPackRows (n may
-  /// end at w.out). Several threads may pack disjoint rows of one matrix.
+  /// rows [n, in] of f32 or bf16 become rows first_row… of w. first_row and n are multiples of kPackRows (n
+  /// may end at w.out). Several threads may pack disjoint rows of one matrix.
   static constexpr int64_t kPackRows = 16;
   virtual void pack(Matrix& w, int64_t first_row, Tensor rows) = 0;
   /// Row r of w as it was packed (rounded to w.dtype), as f32 [1, in]; for tests and embeddings.
@@ -108,7 +110,8 @@ class Backend {
   /// operation. Returns the bytes held.
   virtual size_t reserve(int64_t rows, int64_t width) = 0;
 
-  // --- rows ----------------------------------------------------------------------------------------------------
+  // --- rows
+  // ----------------------------------------------------------------------------------------------------
   /// y [w.sums.outputs() * rows, out] = x [rows, in] · wᵀ (+ bias [out], one output only).
   virtual void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias = nullptr) = 0;
   /// y = x · rsqrt(mean(x²) + eps) · (1 + gain)
@@ -118,31 +121,35 @@ class Backend {
   virtual void add(Tensor x, Tensor y) = 0;                // x += y
   virtual void add_bias(Tensor x, const float* bias) = 0;  // x[r] += bias
   virtual void scale(Tensor x, float factor) = 0;
-  virtual void gelu(Tensor x) = 0;                         // tanh form, in place
-  virtual void gelu_mul(Tensor y, Tensor gate_up) = 0;     // y [rows, n] = gelu(gate_up[:, :n]) * gate_up[:, n:]
+  virtual void gelu(Tensor x) = 0;                      // tanh form, in place
+  virtual void gelu_mul(Tensor y, Tensor gate_up) = 0;  // y [rows, n] = gelu(gate_up[:, :n]) * gate_up[:, n:]
   /// Rotates pairs (j, j + head_dim/2) of each head of x [rows, heads * head_dim], in place. cos_sin
   /// [positions, head_dim]: head_dim/2 cosines, then as many sines; positions[r] picks row r's.
   virtual void rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) = 0;
 
-  // --- attention -----------------------------------------------------------------------------------------------
+  // --- attention
+  // -----------------------------------------------------------------------------------------------
   virtual size_t kv_page_bytes(const KvShape& shape) const = 0;
-  /// Writes k, v [rows, kv_heads * head_dim] of the spans' new rows to their pages. `pages` is the base of one
-  /// layer's pages.
-  virtual void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
-                        Tensor v) = 0;
+  /// Writes k, v [rows, kv_heads * head_dim] of the spans' new rows to their pages. `pages` is the base of
+  /// one layer's pages.
+  virtual void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
+                        Tensor k, Tensor v) = 0;
   /// out, q [rows, heads * head_dim]; softmax in float32.
   virtual void attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                          std::span<const AttentionSpan> spans, const AttentionArgs& args) = 0;
 
-  // --- ends of the model ---------------------------------------------------------------------------------------
+  // --- ends of the model
+  // ---------------------------------------------------------------------------------------
   /// y [patches, channels * patch * patch] from an RGB8 image [size * size * 3]: value_of maps a byte to the
   /// normalised pixel; columns are (channel, ky, kx), rows are patches in reading order.
   virtual void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) = 0;
   /// y[r] = row (ids[r] - first_id) of table times factor, or zeros where this rank does not hold it.
-  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id, float factor) = 0;
+  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
+                     float factor) = 0;
   virtual void softcap(Tensor x, float cap) = 0;  // x = cap * tanh(x / cap)
-  /// Gumbel-max: logits[r] = logits[r] / temperature + noise(seed, position, token), the noise a pure function of
-  /// the three, so that any rank draws the same for a token it holds. temperature 0 leaves a row as it is.
+  /// Gumbel-max: logits[r] = logits[r] / temperature + noise(seed, position, token), the noise a pure
+  /// function of the three, so that any rank draws the same for a token it holds. temperature 0 leaves a row
+  /// as it is.
   struct Draw {
     float temperature;
     uint64_t seed;
@@ -153,8 +160,8 @@ class Backend {
   virtual std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) = 0;
 };
 
-/// `threads` stays alive as long as the backend. isa: "auto", "amx", "avx512-bf16", "avx512", "avx2", "portable";
-/// one this machine can't run is refused with a sentence.
+/// `threads` stays alive as long as the backend. isa: "auto", "amx", "avx512-bf16", "avx512", "avx2",
+/// "portable"; one this machine can't run is refused with a sentence.
 std::unique_ptr<Backend> make_cpu_backend(ThreadPool& threads, const std::string& isa = "auto");
 
 }  // namespace lapidary

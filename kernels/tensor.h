@@ -47,12 +47,16 @@ struct Tensor {
     return static_cast<T*>(data) + r * stride;
   }
   Tensor row_range(int64_t begin, int64_t end) const {
-    return {static_cast<std::byte*>(data) + static_cast<size_t>(begin * stride) * size_of(dtype), dtype,
-            {end - begin, cols()}, stride};
+    return {static_cast<std::byte*>(data) + static_cast<size_t>(begin * stride) * size_of(dtype),
+            dtype,
+            {end - begin, cols()},
+            stride};
   }
   Tensor col_range(int64_t begin, int64_t end) const {
-    return {static_cast<std::byte*>(data) + static_cast<size_t>(begin) * size_of(dtype), dtype,
-            {rows(), end - begin}, stride};
+    return {static_cast<std::byte*>(data) + static_cast<size_t>(begin) * size_of(dtype),
+            dtype,
+            {rows(), end - begin},
+            stride};
   }
 };
 
