@@ -39,7 +39,6 @@ class WeightStore {
 
   DType linear() const { return linear_; }
   bool contains(const std::string& name) const { return source_.contains(name); }
-  int64_t rows_of(const std::string& name) const { return matrix_shape(source_.shape_of(name))[0]; }
 
   /// The slices' rows one below the other (all equally wide) as one weight.
   Matrix matrix(const std::vector<Slice>& slices, SumPlan sums);

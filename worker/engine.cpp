@@ -7,6 +7,7 @@
 #include "configs/processor_config.h"
 #include "sharding/checkpoint.h"
 #include "sharding/dummy_weights.h"
+#include "sharding/model_tensors.h"
 #include "worker/image.h"
 #include "worker/sampler.h"
 
@@ -72,11 +73,13 @@ struct Engine::Parts {
     value_of = normalise_table(processor.mean, processor.std, processor.rescale);
     dtype = parse_dtype(options.dtype, config);
     const auto source = open_weights(options, config);
-    const int64_t total = parameters(config).total() * static_cast<int64_t>(size_of(dtype)) / comm.size();
+    ModelConfig fitted = config;
+    fit_to_weights(fitted, *source);
+    const int64_t total = parameters(fitted).total() * static_cast<int64_t>(size_of(dtype)) / comm.size();
     WeightStore weights(*source, *backend, dtype, [&](int64_t bytes) {
       if (progress) progress(std::min(bytes, total), total);
     });
-    model.emplace(config, numerics_profile(options.profile), weights, Rank{*backend, comm},
+    model.emplace(fitted, numerics_profile(options.profile), weights, Rank{*backend, comm},
                   fit_capacity(options, config));
     // The widest rows any product reads or writes as an operand.
     const int64_t vision_rows = model->capacity().images * config.vision.tokens();

@@ -16,11 +16,6 @@ float embedding_scale(int64_t hidden, DType dtype) {
   return dtype == DType::bf16 ? from_bf16(to_bf16(root)) : root;
 }
 
-ModelConfig with_table(ModelConfig config, const WeightStore& weights) {
-  config.text.vocab_size = weights.rows_of(kEmbedding);  // padded beyond what config.json says
-  return config;
-}
-
 /// Each row comes from the one rank that holds it, and zeros from the rest: any order of addition gives its
 /// bits.
 SumTree::Finish one_block_a_rank(int ranks) {
@@ -44,7 +39,7 @@ ShardPlan PaliGemma::plan_for(const ModelConfig& config, int rank, int ranks) {
 
 PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights,
                      Rank rank, const Capacity& capacity)
-    : config_(with_table(config, weights)),
+    : config_(config),
       profile_(profile),
       plan_(plan_for(config_, rank.comm.rank(), rank.comm.size())),
       rank_(rank),

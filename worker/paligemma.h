@@ -35,6 +35,7 @@ struct SequenceRows {
 /// arguments.
 class PaliGemma {
  public:
+  /// `config` fits the weights (fit_to_weights).
   PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights, Rank rank,
             const Capacity& capacity);
 
