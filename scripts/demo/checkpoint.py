@@ -97,14 +97,15 @@ def check(folder, truth_file, dtype, records_file):
     """Answers every prompt of truth.jsonl with transformers' `generate`, greedily, and scores the records."""
     difference, largest = agree(folder)
     print(f"logits differ by at most {difference:.2e} of {largest:.1f} between training's network and transformers")
-    processor = AutoProcessor.from_pretrained(folder, use_fast=False)
+    processor = AutoProcessor.from_pretrained(folder, backend="pil")
     model = PaliGemmaForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype),
                                                               attn_implementation="eager").eval()
     lines, records = score.read_lines(truth_file), []
     for start in range(0, len(lines), 32):
         batch = lines[start:start + 32]
         images = [Image.open(os.path.join(os.path.dirname(truth_file), b["image"])).convert("RGB") for b in batch]
-        inputs = processor(text=["<image>" + b["prompt"] for b in batch], images=images, return_tensors="pt", padding=True)
+        prompts = ["<image>" + b["prompt"] for b in batch]
+        inputs = processor(text=prompts, images=images, return_tensors="pt", padding=True)
         inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
         with torch.no_grad():
             out = model.generate(**inputs, max_new_tokens=40, do_sample=False)[:, inputs["input_ids"].shape[1]:]

@@ -8,13 +8,13 @@ import numpy as np
 from . import scenes
 
 SHAPES = [(448, 448), (640, 480), (512, 512), (600, 400), (480, 600), (576, 448)]
-# Training seeds are far above this, so no picture drawn here was trained on.
-FIRST_SEED = 500000
+# Training seeds are far below this, so no picture drawn here was trained on.
+FIRST_SEED = 1500000
 
 
 def pictures(count, seed):
     """Yields (name, (width, height), scene) for `count` held-out scenes."""
-    rng = np.random.default_rng(FIRST_SEED * 3 + seed)
+    rng = np.random.default_rng(FIRST_SEED + seed)
     for i in range(count):
         width, height = SHAPES[rng.integers(len(SHAPES))]
         scene = scenes.make_scene(rng, width, height)
@@ -47,16 +47,22 @@ def truths(name, size, scene, rng):
     return lines + [{"image": name, "prompt": p, "expect": a, "boxes": []} for p, a in chosen]
 
 
+def write_lines(folder, name, lines):
+    with open(os.path.join(folder, name), "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(line) + "\n" for line in lines)
+
+
 def draw(count, seed, folder):
     """Writes the pictures, truth.jsonl, and prompts.jsonl, the same prompts as an input manifest."""
     os.makedirs(folder, exist_ok=True)
     rng = np.random.default_rng(seed)
-    with open(os.path.join(folder, "truth.jsonl"), "w") as truth, open(os.path.join(folder, "prompts.jsonl"), "w") as asked:
-        for name, size, scene in pictures(count, seed):
-            save(scene, size, os.path.join(folder, name))
-            for line in truths(name, size, scene, rng):
-                truth.write(json.dumps(line) + "\n")
-                asked.write(json.dumps({"image": name, "prompt": line["prompt"], "id": name}) + "\n")
+    lines = []
+    for name, size, scene in pictures(count, seed):
+        save(scene, size, os.path.join(folder, name))
+        lines += truths(name, size, scene, rng)
+    write_lines(folder, "truth.jsonl", lines)
+    asked = [{"image": line["image"], "prompt": line["prompt"], "id": line["image"]} for line in lines]
+    write_lines(folder, "prompts.jsonl", asked)
     print(f"{count} pictures, truth.jsonl and prompts.jsonl in {folder}")
 
 
@@ -80,8 +86,7 @@ def samples(seed, folder):
         # The first two questions are the same everywhere; one of the others tells more.
         for prompt in ("detect " + boxes[0]["label"], questions[2 + rng.integers(len(questions) - 2)][0]):
             asked.append({"image": name, "prompt": prompt, "id": name})
-    for name, lines in (("captions.jsonl", told), ("prompts.jsonl", asked)):
-        with open(os.path.join(folder, name), "w") as out:
-            out.writelines(json.dumps(line) + "\n" for line in lines)
-    missing = set(scenes.KINDS) - {kind for kind, _ in seen}
-    print(f"{len(places)} pictures, captions.jsonl and prompts.jsonl in {folder}; not shown: {sorted(missing) or 'nothing'}")
+    write_lines(folder, "captions.jsonl", told)
+    write_lines(folder, "prompts.jsonl", asked)
+    missing = sorted(set(scenes.KINDS) - {kind for kind, _ in seen})
+    print(f"{len(places)} pictures, captions.jsonl and prompts.jsonl in {folder}; not shown: {missing or 'nothing'}")

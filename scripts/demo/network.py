@@ -33,7 +33,8 @@ class VisionLayer(nn.Module):
     def forward(self, x):
         b, n, w = x.shape
         h = self.layer_norm1(x)
-        q, k, v = (self.self_attn[p](h).view(b, n, self.heads, -1).transpose(1, 2) for p in ("q_proj", "k_proj", "v_proj"))
+        q, k, v = (self.self_attn[p](h).view(b, n, self.heads, -1).transpose(1, 2)
+                   for p in ("q_proj", "k_proj", "v_proj"))
         h = attend(q * (w // self.heads) ** -0.5, k, v).transpose(1, 2).reshape(b, n, w)
         x = x + self.self_attn["out_proj"](h)
         return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.layer_norm2(x)), approximate="tanh"))

@@ -21,8 +21,7 @@ def match(true, found):
     """For every true box the overlap with the found box given to it: best pairs first, one to one, equal labels."""
     pairs = sorted(((overlap(t["xyxy"], f["xyxy"]), i, j) for i, t in enumerate(true) for j, f in enumerate(found)
                     if t["label"] == f["label"]), reverse=True)
-    best, used = [0.0] * len(true), set()
-    taken = set()
+    best, taken, used = [0.0] * len(true), set(), set()
     for share, i, j in pairs:
         if i not in taken and j not in used:
             best[i] = share
@@ -46,9 +45,9 @@ class Tally:
 
 
 def run(truth_file, record_files, show=5):
-    """Prints the shares; returns 0 when at least 90 % of captions and answers, 90 % of the boxes (overlap of a half
-    or more) and on average 0.7 of a box's area are right, else 1. Prompts without any record are left out only when
-    no record at all has such a task; otherwise a missing record is a wrong one."""
+    """Prints the shares; returns 0 when at least 90 % of captions and of answers are fully right, 90 % of the true
+    boxes are found (overlap of a half or more) and their mean overlap is 0.7 or more, else 1. A task that no record
+    has (captions only, say) is left out; in the others a missing record is a wrong one."""
     records = {(os.path.basename(r["key"]), r["prompt"].strip()): r for f in record_files for r in read_lines(f)}
     tasks = {prompt.split(" ")[0] for _, prompt in records}
     tally, overlaps, extra = Tally(), [], 0
@@ -67,7 +66,8 @@ def run(truth_file, record_files, show=5):
             right = len(found) == len(line["boxes"]) and all(s >= 0.5 for s in shares)
         else:
             right = text == line["expect"]
-        tally.count(task, right, f"{line['image']}  {line['prompt']}\n    true: {line['expect'] or line['boxes']}\n    told: {text}")
+        true = line["expect"] if task != "detect" else line["boxes"]
+        tally.count(task, right, f"{line['image']}  {line['prompt']}\n    true: {true}\n    told: {text}")
     return report(tally, overlaps, extra, show)
 
 

@@ -59,7 +59,8 @@ class Examples:
 
     def patches(self, chosen):
         """What each patch shows: the thing over its centre (0 none) and that thing's box."""
-        labels, boxes = np.zeros((len(chosen), GRID, GRID), np.int64), np.zeros((len(chosen), GRID, GRID, 4), np.float32)
+        labels = np.zeros((len(chosen), GRID, GRID), np.int64)
+        boxes = np.zeros((len(chosen), GRID, GRID, 4), np.float32)
         for i, scene in enumerate(chosen):
             for item in scene["items"]:
                 x0, y0, x1, y1 = item["box"]

@@ -12,7 +12,8 @@ def words():
     texts = ["caption en", "detect ;", "answer en", "nothing", *scenes.TIMES, *scenes.COLORS, *scenes.SIDES]
     texts += [*scenes.PLACES.values(), *scenes.EMPTY.values(), *scenes.WHEN.values(), *scenes.NUMBERS]
     texts += [*scenes.KINDS, *map(scenes.plural, scenes.KINDS), "the a an and under"]
-    texts += ["what time of day is it", "what is in the sky", "how many are there", "where is the", "what color is the"]
+    texts += ["what time of day is it", "what is in the sky", "how many are there"]
+    texts += ["where is the", "what color is the"]
     found = {}
     for text in texts:
         for place, word in enumerate(text.split(" ")):
@@ -61,10 +62,12 @@ def build():
         "added_tokens": [{"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False,
                           "normalized": not special, "special": special} for i, t, special in added],
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious",
+                          "invert": False},
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+            {"type": "Fuse"}]},
         "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
                   "vocab": vocab, "merges": [list(m) for m in merges]},

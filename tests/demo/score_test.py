@@ -55,7 +55,8 @@ class Run(unittest.TestCase):
 
     def test_right_records_of_several_files_pass(self):
         found = [box("tree", 0, 0, 8, 7)]
-        code, told = self.run_score([record("a.png", "caption en", "a tree")], [record("a.png", "detect tree", "", found)])
+        code, told = self.run_score([record("a.png", "caption en", "a tree")],
+                                    [record("a.png", "detect tree", "", found)])
         self.assertEqual(code, 0, told)
         self.assertIn("mean IoU 0.875", told)
 
