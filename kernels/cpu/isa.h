@@ -36,11 +36,15 @@ struct Isa {
   int64_t k_step;  // bf16 panels' inner dimension is padded to a multiple of this
   int tile_rows;   // most rows, and most panels, a tile kernel takes
   int tile_panels;
-  int row_step;         // tile kernels may read (never write) rows of a up to the next multiple of this
-  int64_t k_block;      // inner depth of a pass over tile_panels panels, whose block stays in a near cache
-  int chunk_rows;       // rows that share one pass over the weight: their block of a lies in the second-level
-                        // cache
-  TileKernel tile_f32;  // a f32, b f32 panels
+  int row_step;  // tile kernels may read (never write) rows of a up to the next multiple of this
+
+  // How a product is cut, to suit the caches: see matmul.cpp.
+  int64_t k_block;      // inner depth of a pass over tile_panels panels
+  int item_panels;      // panels that a chunk of rows meets at one time
+  int chunk_rows;       // rows that share one way through the weight
+  bool outruns_memory;  // done with a block of the weight before the processor by itself has fetched the next
+
+  TileKernel tile_f32;    // a f32, b f32 panels
   TileKernel tile_bf16;   // a a_dtype, b bf16 panels
   TileKernel stream_f32;  // the same, for panels that come from memory: asks for them early
   TileKernel stream_bf16;

@@ -15,9 +15,7 @@ namespace {
 
 // Sums of one piece of work (rows x columns x the stack of the plan) that a thread keeps: second-level cache
 // size.
-constexpr int64_t kSumFloats = (1 << 20) / 4;
-// Columns of one piece of work, in panels: rows of x come from the third-level cache once for so many.
-constexpr int64_t kItemPanels = 16;
+constexpr int64_t kSumFloats = (1 << 19) / 4;
 // Chunks of rows that are converted together.
 constexpr int64_t kSlabChunks = 4;
 // Up to so many rows the weight is what has to be read: see MatmulRun::run_narrow.
@@ -168,7 +166,7 @@ class MatmulRun {
     const int64_t step = isa_.tile_panels;
     const int64_t fair = layout_.panels / (threads_.size() * 4);
     const int64_t fitting = kSumFloats / tile_floats_ / tiles_of(isa_.chunk_rows) * step;
-    return std::max(step, std::min({kItemPanels, fair, fitting}) / step * step);
+    return std::max(step, std::min<int64_t>({isa_.item_panels, fair, fitting}) / step * step);
   }
 
   void convert_slab() {
@@ -214,10 +212,12 @@ class MatmulRun {
       float* tile_sums = sums;
       for (int64_t p = 0; p < work.panels; p += isa_.tile_panels) {
         const int panels = static_cast<int>(std::min<int64_t>(isa_.tile_panels, work.panels - p));
-        const std::byte* next = work.rows > isa_.tile_rows ? next_block(work, pass, p) : nullptr;
+        const std::byte* next =
+            isa_.outruns_memory && work.rows > isa_.tile_rows ? next_block(work, pass, p) : nullptr;
         for (int64_t r = 0; r < work.rows; r += isa_.tile_rows, tile_sums += tile_floats_) {
           const int rows = static_cast<int>(std::min<int64_t>(isa_.tile_rows, work.rows - r));
           if (next != nullptr) prefetch_share(next, pass.depth, r, work.rows);
+          if (last) prefetch_result(work.row + r, rows, work.panel + p, panels);
           const int outputs = add_pass(pass, work.row + r, rows, work.panel + p, panels, tile_sums);
           if (last) write(tile_sums, outputs, work.row + r, rows, work.panel + p, panels);
         }
@@ -258,6 +258,15 @@ class MatmulRun {
     for (int p = 0; p < isa_.tile_panels; ++p) {
       const std::byte* panel = next + p * layout_.panel_elements * b_size_;
       for (int64_t i = begin; i < end; ++i) __builtin_prefetch(panel + i * kLine, 0, 2);
+    }
+  }
+
+  /// The places of y where a tile will be written; they lie far apart, and a store that waits for its line
+  /// holds up all.
+  void prefetch_result(int64_t row, int rows, int64_t panel, int panels) const {
+    for (int r = 0; r < rows; ++r) {
+      const float* to = y_.row<float>(slab_row_ + row + r) + panel * kPanel;
+      for (int p = 0; p < panels; ++p) __builtin_prefetch(to + p * kPanel, 1);
     }
   }
 

@@ -34,7 +34,7 @@ struct DotBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? _mm512_loadu_ps(t.c + r * t.c_stride + p * 16) : _mm512_setzero_ps();
     for (int64_t k = 0; k < t.k; k += 2) {
-      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + (kRows + (k / 2 & 7)) * t.a_stride + k);
       __m512bh w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {

@@ -36,7 +36,7 @@ struct FmaBlockF32 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; ++k) {
-      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + (kRows + (k & 7)) * t.a_stride + k);
       V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
@@ -76,7 +76,7 @@ struct FmaBlockBf16 {
       for (int p = 0; p < kPanels; ++p)
         sum[r][p] = t.accumulate ? V::load(t.c + r * t.c_stride + p * 16) : V::zero();
     for (int64_t k = 0; k < t.k; k += 2) {
-      if (!kStream && kRows > 1) __builtin_prefetch(a + kRows * (t.a_stride + k));
+      if (!kStream && kRows > 1) __builtin_prefetch(a + (kRows + (k / 2 & 7)) * t.a_stride + k);
       V w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {

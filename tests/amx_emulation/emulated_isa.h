@@ -22,7 +22,9 @@ inline const Isa& emulated_amx_isa() {
     isa.tile_rows = 32;
     isa.row_step = 16;
     isa.k_block = 64;  // smaller blocks than the machine's: more of them meet in a small test
+    isa.item_panels = 16;
     isa.chunk_rows = 64;
+    isa.outruns_memory = true;
     isa.tile_bf16 = tile_amx<SoftwareTiles, false>;
     isa.stream_bf16 = tile_amx<SoftwareTiles, true>;
     isa.to_operand = to_bf16_row<VecPortable>;
