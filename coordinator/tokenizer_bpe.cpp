@@ -26,19 +26,19 @@ Bpe::PairTable::PairTable(const std::vector<Merge>& merges)
       shift_(64 - std::countr_zero(slots_.size())) {
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const uint64_t pair = pair_of(merges[rank].left, merges[rank].right);
-    slot_of(pair) = {pair, static_cast<uint32_t>(rank)};  // of a pair listed twice the last counts
+    slots_[slot_of(pair)] = {pair, static_cast<uint32_t>(rank)};  // of a pair listed twice the last counts
   }
 }
 
-Bpe::PairTable::Slot& Bpe::PairTable::slot_of(uint64_t pair) {
+size_t Bpe::PairTable::slot_of(uint64_t pair) const {
   size_t at = (pair * 0x9e3779b97f4a7c15u) >> shift_;
   while (slots_[at].pair != kNoPair && slots_[at].pair != pair) at = (at + 1) & (slots_.size() - 1);
-  return slots_[at];
+  return at;
 }
 
 std::optional<uint32_t> Bpe::PairTable::rank(int32_t left, int32_t right) const {
   const uint64_t pair = pair_of(left, right);
-  const Slot& slot = const_cast<PairTable*>(this)->slot_of(pair);
+  const Slot& slot = slots_[slot_of(pair)];
   if (slot.pair != pair) return std::nullopt;
   return slot.rank;
 }
@@ -121,16 +121,13 @@ void Bpe::merge(std::vector<Symbol>& symbols) const {
   };
   while (!queue.empty()) {
     const auto at = static_cast<int32_t>(queue.top() & 0xffffffffu);
-    const int32_t merged = merged_[queue.top() >> 32];
+    const auto rank = static_cast<uint32_t>(queue.top() >> 32);
     queue.pop();
     Symbol& left = symbols[at];
     if (left.id == kGone || left.next < 0) continue;
     Symbol& right = symbols[left.next];
-    // An entry still holds if its two neighbours make the same piece, even where they are other pieces than
-    // then.
-    const auto rank = pairs_.rank(left.id, right.id);
-    if (!rank || merged_[*rank] != merged) continue;
-    left.id = merged;
+    if (pairs_.rank(left.id, right.id) != rank) continue;  // one of them has merged otherwise meanwhile
+    left.id = merged_[rank];
     left.next = right.next;
     right.id = kGone;
     if (left.next >= 0) symbols[left.next].prev = at;

@@ -25,8 +25,8 @@ struct BpeOptions {
   std::optional<int32_t> unk;  // none: unknown characters vanish
 };
 
-/// Byte-pair encoding with the merge order of the `tokenizers` library, down to what it does with entries of
-/// its queue that no longer hold.
+/// Byte-pair encoding: of all neighbours that merge, those of the lowest rank first, among these the
+/// leftmost.
 class Bpe {
  public:
   Bpe(Vocabulary vocabulary, const std::vector<Merge>& merges, BpeOptions options);
@@ -53,7 +53,7 @@ class Bpe {
       uint64_t pair;
       uint32_t rank;
     };
-    Slot& slot_of(uint64_t pair);
+    size_t slot_of(uint64_t pair) const;  // where it is, or the empty slot where it would be
     std::vector<Slot> slots_;
     int shift_;
   };
