@@ -1,27 +1,21 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: scripts/test.sh [fast|all]
-#   fast  the release build's tests
-#   all   (default) also the unit tests under the address, undefined-behaviour and thread sanitizers
+# Installs what is missing, builds, and runs every test.
+#   scripts/test.sh             the release build: unit tests, real MPI processes, the program as users run it
+#   scripts/test.sh sanitizers  the unit tests under the address, undefined-behaviour and thread sanitizers
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mode=${1:-all}
-case "$mode" in fast | all) ;; *) echo "test.sh: fast or all, not '$mode'" >&2; exit 2 ;; esac
+mode=${1:-release}
+case "$mode" in
+  release) presets=(release) target=() select=() ;;
+  sanitizers) presets=(asan tsan) target=(unit_tests) select=(--label-regex unit) ;;
+  *) echo "test.sh: without an argument, or 'sanitizers', not '$mode'" >&2; exit 2 ;;
+esac
 
 scripts/install_deps.sh
-scripts/build.sh release
-if [ "$mode" = all ]; then
-  scripts/build.sh asan unit_tests
-  scripts/build.sh tsan unit_tests
-fi
-
 status=0
-# Sanitizer runs come first, so that the last lines are the summary of the whole suite.
-if [ "$mode" = all ]; then
-  for preset in asan tsan; do
-    echo "== unit tests, $preset"
-    ctest --test-dir "build/$preset" --label-regex unit --output-on-failure --parallel "$(nproc)" || status=1
-  done
-fi
-echo "== all tests, release"
-ctest --test-dir build/release --output-on-failure --parallel "$(nproc)" || status=1
+for preset in "${presets[@]}"; do
+  scripts/build.sh "$preset" "${target[@]}"
+  echo "== tests, $preset"
+  ctest --test-dir "build/$preset" "${select[@]}" --output-on-failure --parallel "$(nproc)" || status=1
+done
 exit $status

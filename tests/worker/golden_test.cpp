@@ -6,6 +6,7 @@
 
 #include "configs/model_config.h"
 #include "configs/processor_config.h"
+#include "kernels/cpu/detect.h"
 #include "tests/support/golden.h"
 #include "tests/support/temp_folder.h"
 #include "worker/engine.h"
@@ -126,6 +127,21 @@ TEST_P(Golden, EveryLayoutGivesTheSameBits) {
     ASSERT_EQ(split.size(), solo.size());
     for (const auto& [name, tensor] : solo)
       EXPECT_EQ(tensor.values, split.at(name).values) << name << " on " << ranks << " ranks";
+  }
+}
+
+TEST(GoldenInstructionSets, EachOneThatThisMachineRunsMatchesTransformers) {
+  for (const GoldenRun& run : golden_runs()) {
+    const std::string model = run.folder.filename().string();
+    if (run.dtype != "float32" || (model != "like28b" && model != "odd" && model != "window")) continue;
+    const Tensors golden = read_tensors(run.folder / run.file);
+    for (const cpu::Isa* isa : cpu::available_isas()) {
+      const Tensors traced = run_case(run, run.prompts[0], golden.at("prompt_ids").ints(), 2, 1, isa->name);
+      for (const char* name : {"vision.output", "projector", "decoder.norm", "logits"})
+        EXPECT_LT(traced.at(name).error_against(golden.at(name)), 1e-4)
+            << name << " by " << isa->name;  // as above
+      EXPECT_EQ(traced.at("token_ids").ints(), golden.at("token_ids").ints()) << isa->name;
+    }
   }
 }
 
