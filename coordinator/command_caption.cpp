@@ -226,6 +226,9 @@ void add_caption_command(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<CaptionOptions>();
   CLI::App& command = *app.add_subcommand("caption", "Write captions, answers or boxes for images");
   add_engine_flags(command, options->flags);
+  command.get_option("--max-model-len")
+      ->description(
+          "Tokens of one sequence; 0: one image, --prompt or 128 tokens of it, and --max-new-tokens");
   command.add_option("--input,inputs", options->inputs, "Image files, folders, JSONL manifests")->required();
   command.add_option("--output", options->output, "JSON lines to write (default: standard output)");
   add_generation_options(command, *options);
