@@ -46,8 +46,9 @@ fs::path Drawings::name_for(const std::string& key) {
   for (const fs::path& part : fs::path(key).relative_path())
     if (part != ".." && part != "." && !part.empty()) inside /= part;
   if (inside.empty()) inside = "image";
-  fs::path name = fs::path(inside).replace_extension(".png");
-  for (int i = 2; !names_.insert(name).second; ++i) name = inside.string() + "." + std::to_string(i) + ".png";
+  if (is_image_name(inside)) inside.replace_extension();
+  fs::path name = inside.string() + ".png";
+  for (int i = 2; !names_.insert(name).second; ++i) name = inside.string() + "-" + std::to_string(i) + ".png";
   return folder_ / name;
 }
 

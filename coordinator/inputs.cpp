@@ -18,11 +18,6 @@ std::string lower_extension(const fs::path& path) {
   return extension;
 }
 
-bool is_image_name(const fs::path& path) {
-  constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".webp"};
-  return std::count(kExtensions.begin(), kExtensions.end(), lower_extension(path)) > 0;
-}
-
 bool is_manifest_name(const fs::path& path) {
   const std::string extension = lower_extension(path);
   return extension == ".jsonl" || extension == ".ndjson";
@@ -106,6 +101,11 @@ int64_t check_manifest(const fs::path& path) {
 }
 
 }  // namespace
+
+bool is_image_name(const fs::path& path) {
+  constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".webp"};
+  return std::count(kExtensions.begin(), kExtensions.end(), lower_extension(path)) > 0;
+}
 
 Inputs::Inputs(const std::vector<fs::path>& sources) {
   if (sources.empty()) fail("no input: name image files, folders or .jsonl manifests");

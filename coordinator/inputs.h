@@ -50,4 +50,7 @@ class Inputs {
   int64_t line_ = 0;
 };
 
+/// Whether a file's extension is one of an image: .jpg, .jpeg, .png, .webp, in any case.
+bool is_image_name(const std::filesystem::path& path);
+
 }  // namespace lapidary
