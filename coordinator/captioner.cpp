@@ -6,6 +6,18 @@
 #include "configs/error.h"
 
 namespace lapidary {
+namespace {
+
+/// Each item draws numbers of its own, which its key and prompt choose: neither order nor neighbours change
+/// them. FNV-1a, because std::hash differs between libraries.
+uint64_t seed_of(uint64_t seed, const Record& record) {
+  uint64_t hash = 0xcbf29ce484222325u ^ seed;
+  for (const std::string* text : {&record.key, &record.prompt})
+    for (const char c : *text + '\0') hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+}  // namespace
 
 Captioner::Captioner(CaptionSettings settings, const Limits& limits, CaptionParts parts, TaskPool& pool)
     : settings_(std::move(settings)),
@@ -67,6 +79,7 @@ void Captioner::submit(uint64_t id) {
     request.prefix = parts_.prefix(request.images, job.record.prompt);
     request.max_new_tokens = settings_.max_new_tokens;
     request.sampling = settings_.sampling;
+    request.sampling.set_seed(seed_of(settings_.sampling.seed(), job.record));
     request.eos = settings_.eos;
     scheduler_.submit(std::move(request));
   } catch (

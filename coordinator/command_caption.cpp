@@ -14,19 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Runs what may fail on each rank, and has all of them fail where one did: none goes on to wait for the
-/// others.
-void together(Communicator& comm, const std::function<void()>& body) {
-  std::string trouble;
-  try {
-    body();
-  } catch (const std::exception& e) {
-    trouble = e.what();
-  }
-  for (const std::string& text : gather_texts(comm, trouble))
-    if (!text.empty()) throw Error(text);
-}
-
 /// A row a rank of what it has allocated; every rank calls it.
 std::string memory_table(const Engine& engine, Communicator& comm) {
   const PaliGemma::Memory memory = engine.memory();
@@ -162,7 +149,7 @@ int run_caption(CaptionOptions options) {
 
   Setup setup;
   std::unique_ptr<Job> job;
-  together(*comm, [&] {
+  agree(*comm, [&] {
     setup = set_up(options, *comm);
     if (leads) job = make_job(options, setup.config);
   });
@@ -197,7 +184,7 @@ void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command
       .add_option("--top-p", options.top_p, "Sample from the likeliest tokens that make up this probability")
       ->check(CLI::Range(1e-6, 1.0));
-  command.add_option("--seed", options.seed, "Of the sampling; the same for every image")
+  command.add_option("--seed", options.seed, "Of the sampling; each item draws by seed, key and prompt")
       ->capture_default_str();
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on to --max-new-tokens past the end of the text");
 }

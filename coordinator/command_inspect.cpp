@@ -8,6 +8,7 @@
 #include "sharding/checkpoint.h"
 #include "sharding/model_tensors.h"
 #include "worker/engine.h"
+#include "worker/memory_plan.h"
 
 namespace lapidary {
 namespace {
@@ -102,46 +103,17 @@ void print_plans(const std::vector<ShardPlan>& plans) {
       "the partial sums it sends)\n");
 }
 
-/// As the engine chooses it.
-DType held_dtype(const std::string& name, const ModelConfig& config) {
-  return name == "float32" || (name == "auto" && config.torch_dtype == "float32") ? DType::f32 : DType::bf16;
-}
-
-/// Matrices are held in the chosen dtype, vectors in float32.
-struct Held {
-  int64_t matrices = 0, vectors = 0;
-  int64_t bytes(DType dtype) const { return matrices * static_cast<int64_t>(size_of(dtype)) + vectors * 4; }
-};
-
-Held held_weights(const ModelConfig& config, const ShardPlan& plan) {
-  const VisionConfig& v = config.vision;
-  const TextConfig& t = config.text;
-  const int64_t vh = v.hidden_size, th = t.hidden_size;
-  const int64_t v_mine = plan.vision.heads.size() * v.head_dim(), v_ffn = plan.vision.ffn.size();
-  const int64_t q = plan.decoder.heads.size() * t.head_dim, kv = plan.decoder.kv_heads.size() * t.head_dim;
-  Held held;
-  held.matrices = vh * v.channels * v.patch_size * v.patch_size + vh * th +
-                  v.layers * (4 * v_mine + 2 * v_ffn) * vh +
-                  t.layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * th +
-                  plan.vocab.size() * th * (t.tie_word_embeddings ? 1 : 2);
-  held.vectors =
-      vh * (v.tokens() + 3) + th * 2 + v.layers * (6 * vh + 3 * v_mine + v_ffn) + t.layers * 4 * th;
-  return held;
-}
-
 void print_memory(const InspectOptions& options, const ModelConfig& config,
                   const std::vector<ShardPlan>& plans) {
   const Capacity capacity = fit_capacity(options.engine, config);
-  const DType dtype = held_dtype(options.engine.dtype, config);
+  const DType dtype = resolve_dtype(options.engine.dtype, config);
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads, options.engine.isa);
   std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
   for (const ShardPlan& plan : plans) {
-    const KvShape shape{plan.decoder.kv_heads.size(), config.text.head_dim, dtype};
-    const auto page = static_cast<int64_t>(backend->kv_page_bytes(shape));
-    rows.push_back({cat(plan.rank), size_text(held_weights(config, plan).bytes(dtype)),
-                    size_text(config.text.layers * capacity.pages * page),
-                    size_text(capacity.slots * config.vision.tokens() * config.text.hidden_size * 4)});
+    const PaliGemma::Memory memory = plan_memory(config, plan, capacity, dtype, *backend);
+    const auto text = [](size_t bytes) { return size_text(static_cast<int64_t>(bytes)); };
+    rows.push_back({cat(plan.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
   }
   std::printf(
       "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "

@@ -52,4 +52,8 @@ std::unique_ptr<Communicator> make_mpi();
 /// Everyone's text, in rank order: for errors that every rank must hear of before any goes on.
 std::vector<std::string> gather_texts(Communicator& comm, const std::string& mine);
 
+/// Runs what may fail on each rank. Where one failed all throw Error with its sentence, so that none goes on
+/// to wait for the others.
+void agree(Communicator& comm, const std::function<void()>& body);
+
 }  // namespace lapidary

@@ -9,17 +9,11 @@
 #include "sharding/dummy_weights.h"
 #include "sharding/model_tensors.h"
 #include "worker/image.h"
+#include "worker/memory_plan.h"
 #include "worker/sampler.h"
 
 namespace lapidary {
 namespace {
-
-DType parse_dtype(const std::string& name, const ModelConfig& config) {
-  if (name == "float32") return DType::f32;
-  if (name == "bfloat16") return DType::bf16;
-  if (name == "auto") return config.torch_dtype == "float32" ? DType::f32 : DType::bf16;
-  fail("--dtype is float32, bfloat16 or auto, not '", name, "'");
-}
 
 std::unique_ptr<TensorSource> open_weights(const EngineOptions& options, const ModelConfig& config) {
   if (options.load_format == "dummy") return std::make_unique<DummyWeights>(config);
@@ -31,8 +25,7 @@ std::unique_ptr<TensorSource> open_weights(const EngineOptions& options, const M
 /// same ones.
 int default_threads() {
   const int cores = available_cores();
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  const int ranks = local != nullptr ? std::max(1, std::atoi(local)) : 1;
+  const int ranks = ranks_on_host();
   const char* bound = std::getenv("OMPI_MCA_orte_bound_at_launch");
   return bound != nullptr ? cores : std::max(1, cores / ranks);
 }
@@ -64,30 +57,36 @@ Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config) {
 }
 
 struct Engine::Parts {
-  Parts(const EngineOptions& options, const ModelConfig& config, Communicator& group,
-        const Progress& progress)
+  Parts(const EngineOptions& options, const ModelConfig& given, Communicator& group)
       : comm(group),
         threads(options.threads > 0 ? options.threads : default_threads()),
-        backend(make_cpu_backend(threads, options.isa)) {
+        backend(make_cpu_backend(threads, options.isa)),
+        profile(numerics_profile(options.profile)),
+        config(given),
+        dtype(resolve_dtype(options.dtype, given)),
+        capacity(fit_capacity(options, given)),
+        source(open_weights(options, given)) {
     const ProcessorConfig processor = read_processor_config(options.model, config);
-    value_of = normalise_table(processor.mean, processor.std, processor.rescale);
-    dtype = parse_dtype(options.dtype, config);
-    const auto source = open_weights(options, config);
-    ModelConfig fitted = config;
-    fit_to_weights(fitted, *source);
-    const int64_t total = parameters(fitted).total() * static_cast<int64_t>(size_of(dtype)) / comm.size();
+    value_of = normalise_table(static_cast<float>(processor.mean), static_cast<float>(processor.std),
+                               processor.rescale);
+    fit_to_weights(config, *source);
+    const ShardPlan plan = PaliGemma::plan_for(config, comm.rank(), comm.size());
+    check_memory(plan_memory(config, plan, capacity, dtype, *backend), ranks_on_host(), available_memory());
+  }
+
+  void load(const Progress& progress) {
+    const int64_t total = parameters(config).total() * static_cast<int64_t>(size_of(dtype)) / comm.size();
     WeightStore weights(*source, *backend, dtype, [&](int64_t bytes) {
       if (progress) progress(std::min(bytes, total), total);
     });
-    model.emplace(fitted, numerics_profile(options.profile), weights, Rank{*backend, comm},
-                  fit_capacity(options, config));
+    model.emplace(config, profile, weights, Rank{*backend, comm}, capacity);
+    source.reset();
     // The widest rows any product reads or writes as an operand.
-    const int64_t vision_rows = model->capacity().images * config.vision.tokens();
-    const int64_t rows = std::max(model->capacity().rows, vision_rows);
     const VisionConfig& v = config.vision;
-    scratch_bytes = backend->reserve(
-        rows, std::max({config.text.hidden_size, config.text.q_width(), v.hidden_size,
-                        model->plan().vision.ffn.size(), v.channels * v.patch_size * v.patch_size}));
+    const int64_t rows = std::max(capacity.rows, capacity.images * v.tokens());
+    backend->reserve(rows,
+                     std::max({config.text.hidden_size, config.text.q_width(), v.hidden_size,
+                               model->plan().vision.ffn.size(), v.channels * v.patch_size * v.patch_size}));
     scratch_bytes = backend->reserve(std::min<int64_t>(rows, 512), model->plan().decoder.ffn.size());
     if (progress) progress(total, total);
   }
@@ -95,7 +94,11 @@ struct Engine::Parts {
   Communicator& comm;
   ThreadPool threads;
   std::unique_ptr<Backend> backend;
-  DType dtype = DType::f32;
+  NumericsProfile profile;
+  ModelConfig config;
+  DType dtype;
+  Capacity capacity;
+  std::unique_ptr<TensorSource> source;  // until the weights are packed
   std::array<float, 256> value_of{};
   std::optional<PaliGemma> model;
   size_t scratch_bytes = 0;
@@ -103,14 +106,9 @@ struct Engine::Parts {
 
 Engine::Engine(const EngineOptions& options, const ModelConfig& config, Communicator& comm,
                const Progress& progress) {
-  std::string trouble;
-  try {
-    parts_ = std::make_unique<Parts>(options, config, comm, progress);
-  } catch (const std::exception& e) {
-    trouble = e.what();
-  }
-  for (const std::string& text : gather_texts(comm, trouble))
-    if (!text.empty()) throw Error(text);
+  // Everyone looks at what memory there is before anyone takes it.
+  agree(comm, [&] { parts_ = std::make_unique<Parts>(options, config, comm); });
+  agree(comm, [&] { parts_->load(progress); });
 }
 
 Engine::~Engine() = default;

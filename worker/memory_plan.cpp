@@ -1,0 +1,74 @@
+#include "worker/memory_plan.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iomanip>
+
+#include "configs/error.h"
+
+namespace lapidary {
+namespace {
+
+std::string gigabytes(double bytes) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(1) << bytes / 1e9 << " GB";
+  return out.str();
+}
+
+}  // namespace
+
+DType resolve_dtype(const std::string& name, const ModelConfig& config) {
+  if (name == "float32") return DType::f32;
+  if (name == "bfloat16") return DType::bf16;
+  if (name == "auto") return config.torch_dtype == "float32" ? DType::f32 : DType::bf16;
+  fail("--dtype is float32, bfloat16 or auto, not '", name, "'");
+}
+
+PaliGemma::Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Capacity& capacity,
+                              DType dtype, const Backend& backend) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  const int64_t vh = v.hidden_size, th = t.hidden_size;
+  const int64_t v_mine = plan.vision.heads.size() * v.head_dim(), v_ffn = plan.vision.ffn.size();
+  const int64_t q = plan.decoder.heads.size() * t.head_dim, kv = plan.decoder.kv_heads.size() * t.head_dim;
+  const int64_t matrices = vh * v.channels * v.patch_size * v.patch_size + vh * th +
+                           v.layers * (4 * v_mine + 2 * v_ffn) * vh +
+                           t.layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * th +
+                           plan.vocab.size() * th * (t.tie_word_embeddings ? 1 : 2);
+  const int64_t vectors =
+      vh * (v.tokens() + 3) + th * 2 + v.layers * (6 * vh + 3 * v_mine + v_ffn) + t.layers * 4 * th;
+  const KvShape shape{plan.decoder.kv_heads.size(), t.head_dim, dtype};
+  PaliGemma::Memory memory{};
+  memory.weights =
+      static_cast<size_t>(matrices) * size_of(dtype) + static_cast<size_t>(vectors) * sizeof(float);
+  memory.kv = static_cast<size_t>(capacity.pages * t.layers) * backend.kv_page_bytes(shape);
+  memory.embeddings = static_cast<size_t>(capacity.slots * v.tokens() * th) * sizeof(float);
+  return memory;
+}
+
+void check_memory(const PaliGemma::Memory& planned, int ranks, double available) {
+  const double need = static_cast<double>(planned.total()) * ranks;
+  if (need <= available) return;
+  fail("not enough memory: ", ranks > 1 ? cat(ranks, " ranks on this host need ") : "this needs ",
+       gigabytes(need), " (a rank: weights ", gigabytes(static_cast<double>(planned.weights)), ", KV pages ",
+       gigabytes(static_cast<double>(planned.kv)), ", embedding slots ",
+       gigabytes(static_cast<double>(planned.embeddings)), "), the host has ", gigabytes(available),
+       " available; more hosts with a larger --tp, a smaller --max-num-seqs or --max-model-len, or --dtype "
+       "bfloat16 "
+       "need less");
+}
+
+double available_memory() {
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);)
+    if (line.rfind("MemAvailable:", 0) == 0) return std::atof(line.c_str() + 13) * 1024;
+  return INFINITY;
+}
+
+int ranks_on_host() {
+  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  return local != nullptr ? std::max(1, std::atoi(local)) : 1;
+}
+
+}  // namespace lapidary
