@@ -42,6 +42,7 @@ struct Isa {
   int64_t k_block;      // inner depth of a pass over tile_panels panels
   int item_panels;      // panels that a chunk of rows meets at one time
   int chunk_rows;       // rows that share one way through the weight
+  int64_t sum_floats;   // sums that a thread keeps at one time: about half of its second-level cache
   bool outruns_memory;  // done with a block of the weight before the processor by itself has fetched the next
 
   TileKernel tile_f32;    // a f32, b f32 panels

@@ -26,6 +26,7 @@ const Isa& amx_isa() {
       .k_block = 192,
       .item_panels = 16,
       .chunk_rows = 256,
+      .sum_floats = 1 << 18,
       .outruns_memory = true,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512, false>, kRows, kPanels>,
       .tile_bf16 = tile_amx<AmxTiles, false>,

@@ -23,6 +23,7 @@ const Isa& avx2_isa() {
       .k_block = 512,
       .item_panels = 4,
       .chunk_rows = 260,
+      .sum_floats = 1 << 17,
       .outruns_memory = false,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx2, false>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecAvx2, false>, kRows, kPanels>,

@@ -23,6 +23,7 @@ const Isa& avx512_isa() {
       .k_block = 1024,
       .item_panels = 4,
       .chunk_rows = 258,
+      .sum_floats = 1 << 17,
       .outruns_memory = false,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512, false>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecAvx512, false>, kRows, kPanels>,

@@ -25,6 +25,7 @@ const Isa& avx512_bf16_isa() {
       .k_block = 1152,
       .item_panels = 4,
       .chunk_rows = 258,
+      .sum_floats = 1 << 17,
       .outruns_memory = false,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecAvx512, false>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<DotBlockBf16<false>, kRows, kPanels>,

@@ -23,6 +23,7 @@ const Isa& portable_isa() {
       .k_block = 256,
       .item_panels = 4,
       .chunk_rows = 192,
+      .sum_floats = 1 << 17,
       .outruns_memory = false,
       .tile_f32 = tile_of_blocks<FmaBlockF32<VecPortable, false>, kRows, kPanels>,
       .tile_bf16 = tile_of_blocks<FmaBlockBf16<VecPortable, false>, kRows, kPanels>,

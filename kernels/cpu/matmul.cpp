@@ -13,9 +13,6 @@
 namespace lapidary::cpu {
 namespace {
 
-// Sums of one piece of work (rows x columns x the stack of the plan) that a thread keeps: second-level cache
-// size.
-constexpr int64_t kSumFloats = (1 << 19) / 4;
 // Chunks of rows that are converted together.
 constexpr int64_t kSlabChunks = 4;
 // Up to so many rows the weight is what has to be read: see MatmulRun::run_narrow.
@@ -54,7 +51,7 @@ void check(Tensor y, Tensor x, const Matrix& w, const float* bias) {
 }  // namespace
 
 MatmulScratch::MatmulScratch(const Isa& isa, int threads) : isa_(&isa) {
-  const size_t bytes = static_cast<size_t>(kSumFloats) * sizeof(float);
+  const size_t bytes = static_cast<size_t>(isa.sum_floats) * sizeof(float);
   for (int t = 0; t < threads; ++t) sums_.push_back(allocate(bytes));
 }
 
@@ -73,7 +70,7 @@ void MatmulScratch::reserve(int64_t rows, int64_t width) {
 }
 
 size_t MatmulScratch::bytes() const {
-  return operand_bytes_ + sums_.size() * static_cast<size_t>(kSumFloats) * sizeof(float);
+  return operand_bytes_ + sums_.size() * static_cast<size_t>(isa_->sum_floats) * sizeof(float);
 }
 
 /// One product. The operand scratch holds a slab of x pass by pass: [rows][depth of the pass], so that all
@@ -103,7 +100,7 @@ class MatmulRun {
     const int64_t fitting = static_cast<int64_t>(scratch_.operand_bytes_) / (steps * a_size_);
     const int64_t most = std::min(fitting / isa_.tile_rows * isa_.tile_rows, kSlabChunks * isa_.chunk_rows);
     require(most > 0, "no scratch for an inner size of " + std::to_string(w_.in) + " was reserved");
-    require(tiles_of(kNarrowRows) * tile_floats_ <= kSumFloats,
+    require(tiles_of(kNarrowRows) * tile_floats_ <= isa_.sum_floats,
             "no room for a plan that keeps " + std::to_string(levels_) + " sums");
     const bool narrow = rows <= std::min<int64_t>(most, kNarrowRows);
     const int64_t block = !narrow ? isa_.k_block : rows > isa_.tile_rows ? kNarrowBlock : steps + isa_.k_step;
@@ -145,7 +142,7 @@ class MatmulRun {
   void run_balanced() {
     tile_ = bf16_ ? isa_.tile_bf16 : isa_.tile_f32;
     const int64_t rows = slab_rows_, item_panels = choose_item_panels();
-    const int64_t most_tiles = kSumFloats / tile_floats_ / (item_panels / isa_.tile_panels);
+    const int64_t most_tiles = isa_.sum_floats / tile_floats_ / (item_panels / isa_.tile_panels);
     const int64_t limit = std::min<int64_t>(most_tiles * isa_.tile_rows, isa_.chunk_rows);
     const int64_t chunk = round_up(parts_of(rows, parts_of(rows, limit)), isa_.tile_rows);
     const int64_t columns = parts_of(layout_.panels, item_panels), items = columns * parts_of(rows, chunk);
@@ -165,7 +162,7 @@ class MatmulRun {
   int64_t choose_item_panels() const {
     const int64_t step = isa_.tile_panels;
     const int64_t fair = layout_.panels / (threads_.size() * 4);
-    const int64_t fitting = kSumFloats / tile_floats_ / tiles_of(isa_.chunk_rows) * step;
+    const int64_t fitting = isa_.sum_floats / tile_floats_ / tiles_of(isa_.chunk_rows) * step;
     return std::max(step, std::min<int64_t>({isa_.item_panels, fair, fitting}) / step * step);
   }
 
@@ -185,7 +182,7 @@ class MatmulRun {
         const Segment& segment = passes_->segments[s];
         if (bf16_) {
           isa_.to_operand(to, from, segment.real);
-        } else {
+        } else if (segment.real > 0) {
           std::memcpy(to, from, static_cast<size_t>(segment.real * a_size_));
         }
         std::memset(to + segment.real * a_size_, 0,

@@ -27,8 +27,7 @@ Buffer allocate(size_t bytes) {
   if (bytes > ~size_t{0} - 2 * kHugePage) throw std::bad_alloc();
   // One huge page more than needed, so that one starts on a boundary; what is over goes back.
   const size_t size = round_up(bytes, kHugePage);
-  void* mapped = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   std::byte* begin = static_cast<std::byte*>(mapped);
   std::byte* memory = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<size_t>(begin), kHugePage));
