@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 namespace lapidary::cpu {
 namespace {
@@ -40,18 +42,23 @@ uint64_t read_block(const std::byte* data) {
 
 double peak_tile_rate(ThreadPool& threads, const Isa& isa, DType dtype) {
   const auto burn = dtype == DType::bf16 ? isa.burn_bf16 : isa.burn_f32;
-  constexpr int64_t kRounds = 20000;
+  constexpr int64_t kRounds = 1000;  // some microseconds between looks at the clock
+  constexpr double kSeconds = 0.005;
   constexpr int kRuns = 5;
   std::array<double, kRuns> rates{};
+  std::vector<double> of_thread(static_cast<size_t>(threads.size()));
   for (double& rate : rates) {
-    std::atomic<int64_t> flop{0};
-    const auto start = std::chrono::steady_clock::now();
-    threads.run([&](int) {
+    threads.run([&](int thread) {
       isa.enter();
-      flop += burn(kRounds);
+      double flop = 0, seconds = 0;
+      for (const auto start = std::chrono::steady_clock::now(); seconds < kSeconds;) {
+        flop += static_cast<double>(burn(kRounds));
+        seconds = seconds_since(start);
+      }
       isa.leave();
+      of_thread[static_cast<size_t>(thread)] = flop / seconds;
     });
-    rate = static_cast<double>(flop) / seconds_since(start);
+    rate = std::accumulate(of_thread.begin(), of_thread.end(), 0.0);
   }
   std::sort(rates.begin(), rates.end());
   return rates[kRuns / 2];
