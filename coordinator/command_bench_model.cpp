@@ -56,18 +56,23 @@ Limits measure_limits(Communicator& comm, Engine& engine, const std::string& isa
   const size_t bytes = size_t{512} << 20;
   const Buffer data = backend.allocate(bytes);
   std::memset(data.get(), 1, bytes);
-  comm.barrier();
-  const double flops = cpu::peak_tile_rate(backend.threads(), isa, engine.dtype());
-  comm.barrier();
-  const double read = cpu::read_bandwidth(backend.threads(), data.get(), bytes);
-  Limits sum{0, 0};
-  for (const std::string& text : gather_texts(comm, cat(flops, " ", read))) {
-    Limits rank{};
-    std::sscanf(text.c_str(), "%lf %lf", &rank.flops, &rank.read);
-    sum.flops += rank.flops;
-    sum.read += rank.read;
+  // The best of a few tries: a limit is what the machine can do, not what a busy moment left of it.
+  Limits best{0, 0};
+  for (int i = 0; i < 5; ++i) {
+    comm.barrier();
+    const double flops = cpu::peak_tile_rate(backend.threads(), isa, engine.dtype());
+    comm.barrier();
+    const double read = cpu::read_bandwidth(backend.threads(), data.get(), bytes);
+    Limits sum{0, 0};
+    for (const std::string& text : gather_texts(comm, cat(flops, " ", read))) {
+      Limits rank{};
+      std::sscanf(text.c_str(), "%lf %lf", &rank.flops, &rank.read);
+      sum.flops += rank.flops;
+      sum.read += rank.read;
+    }
+    best = {std::max(best.flops, sum.flops), std::max(best.read, sum.read)};
   }
-  return sum;
+  return best;
 }
 
 /// One prompt of noise images and arbitrary text in KV pages of its own.

@@ -21,9 +21,13 @@ void add_tokenize_commands(CLI::App& app, Chosen& chosen);  // tokenize, detoken
 void add_trace_command(CLI::App& app, Chosen& chosen);
 void add_bench_command(CLI::App& app, Chosen& chosen);
 
-/// `run` when `command` is named.
+/// `run` when `command` is named ("caption", "bench model").
 inline void when_named(CLI::App& command, Chosen& chosen, std::function<int()> run) {
-  command.callback([&chosen, name = command.get_name(), run = std::move(run)] { chosen = {name, run}; });
+  std::string name = command.get_name();
+  for (const CLI::App* above = command.get_parent(); above->get_parent() != nullptr;
+       above = above->get_parent())
+    name = above->get_name() + " " + name;
+  command.callback([&chosen, name, run = std::move(run)] { chosen = {name, run}; });
 }
 
 }  // namespace lapidary

@@ -80,7 +80,7 @@ Item parse_line(const std::string& text, const fs::path& manifest, int64_t numbe
 bool is_blank(const std::string& line) { return line.find_first_not_of(" \t\r") == std::string::npos; }
 
 void open_manifest(std::ifstream& file, const fs::path& path) {
-  file = std::ifstream(path, std::ios::binary);
+  file.open(path, std::ios::binary);
   if (!file) fail(path.string(), ": cannot be opened");
 }
 
