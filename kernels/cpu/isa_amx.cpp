@@ -5,6 +5,7 @@
 #include "kernels/cpu/narrow_bf16.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_amx.h"
+#include "kernels/cpu/tile_dot_bf16.h"
 #include "kernels/cpu/tile_fma.h"
 #include "kernels/cpu/vec_avx512.h"
 #include "kernels/cpu/vec_ops.h"
@@ -32,7 +33,7 @@ const Isa& amx_isa() {
       .tile_bf16 = tile_amx<AmxTiles, false>,
       .stream_f32 = tile_of_blocks<FmaBlockF32<VecAvx512, true>, kRows, kPanels>,
       .stream_bf16 = tile_amx<AmxTiles, true>,
-      .to_operand = to_bf16_row<VecAvx512>,
+      .to_operand = to_dot_operand,
       .add_to = add_to_row<VecAvx512>,
       .enter = AmxTiles::configure,
       .leave = AmxTiles::release,

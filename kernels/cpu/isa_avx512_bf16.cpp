@@ -31,7 +31,7 @@ const Isa& avx512_bf16_isa() {
       .tile_bf16 = tile_of_blocks<DotBlockBf16<false>, kRows, kPanels>,
       .stream_f32 = tile_of_blocks<FmaBlockF32<VecAvx512, true>, kRows, kPanels>,
       .stream_bf16 = tile_of_blocks<DotBlockBf16<true>, kRows, kPanels>,
-      .to_operand = to_bf16_row<VecAvx512>,
+      .to_operand = to_dot_operand,
       .add_to = add_to_row<VecAvx512>,
       .enter = [] {},
       .leave = [] {},

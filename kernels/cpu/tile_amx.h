@@ -58,10 +58,11 @@ struct AmxBlock {
   void load_b(int panel, int64_t at) const {
     Tiles::template load<kTile>(b + panel * panel_stride + at * 16, 64);
   }
-  /// The next rows of a follow these in memory: brought near while this block computes.
-  void prefetch_next_rows(int64_t at) const {
-    const uint16_t* next = a + 2 * kTileRows * a_stride + at;
-    for (int r = 0; r < 2 * kTileRows; ++r) __builtin_prefetch(next + r * a_stride);
+  /// The next rows of a follow these in memory: a tile's height of them is brought near while a block
+  /// computes.
+  void prefetch_next_rows(int row_tile, int64_t at) const {
+    const uint16_t* next = a + (2 + row_tile) * kTileRows * a_stride + at;
+    for (int r = 0; r < kTileRows; ++r) __builtin_prefetch(next + r * a_stride);
   }
   /// With few rows the panels come from memory, faster when asked for early.
   void prefetch_panel(int panel, int64_t at) const {
@@ -70,8 +71,8 @@ struct AmxBlock {
     for (int line = 0; line < 16; ++line) __builtin_prefetch(next + line * 32);
   }
 
-  /// 32 rows x 2 panels from `panel` on.
-  void square(int panel, bool prefetch_rows) const {
+  /// 32 rows x 2 panels from `panel` on, 0 or 2.
+  void square(int panel) const {
     load_sums<0>(0, panel);
     load_sums<1>(0, panel + 1);
     load_sums<2>(1, panel);
@@ -88,8 +89,8 @@ struct AmxBlock {
       if (kStream) {
         prefetch_panel(panel, at);
         prefetch_panel(panel + 1, at);
-      } else if (prefetch_rows) {
-        prefetch_next_rows(at);
+      } else {
+        prefetch_next_rows(panel / 2, at);
       }
     }
     store_sums<0>(0, panel);
@@ -152,7 +153,7 @@ struct AmxBlock {
   void run(int panels) const {
     if (rows > kTileRows) {
       int panel = 0;
-      for (; panel + 2 <= panels; panel += 2) square(panel, panel == 0);
+      for (; panel + 2 <= panels; panel += 2) square(panel);
       if (panel < panels) tall(panel);
       return;
     }

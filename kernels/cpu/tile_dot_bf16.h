@@ -56,6 +56,22 @@ struct DotBlockBf16 {
   }
 };
 
+/// Isa::to_operand by the machine's own conversion. Unlike VecAvx512::store_bf16 it turns numbers below the
+/// normal range to zero, which the products count as zero anyway.
+inline void to_dot_operand(void* dst, const float* src, int64_t n) {
+  uint16_t* out = static_cast<uint16_t*>(dst);
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m512bh pairs = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(src + i + 16), _mm512_loadu_ps(src + i));
+    _mm512_storeu_si512(out + i, (__m512i)pairs);
+  }
+  for (; i < n; i += 16) {
+    const __mmask16 lanes = VecAvx512::first(n - i < 16 ? static_cast<int>(n - i) : 16);
+    const __m256bh half = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, src + i));
+    _mm256_mask_storeu_epi16(out + i, lanes, (__m256i)half);
+  }
+}
+
 /// Isa::burn_bf16: sixteen chains of vdpbf16ps.
 inline int64_t burn_dot_bf16(int64_t rounds) {
   constexpr int kSums = 16;
