@@ -15,7 +15,8 @@ class Solo final : public Communicator {
 
   void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     if (finish.total() != 1) throw std::logic_error("one rank holds the whole tree");
-    std::memcpy(y.data, partials.data, static_cast<size_t>(y.rows() * y.cols()) * sizeof(float));
+    const auto bytes = static_cast<size_t>(y.rows() * y.cols()) * sizeof(float);
+    if (bytes > 0) std::memcpy(y.data, partials.data, bytes);
   }
   void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t>) override {
     if (!mine.empty()) std::memcpy(out, mine.data(), mine.size());
