@@ -88,7 +88,7 @@ class PaliGemma {
   Tensor x_;         // [rows, hidden]
   Tensor embedded_;  // [rows, hidden], before the sum over ranks
   Tensor last_;      // [sequences, hidden]
-  Tensor normed_;    // [rows, hidden] when traced; else [sequences, hidden]
+  Tensor normed_;    // [sequences, hidden]
   Tensor logits_;    // [sequences, my vocabulary rows]
 };
 

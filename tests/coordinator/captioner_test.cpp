@@ -9,6 +9,7 @@
 #include <set>
 
 #include "configs/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace lapidary {
 namespace {
@@ -61,9 +62,6 @@ class FakeModel {
 class CaptionerTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lapidary_captioner_XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
     settings_.prompt = "caption en";
     settings_.max_new_tokens = 20;
     settings_.eos = {kEnd};
@@ -87,7 +85,6 @@ class CaptionerTest : public testing::Test {
     parts_.progress = [](const Counts&) {};
     parts_.stop = [] { return false; };
   }
-  void TearDown() override { fs::remove_all(root_); }
 
   Counts caption(const std::vector<std::string>& lines, int threads = 2) {
     const fs::path manifest = root_ / "list.jsonl";
@@ -114,7 +111,8 @@ class CaptionerTest : public testing::Test {
     return lines;
   }
 
-  fs::path root_;
+  TempFolder folder_;
+  fs::path root_ = folder_.path();
   CaptionSettings settings_;
   Limits limits_{.sequences = 4, .rows = 64, .pages = 64, .page_tokens = 4, .slots = 4, .length = 60};
   CaptionParts parts_;

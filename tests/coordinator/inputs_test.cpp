@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "configs/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace lapidary {
 namespace {
@@ -16,13 +17,6 @@ using testing::HasSubstr;
 
 class InputsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lapidary_inputs_XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   fs::path write(const std::string& name, const std::string& text = "x") const {
     fs::create_directories((root_ / name).parent_path());
     std::ofstream(root_ / name) << text;
@@ -49,7 +43,8 @@ class InputsTest : public testing::Test {
     return "";
   }
 
-  fs::path root_;
+  TempFolder folder_;
+  fs::path root_ = folder_.path();
 };
 
 TEST_F(InputsTest, FolderIsListedDeepAndSorted) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "configs/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace lapidary {
 namespace {
@@ -20,13 +21,6 @@ using testing::HasSubstr;
 
 class OutputTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lapidary_output_XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   static std::string read(const fs::path& path) {
     std::ostringstream text;
     text << std::ifstream(path).rdbuf();
@@ -42,7 +36,8 @@ class OutputTest : public testing::Test {
     return "";
   }
 
-  fs::path root_;
+  TempFolder folder_;
+  fs::path root_ = folder_.path();
 };
 
 TEST_F(OutputTest, ALineIsThereAsSoonAsItIsWritten) {
