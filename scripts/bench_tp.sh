@@ -21,5 +21,5 @@ median() { sed -n "s/^$2 *\([0-9.]*\) .*/\1/p" "$folder/$1" | sort -n | sed -n "
 printf '%-20s %16s %16s %8s\n' part "1 x $ranks threads, ms" "$ranks ranks x 1, ms" ratio
 for part in "prefill, both" "decode, one token"; do
   threads=$(median threads "$part") ranked=$(median ranks "$part")
-  printf '%-20s %16s %16s %8.3f\n' "$part" "$threads" "$ranked" "$(echo "$ranked / $threads" | bc -l)"
+  printf '%-20s %16s %16s %8.3f\n' "$part" "$threads" "$ranked" "$(awk "BEGIN { print $ranked / $threads }")"
 done
