@@ -1,12 +1,15 @@
 #include "coordinator/captioner.h"
 
-#include <algorithm>
+#include <xxhash.h>
+
 #include <utility>
 
 #include "configs/error.h"
 
 namespace lapidary {
 namespace {
+
+constexpr size_t kPrefixes = 256;
 
 /// Each item draws numbers of its own, which its key and prompt choose: neither order nor neighbours change
 /// them. FNV-1a, because std::hash differs between libraries.
@@ -17,139 +20,110 @@ uint64_t seed_of(uint64_t seed, const Record& record) {
   return hash;
 }
 
+/// A picture is known by where it is, or by its bytes where they are at hand; workers also compare what they
+/// have read.
+Picture picture_of(const wire::ImageSource& source) {
+  const std::string& text = source.data().empty() ? source.path() : source.data();
+  const uint64_t place = source.in_tar() ? static_cast<uint64_t>(source.offset()) + 1 : 0;
+  return {XXH3_64bits_withSeed(text.data(), text.size(), place),
+          std::make_shared<const wire::ImageSource>(source)};
+}
+
 }  // namespace
 
-Captioner::Captioner(CaptionSettings settings, const Limits& limits, CaptionParts parts, TaskPool& pool)
-    : settings_(std::move(settings)),
-      parts_(std::move(parts)),
-      limits_(limits),
-      scheduler_(limits),
-      pool_(pool) {}
+Captioner::Captioner(CaptionSettings settings, CaptionParts parts)
+    : settings_(std::move(settings)), parts_(std::move(parts)) {}
 
-Counts Captioner::caption(Inputs& inputs) {
-  counts_.total = inputs.total();
-  do {
-    load_ahead(inputs);
-    submit_loaded();
-    write_in_order();
-  } while (!parts_.stop() && (step() || !jobs_.empty() || !exhausted_));
-  write_all_finished();
-  return counts_;
-}
-
-void Captioner::load_ahead(Inputs& inputs) {
-  while (first_ + jobs_.size() - unsubmitted_ < static_cast<uint64_t>(settings_.look_ahead)) {
-    auto item = inputs.next();
-    exhausted_ = !item;
-    if (exhausted_) return;
-    Job& job = jobs_.emplace_back();
-    job.loading = pool_.submit([paths = item->images, load = parts_.load] {
-      std::vector<LoadedImage> images;
-      for (const auto& path : paths) images.push_back(load(path));
-      return images;
-    });
-    job.record.key = item->key;
-    job.record.prompt = item->prompt.value_or(settings_.prompt);
-    job.item = std::move(*item);
+std::optional<Request> Captioner::begin(Item item) {
+  Job job;
+  job.record.key = item.key;
+  job.record.prompt = item.prompt.value_or(settings_.prompt);
+  job.item = std::move(item);
+  if (job.item.error) {
+    const std::string error = *job.item.error;
+    end(std::move(job), error);
+    return std::nullopt;
   }
-}
-
-/// Waits for an image only when there is nothing else to do.
-bool Captioner::is_loaded(Job& job) const {
-  if (scheduler_.running() + scheduler_.waiting() == 0) job.loading.wait();
-  return job.loading.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-}
-
-void Captioner::submit_loaded() {
-  const auto end = first_ + jobs_.size();
-  while (unsubmitted_ < end && scheduler_.waiting() < static_cast<size_t>(limits_.sequences) &&
-         is_loaded(job(unsubmitted_)))
-    submit(unsubmitted_++);
-}
-
-void Captioner::submit(uint64_t id) {
-  Job& job = this->job(id);
   try {
-    job.images = job.loading.get();
-    job.record.width = job.images.front().width;
-    job.record.height = job.images.front().height;
-    Request request;
-    request.id = id;
-    request.images = static_cast<int64_t>(job.images.size());
-    request.prefix = parts_.prefix(request.images, job.record.prompt);
-    request.max_new_tokens = settings_.max_new_tokens;
-    request.sampling = settings_.sampling;
-    request.sampling.set_seed(seed_of(settings_.sampling.seed(), job.record));
-    request.eos = settings_.eos;
-    scheduler_.submit(std::move(request));
-  } catch (
-      const std::exception& e) {  // also what the system says of a file, or memory that a picture asks for
-    fail_job(job, e.what());
+    Request request = request_of(job);
+    jobs_.emplace(request.id, std::move(job));
+    return request;
+  } catch (const std::exception& e) {
+    end(std::move(job), e.what());
+    return std::nullopt;
   }
 }
 
-bool Captioner::step() {
-  auto plan = scheduler_.next();
-  if (!plan) return false;
-  attach_pixels(*plan);
-  wire::StepDone done;
-  try {
-    done = parts_.run(plan->step);
-  } catch (...) {
-    write_all_finished();
-    throw;
-  }
-  for (const Event& event : scheduler_.finish(done)) take(event);
-  parts_.progress(counts_);
-  return true;
+Request Captioner::request_of(const Job& job) {
+  Request request;
+  request.id = next_++;
+  request.ids = prefix_of(static_cast<int64_t>(job.item.images.size()), job.record.prompt);
+  for (const wire::ImageSource& image : job.item.images) request.images.push_back(picture_of(image));
+  request.max_new_tokens = settings_.max_new_tokens;
+  request.sampling = settings_.sampling;
+  request.sampling.set_seed(seed_of(settings_.sampling.seed(), job.record));
+  request.eos = settings_.eos;
+  return request;
 }
 
-void Captioner::attach_pixels(Plan& plan) {
-  for (size_t i = 0; i < plan.images.size(); ++i) {
-    LoadedImage& image = job(plan.images[i].request).images.at(static_cast<size_t>(plan.images[i].index));
-    plan.step.mutable_encodes(static_cast<int>(i))->set_rgb(std::exchange(image.rgb, {}));
-  }
+Captioner::Ids Captioner::prefix_of(int64_t images, const std::string& prompt) {
+  const auto known = prefixes_.find({images, prompt});
+  if (known != prefixes_.end()) return known->second;
+  auto ids = std::make_shared<const std::vector<int32_t>>(parts_.prefix(images, prompt));
+  if (prefixes_.size() == kPrefixes) prefixes_.clear();
+  prefixes_.emplace(std::pair(images, prompt), ids);
+  return ids;
+}
+
+void Captioner::refuse(uint64_t id, const std::string& error) {
+  auto node = jobs_.extract(id);
+  if (!node.empty()) end(std::move(node.mapped()), error);
 }
 
 void Captioner::take(const Event& event) {
-  Job& job = this->job(event.request);
+  const auto found = jobs_.find(event.request);
+  if (found == jobs_.end()) return;
+  Record& record = found->second.record;
+  if (event.restarted) {
+    counts_.tokens -= static_cast<int64_t>(record.token_ids.size());
+    record.token_ids.clear();
+  }
+  if (event.width > 0) {
+    record.width = event.width;
+    record.height = event.height;
+  }
   if (event.token) {
-    job.record.token_ids.push_back(*event.token);
+    record.token_ids.push_back(*event.token);
     ++counts_.tokens;
   }
-  if (event.finish != Finish::no) finish(job);
+  if (event.finish == Finish::no) return;
+  Job job = std::move(jobs_.extract(found).mapped());
+  if (event.finish == Finish::error) {
+    end(std::move(job), event.error);
+  } else {
+    finish(job);
+  }
 }
 
 void Captioner::finish(Job& job) {
-  Record& record = job.record;
+  std::optional<std::string> error;
   try {
-    record.text = parts_.text(record.token_ids);
-    record.boxes = parse_boxes(record.text, record.width, record.height).boxes;
-    job.finished = true;
-  } catch (const Error& e) {
-    fail_job(job, e.what());
+    job.record.text = parts_.text(job.record.token_ids);
+    job.record.boxes = parse_boxes(job.record.text, job.record.width, job.record.height).boxes;
+  } catch (const std::exception& e) {
+    error = e.what();
   }
+  end(std::move(job), std::move(error));
 }
 
-void Captioner::fail_job(Job& job, const std::string& error) {
-  job.record.error = error;
-  job.finished = true;
-}
-
-void Captioner::write(Job& job) {
-  parts_.write(job.record, job.item);
+void Captioner::end(Job job, std::optional<std::string> error) {
   ++counts_.done;
-  if (job.record.error) ++counts_.failed;
-  parts_.progress(counts_);
-}
-
-void Captioner::write_in_order() {
-  for (; !jobs_.empty() && jobs_.front().finished; jobs_.pop_front(), ++first_) write(jobs_.front());
-}
-
-void Captioner::write_all_finished() {
-  for (; !jobs_.empty(); jobs_.pop_front(), ++first_)
-    if (jobs_.front().finished) write(jobs_.front());
+  if (error) {
+    ++counts_.failed;
+    if (first_error_.empty()) first_error_ = *error;
+    job.record.error = std::move(error);
+  }
+  parts_.write(std::move(job.item), std::move(job.record));
 }
 
 }  // namespace lapidary

@@ -9,6 +9,7 @@ void add_bench_command(CLI::App& app, Chosen& chosen) {
   add_bench_kernels(bench, chosen);
   add_bench_model(bench, chosen);
   add_bench_images(bench, chosen);
+  add_bench_scheduler(bench, chosen);
 }
 
 }  // namespace lapidary

@@ -14,6 +14,7 @@ namespace lapidary {
 void add_bench_images(CLI::App& bench, Chosen& chosen);
 void add_bench_kernels(CLI::App& bench, Chosen& chosen);
 void add_bench_model(CLI::App& bench, Chosen& chosen);
+void add_bench_scheduler(CLI::App& bench, Chosen& chosen);
 
 template <class Body>
 double seconds_of(Body&& body) {

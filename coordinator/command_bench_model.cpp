@@ -1,3 +1,4 @@
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -75,47 +76,43 @@ Limits measure_limits(Communicator& comm, Engine& engine, const std::string& isa
   return best;
 }
 
-/// One prompt of noise images and arbitrary text in KV pages of its own.
+std::string noise_image(const ModelConfig& config, int index) {
+  std::string rgb(static_cast<size_t>(config.vision.image_size * config.vision.image_size * 3), '\0');
+  uint32_t state = static_cast<uint32_t>(index) + 1;
+  for (char& byte : rgb) byte = static_cast<char>((state = state * 1664525u + 1013904223u) >> 24);
+  return rgb;
+}
+
+/// Sequences of one prompt, noise images and arbitrary text, in KV pages of their own. Without `images` there
+/// is text in their place: as many rows.
 wire::Step prefill_step(const ModelConfig& config, const ModelBench& bench, const Capacity& capacity,
-                        int sequences) {
+                        int sequences, bool images = true) {
   wire::Step step;
   const int64_t pages = capacity.pages / capacity.sequences;
   for (int s = 0; s < sequences; ++s) {
-    wire::Rows& rows = *step.add_rows();
-    for (int i = 0; i < bench.images; ++i) {
-      const int slot = s * bench.images + i;
-      rows.add_slots(slot);
-      wire::Encode& encode = *step.add_encodes();
-      encode.set_slot(slot);
-      std::string rgb(static_cast<size_t>(config.vision.image_size * config.vision.image_size * 3), '\0');
-      uint32_t state = static_cast<uint32_t>(i) + 1;  // equal for every sequence
-      for (char& byte : rgb) byte = static_cast<char>((state = state * 1664525u + 1013904223u) >> 24);
-      encode.set_rgb(std::move(rgb));
-      for (int64_t n = 0; n < config.vision.tokens(); ++n)
-        rows.add_ids(static_cast<int32_t>(config.image_token_id));
+    wire::Prefill& prefill = *step.add_prefills();
+    prefill.set_sequence(s);
+    for (int i = 0; images && i < bench.images; ++i) {
+      prefill.add_images()->set_rgb(noise_image(config, i));
+      prefill.add_ids(static_cast<int32_t>(config.image_token_id));
     }
-    for (int i = 0; i < bench.prompt_tokens; ++i) rows.add_ids(300 + i * 37);
-    rows.set_prefix(rows.ids_size());
-    for (int64_t p = 0; p < pages; ++p) rows.add_pages(static_cast<int32_t>(s * pages + p));
+    const int64_t text = bench.prompt_tokens + (images ? 0 : bench.images * config.vision.tokens());
+    for (int64_t i = 0; i < text; ++i) prefill.add_ids(static_cast<int32_t>(4 + i * 37 % 200));
+    for (int64_t p = 0; p < pages; ++p) prefill.add_pages(static_cast<int32_t>(s * pages + p));
   }
   return step;
 }
 
-/// Decodes in place of the step's rows; the seconds of each step.
-std::vector<double> decode(Engine& engine, wire::Step step, wire::StepDone done, int tokens,
-                           std::vector<std::vector<int32_t>>& generated) {
+/// Runs the prefills of `first`, then decodes all of its sequences; the seconds of each decode step.
+std::vector<double> generate(Engine& engine, const wire::Step& first, int tokens,
+                             std::vector<std::vector<int32_t>>& generated) {
   std::vector<double> seconds;
-  step.clear_encodes();
-  generated.assign(static_cast<size_t>(step.rows_size()), {});
+  wire::Step step;
+  for (const wire::Prefill& prefill : first.prefills()) step.add_decodes(prefill.sequence());
+  generated.assign(static_cast<size_t>(step.decodes_size()), {});
+  wire::StepDone done = engine.lead(first);
   for (int t = 0; t < tokens; ++t) {
-    for (int s = 0; s < step.rows_size(); ++s) {
-      wire::Rows& rows = *step.mutable_rows(s);
-      rows.set_position(rows.position() + rows.ids_size());
-      rows.clear_ids();
-      rows.clear_slots();
-      rows.add_ids(done.tokens(s));
-      generated[static_cast<size_t>(s)].push_back(done.tokens(s));
-    }
+    for (int s = 0; s < done.tokens_size(); ++s) generated[static_cast<size_t>(s)].push_back(done.tokens(s));
     seconds.push_back(seconds_of([&] { done = engine.lead(step); }));
   }
   return seconds;
@@ -126,28 +123,34 @@ struct Timings {
 };
 
 Timings lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
-  const Capacity& capacity = engine.model().capacity();
-  const wire::Step one = prefill_step(config, bench, capacity, 1),
-                   two = prefill_step(config, bench, capacity, 2);
-  wire::Step vision;
-  *vision.mutable_encodes() = one.encodes();
-  wire::Step text = one;
-  text.clear_encodes();
-
+  const Capacity& capacity = engine.capacity();
   std::vector<std::vector<int32_t>> alone, pair;
-  decode(engine, one, engine.lead(one), 3, alone);
-  decode(engine, two, engine.lead(two), 3, pair);
+  generate(engine, prefill_step(config, bench, capacity, 1), 3, alone);
+  generate(engine, prefill_step(config, bench, capacity, 2), 3, pair);
   if (pair.at(0) != alone.at(0) || pair.at(1) != alone.at(0))
     fail("the check failed: the same prompt gave other tokens in a batch of two than alone");
 
+  const wire::Step text = prefill_step(config, bench, capacity, 1, false);
   Timings timings{};
-  timings.vision = median_seconds(bench.repeats, [&] { engine.lead(vision); });
   timings.prefill = median_seconds(bench.repeats, [&] { engine.lead(text); });
-  timings.decode = median(decode(engine, text, engine.lead(text), bench.new_tokens, alone));
+  timings.decode = median(generate(engine, text, bench.new_tokens, alone));
   wire::Step stop;
   stop.set_stop(true);
   engine.lead(stop);
   return timings;
+}
+
+/// The vision tower alone, on every rank at once.
+double time_vision(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
+  std::vector<std::string> images;
+  std::vector<const uint8_t*> pixels;
+  for (int i = 0; i < bench.images; ++i) images.push_back(noise_image(config, i));
+  for (const std::string& rgb : images) pixels.push_back(reinterpret_cast<const uint8_t*>(rgb.data()));
+  std::array<float, 256> value_of{};
+  for (size_t i = 0; i < value_of.size(); ++i) value_of[i] = static_cast<float>(i) / 127.5f - 1;
+  Workspace space(engine.backend());
+  const Tensor out = space.make(bench.images * config.vision.tokens(), config.text.hidden_size);
+  return median_seconds(bench.repeats, [&] { engine.model().encode(out, pixels, value_of.data()); });
 }
 
 void print_speed(const Timings& timings, const Work& work, const Limits& limits) {
@@ -176,7 +179,7 @@ double peak_resident() {
 
 /// A row a rank, and all together: what was allocated at start beside what the system counted at most.
 void print_memory(Communicator& comm, Engine& engine) {
-  const PaliGemma::Memory memory = engine.memory();
+  const Memory memory = engine.memory();
   const auto all = gather_texts(comm, cat(memory.weights, " ", memory.kv, " ",
                                           memory.embeddings + memory.workspace, " ", peak_resident()));
   if (comm.rank() > 0) return;
@@ -199,14 +202,14 @@ void print_memory(Communicator& comm, Engine& engine) {
 }
 
 int run_model(ModelBench bench) {
-  const auto comm = start_ranks(bench.flags);
+  const auto comm = start_ranks(bench.flags, "bench model");
   const ModelConfig config = read_model_config(bench.flags.engine.model);
   EngineOptions& options = bench.flags.engine;
   options.max_num_seqs = 2;
-  options.max_images = 2 * bench.images;
+  options.shared_vision = true;
   options.max_model_len = config.vision.tokens() * bench.images + bench.prompt_tokens + bench.new_tokens + 8;
   options.max_num_batched_tokens = 2 * options.max_model_len;
-  Engine engine(options, config, *comm);
+  Engine engine(options, config, one_stage(*comm));
   Timings timings{};
   if (comm->rank() == 0) {
     std::printf("# %s: %d image(s) of %lld px, %d prompt tokens; %s\n", options.model.filename().c_str(),
@@ -216,6 +219,7 @@ int run_model(ModelBench bench) {
   } else {
     engine.follow();
   }
+  timings.vision = time_vision(bench, config, engine);
   print_memory(*comm, engine);  // before the limits, whose data would count
   const Limits limits = measure_limits(*comm, engine, options.isa);
   if (comm->rank() == 0) print_speed(timings, work_of(config, bench, engine.dtype()), limits);

@@ -1,175 +1,159 @@
 #include <cstdio>
 #include <cstdlib>
+#include <future>
+#include <thread>
 
 #include "configs/error.h"
-#include "coordinator/command_caption_job.h"
+#include "coordinator/command_caption_run.h"
 #include "coordinator/commands.h"
-#include "coordinator/prompt.h"
-#include "coordinator/stop_signal.h"
-#include "coordinator/table.h"
-#include "worker/resize.h"
+#include "coordinator/token.h"
+#include "worker/memory_plan.h"
+#include "worker/parent_death.h"
 
 namespace lapidary {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// A row a rank of what it has allocated; every rank calls it.
-std::string memory_table(const Engine& engine, Communicator& comm) {
-  const PaliGemma::Memory memory = engine.memory();
-  const auto text = [](size_t bytes) { return bytes_text(static_cast<double>(bytes)); };
-  const std::string mine = cat(memory.weights, " ", memory.kv, " ", memory.embeddings, " ", memory.workspace);
-  std::vector<std::vector<std::string>> rows{
-      {"memory", "weights", "KV pages", "embedding slots", "workspace", "total"}};
-  size_t total = 0;
-  for (const std::string& theirs : gather_texts(comm, mine)) {
-    PaliGemma::Memory m{};
-    std::istringstream(theirs) >> m.weights >> m.kv >> m.embeddings >> m.workspace;
-    rows.push_back({cat("rank ", rows.size() - 1), text(m.weights), text(m.kv), text(m.embeddings),
-                    text(m.workspace), text(m.total())});
-    total += m.total();
-  }
-  if (comm.size() > 1) rows.push_back({"all", "", "", "", "", text(total)});
-  return table_text(rows);
-}
-
-Limits limits_of(const Capacity& capacity) {
-  return {capacity.sequences,   capacity.rows,  capacity.pages,
-          KvShape::kPageTokens, capacity.slots, capacity.length};
-}
-
-LoadedImage load_image(const fs::path& path, int64_t size) {
-  const Image image = read_image(path);
-  const Image resized = resize_bicubic(image, static_cast<int>(size), static_cast<int>(size));
-  return {image.width, image.height, {resized.rgb.begin(), resized.rgb.end()}};
-}
-
-/// Captioning on rank 0, from inputs to records.
-class Leader {
+/// The coordinator on a thread of rank 0, whose main thread is a worker like all others. What ends the job is
+/// said here: the other thread may be waiting for a rank that is no more.
+class Hosted {
  public:
-  Leader(const CaptionOptions& options, Engine& engine, Job& job, const StopSignal& stop)
-      : options_(options), engine_(engine), job_(job), stop_(stop), progress_(options.quiet) {}
-
-  /// Gives the exit code.
-  int caption(const CaptionSettings& settings) {
-    Captioner captioner(settings, limits_of(engine_.model().capacity()), parts(), job_.pool);
-    const Counts counts = captioner.caption(job_.inputs);
-    job_.output.finish();
-    if (job_.drawings) job_.drawings->finish();
-    progress_.clear();
-    if (!options_.quiet) std::fprintf(stderr, "%s\n", summary_text(counts, progress_.seconds()).c_str());
-    if (stop_.caught() != 0) return exit_code_of_signal(stop_.caught());
-    if (counts.failed > 0 && counts.failed == counts.done)
-      fail(counts.failed == 1 ? "the image failed: "
-                              : cat("all ", counts.failed, " images failed, the first one: "),
-           first_error_);
-    return 0;
+  Hosted(CaptionCoordinator& coordinator, bool alone) : alone_(alone) {
+    thread_ = std::thread([this, &coordinator] { work(coordinator); });
   }
 
-  /// Whether a step was begun that never ended.
-  bool in_step() const { return in_step_; }
+  /// This rank's worker has ended; gives the job's exit code.
+  int join() {
+    worker_ended_.set_value();
+    thread_.join();
+    return code_;
+  }
 
  private:
-  CaptionParts parts() {
-    const ModelConfig& config = engine_.model().config();
-    CaptionParts parts;
-    parts.load = [size = config.vision.image_size](const fs::path& path) { return load_image(path, size); };
-    parts.prefix = [this, &config](int64_t images, const std::string& prompt) {
-      return prefix_ids(job_.tokenizer, config, images, prompt);
-    };
-    parts.text = [this](std::span<const int32_t> ids) { return job_.tokenizer.decode(ids, true); };
-    parts.run = [this](const wire::Step& step) { return run(step); };
-    parts.write = [this](const Record& record, const Item& item) { write(record, item); };
-    parts.progress = [this](const Counts& counts) { progress_.counts(counts); };
-    parts.stop = [this] { return stop_.caught() != 0; };
-    return parts;
+  void work(CaptionCoordinator& coordinator) {
+    try {
+      code_ = coordinator.run();
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "lapidary caption: %s\n", e.what());
+      code_ = 1;
+    }
+    // A worker that hangs in a collective with a dead rank would never end; nor would MPI, told to.
+    const bool ended =
+        worker_ended_.get_future().wait_for(std::chrono::seconds(2)) == std::future_status::ready;
+    if (!ended || (code_ == 1 && !alone_)) std::_Exit(code_);
   }
 
-  wire::StepDone run(const wire::Step& step) {
-    in_step_ = true;
-    wire::StepDone done = engine_.lead(step);
-    in_step_ = false;
-    return done;
-  }
-
-  void write(const Record& record, const Item& item) {
-    if (options_.output.empty()) progress_.clear();  // the terminal may be the same
-    job_.output.write(to_json(record));
-    if (record.error && first_error_.empty()) first_error_ = *record.error;
-    if (job_.drawings && !record.error) job_.drawings->add(record, item);
-  }
-
-  const CaptionOptions& options_;
-  Engine& engine_;
-  Job& job_;
-  const StopSignal& stop_;
-  Progress progress_;
-  std::string first_error_;
-  bool in_step_ = false;
+  const bool alone_;
+  std::promise<void> worker_ended_;
+  int code_ = 0;
+  std::thread thread_;
 };
 
-/// An error between two steps ends the followers in good order; one in the middle of a step leaves them
-/// waiting for this rank, and only an abort ends them.
-int lead(Leader& leader, const CaptionSettings& settings, Engine& engine, Communicator& comm) {
-  std::string trouble;
-  int code = 0;
-  try {
-    code = leader.caption(settings);
-  } catch (const std::exception& e) {
-    trouble = e.what();
+/// What rank 0 tells the others about the coordinator.
+Invitation share_invitation(Communicator& comm, CaptionCoordinator* coordinator) {
+  std::string mine;
+  if (coordinator != nullptr) {
+    const Invitation invitation = coordinator->invitation();
+    mine = invitation.token;
+    for (const std::string& endpoint : invitation.endpoints) mine += "\n" + endpoint;
   }
-  if (leader.in_step() && comm.size() > 1) {
-    std::fprintf(stderr, "lapidary caption: %s\n", trouble.c_str());
-    comm.abort(1);
-  } else if (!leader.in_step()) {
-    wire::Step stop;
-    stop.set_stop(true);
-    engine.lead(stop);
-  }
-  if (!trouble.empty()) throw Error(trouble);
-  return code;
+  std::istringstream lines(gather_texts(comm, mine).front());
+  Invitation invitation;
+  std::getline(lines, invitation.token);
+  for (std::string line; std::getline(lines, line);) invitation.endpoints.push_back(line);
+  return invitation;
 }
 
-int follow(Engine& engine, Communicator& comm) {
+/// This rank's part. What ends it early is said by the coordinator, which hears of it, unless it never got
+/// that far.
+void work_here(const EngineFlags& flags, const Mesh& mesh, const Place& place, Communicator& replica,
+               const Invitation& invitation, Communicator& all) {
+  std::unique_ptr<ControlLink> link;
   try {
-    engine.follow();
+    link = join_job(flags, mesh, place, invitation);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "lapidary caption: rank %d: %s\n", comm.rank(), e.what());
-    comm.abort(1);
+    std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), e.what());
+    all.abort(1);
+    throw;
   }
-  return 0;
+  try {
+    work(flags, mesh, place, replica, *link, true);
+  } catch (const std::exception&) {
+  }
+}
+
+/// All ranks are here: one mpirun with everything, or this process alone.
+int caption_here(CaptionOptions& options, StopSignal& stop) {
+  const auto comm = started_by_mpi() ? make_mpi() : make_solo();
+  const bool leads = comm->rank() == 0;
+  options.quiet = options.quiet || !leads;
+  Mesh mesh;
+  Place place;
+  Setup setup;
+  std::unique_ptr<CaptionCoordinator> coordinator;
+  agree(*comm, [&] {
+    mesh = mesh_of(options.flags, comm->size());
+    options.flags.mesh = mesh;
+    place = place_of(mesh, comm->rank());
+    setup = set_up(options);
+    check_place(options.flags, setup.config, mesh, place);
+    if (leads)
+      coordinator = std::make_unique<CaptionCoordinator>(options, setup, mesh, make_token(),
+                                                         ranks_on_host() >= comm->size(), stop);
+  });
+  const Invitation invitation = share_invitation(*comm, coordinator.get());
+  const auto replica = comm->split(place.replica);
+  stop.defer();
+  std::optional<Hosted> hosted;
+  if (leads) hosted.emplace(*coordinator, comm->size() == 1);
+  work_here(options.flags, mesh, place, *replica, invitation, *comm);
+  return leads ? hosted->join() : 0;
+}
+
+/// The coordinator alone; each replica is a mpirun of its own, or started by hand.
+int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
+  const bool by_hand = !options.listen.empty();
+  Mesh& mesh = options.flags.mesh;
+  if (mesh.tp == 0) mesh.tp = 1;
+  check_mesh(mesh, mesh.world());
+  const Setup setup = set_up(options);
+  for (int rank = 0; rank < mesh.replica_ranks(); ++rank)
+    check_place(options.flags, setup.config, mesh, place_of(mesh, rank));
+  const std::string token = by_hand ? token_from_environment() : make_token();
+  if (token.empty())
+    fail("--listen needs a token that workers share, in the environment as ", kTokenVariable);
+  CaptionCoordinator coordinator(options, setup, mesh, token, options.hostfile.empty(), stop);
+  stop.defer();
+  if (by_hand) {
+    if (!options.quiet)
+      std::fprintf(stderr, "listening on %s\n", coordinator.invitation().endpoints.front().c_str());
+  } else {
+    coordinator.launch();
+  }
+  return coordinator.run();
 }
 
 int run_caption(CaptionOptions options) {
   StopSignal stop;
-  const auto comm = start_ranks(options.flags);
-  const bool leads = comm->rank() == 0;
-  const bool quiet = options.quiet || !leads;
-  if (options.image_workers == 0) options.image_workers = std::min(4, available_cores());
-
-  Setup setup;
-  std::unique_ptr<Job> job;
-  agree(*comm, [&] {
-    setup = set_up(options, *comm);
-    if (leads) job = make_job(options, setup.config);
-  });
-  std::optional<Progress> loading(std::in_place, quiet);
-  Engine engine(options.flags.engine, setup.config, *comm,
-                [&](int64_t loaded, int64_t total) { loading->bytes("loading weights", loaded, total); });
-  loading.reset();
-  const std::string memory = memory_table(engine, *comm);
-  if (!quiet) std::fprintf(stderr, "%s\n%s", engine.describe().c_str(), memory.c_str());
-  stop.defer();
-  if (!leads) return follow(engine, *comm);
-  Leader leader(options, engine, *job, stop);
-  return lead(leader, setup.settings, engine, *comm);
+  if (started_by_mpi()) {
+    die_with_parent();
+    if (!options.hostfile.empty() || !options.listen.empty())
+      fail("--hostfile and --listen are for a coordinator of its own: start it without mpirun");
+    return caption_here(options, stop);
+  }
+  Mesh mesh = options.flags.mesh;
+  mesh.tp = std::max(1, mesh.tp);
+  if (mesh.world() > 1 || !options.hostfile.empty() || !options.listen.empty())
+    return caption_with_fleet(options, stop);
+  return caption_here(options, stop);
 }
 
 // --- the command line
 
 void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command
-      .add_option("--prompt", options.prompt, "Text after the image, for all that bring none of their own")
+      .add_option("--prompt", options.prompts,
+                  "Text after the image, for all that bring none of their own; several: a record for each")
+      ->take_all()
       ->capture_default_str();
   command
       .add_option("--max-new-tokens", options.max_new_tokens,
@@ -189,23 +173,96 @@ void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on to --max-new-tokens past the end of the text");
 }
 
+void add_output_options(CLI::App& command, CaptionOptions& options) {
+  command.add_option(
+      "--output", options.output,
+      "A folder: the job's records in parts, resumed when the command is run again. A name that ends in "
+      ".jsonl, or a file that is there: all records in input order, written anew (default: standard output)");
+  command
+      .add_option("--output-format", options.output_format,
+                  "Of a folder: jsonl, parts of --records-per-part; webdataset, STEM.jsonl and "
+                  "STEM_stats.json for each tar")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
+          {"jsonl", OutputFormat::jsonl}, {"webdataset", OutputFormat::webdataset}}))
+      ->default_str("jsonl");
+  command.add_option("--records-per-part", options.records_a_part, "Records of one part of a job folder")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_flag("--retry-failed", options.retry_failed,
+                   "Make the records of a job folder that have an error again");
+  command.add_option("--draw", options.draw,
+                     "Folder for PNGs of the images with boxes and captions drawn in");
+  command.add_option(
+      "--trace", options.trace,
+      "Timeline of every rank's lanes to write (Chrome's and Perfetto's JSON); the summary then also states "
+      "overlap and bubble");
+  command.add_flag("--quiet", options.quiet, "Say nothing but errors");
+}
+
+void add_runtime_options(CLI::App& command, CaptionOptions& options) {
+  command
+      .add_option("--mode", options.mode,
+                  "throughput: tokens are decoded in the steps of prefills; latency: prefills are cut into "
+                  "groups of layers, "
+                  "with decode steps between")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Mode>{{"throughput", Mode::throughput}, {"latency", Mode::latency}}))
+      ->default_str("throughput");
+  command
+      .add_option("--layer-group", options.layer_group,
+                  "Layers of a prefill between two decode steps, in latency mode; 0: an eighth of them")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option(
+          "--steps-ahead", options.steps_ahead,
+          "Steps that workers have been given at a time, so that they wait for no answer; 0: two a stage")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--step-deadline", options.step_deadline,
+                  "Seconds in which a step or a picture must come back; a replica that is later, or silent "
+                  "for that long (at "
+                  "most 10 s), is dead")
+      ->check(CLI::Range(0.1, 1e6))
+      ->capture_default_str();
+  command.add_option(
+      "--hostfile", options.hostfile,
+      "Hosts of the replicas (\"host slots=8\" a line), each of which gets a mpirun of its own");
+  command.add_option(
+      "--listen", options.listen,
+      "ADDRESS:PORT at which to wait for workers that are started by hand (`lapidary worker`); the token "
+      "that they share is in the environment as LAPIDARY_TOKEN");
+}
+
 constexpr const char* kFooter =
-    "Inputs are image files (JPEG, PNG, WebP), folders (all images below them, sorted by path; names that "
-    "begin with a\n"
-    "dot are left out) and JSONL manifests, a line {\"image\": PATH or [PATHS], \"prompt\": TEXT, \"id\": "
-    "NAME} each, of\n"
-    "which only the image is needed; relative paths start at the manifest's folder.\n\n"
-    "Records are JSON lines in the order of the inputs: key (path below the folder, file as given, or id), "
-    "prompt, text,\n"
-    "token_ids, status (ok or error), error, width, height, boxes [{label, xyxy in pixels}]. An image that "
-    "cannot be\n"
-    "captioned becomes a record with an error, and the rest goes on.\n\n"
+    "Inputs: image files (JPEG, PNG, WebP); folders (all images below them, sorted by path; names that begin "
+    "with a dot are\n"
+    "left out); globs and braces, also quoted ('shards/{00000..00999}.tar'); WebDataset tars; JSONL "
+    "manifests, a line\n"
+    "{\"image\": PATH or [PATHS], \"prompt\": TEXT or [TEXTS], \"id\": NAME} each, of which only the image "
+    "is needed\n"
+    "(relative paths start at the manifest's folder); - for a list on standard input.\n\n"
+    "Records are JSON lines: key, prompt, text, token_ids, status (ok or error), error, width, height, boxes "
+    "[{label, xyxy\n"
+    "in pixels}]. The key is a file as given; a path below the folder (with the folder before it where there "
+    "are several\n"
+    "inputs); the manifest's id, or the image as written; TAR/NAME for an entry of a tar. A picture that "
+    "cannot be captioned\n"
+    "becomes a record with an error, and the rest goes on.\n\n"
+    "A folder as --output is a job that may die at any moment: run the same command again, and it makes what "
+    "is missing.\n"
+    "Every item has exactly one record in the end. Another model, prompt or setting in the same folder is "
+    "refused.\n\n"
+    "Several ranks, one job:        mpirun -np 16 lapidary caption --tp 8 --replicas 2 … (a death ends it; "
+    "run it again)\n"
+    "A mpirun a replica, restarted: lapidary caption --tp 8 --replicas 2 --hostfile HOSTS … (the job "
+    "outlives them)\n\n"
     "Exit code: 0 when there is a record for every input, failed ones among them (the summary counts them); "
     "1 when all\n"
     "of them failed or the command could not go on; 2 for wrong usage; 130 or 143 after Ctrl-C or SIGTERM: "
-    "the running\n"
-    "step ends, finished records are written.\n\n"
-    "On several ranks: mpirun -np 2 lapidary caption --model DIR …";
+    "finished\n"
+    "records are written.";
 
 }  // namespace
 
@@ -213,22 +270,19 @@ void add_caption_command(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<CaptionOptions>();
   CLI::App& command = *app.add_subcommand("caption", "Write captions, answers or boxes for images");
   add_engine_flags(command, options->flags);
+  add_replica_flags(command, options->flags);
   command.get_option("--max-model-len")
       ->description(
           "Tokens of one sequence; 0: one image, --prompt or 128 tokens of it, and --max-new-tokens");
-  command.add_option("--input,inputs", options->inputs, "Image files, folders, JSONL manifests")->required();
-  command.add_option("--output", options->output, "JSON lines to write (default: standard output)");
+  command
+      .add_option("--input,inputs", options->inputs,
+                  "Image files, folders, globs, tars, JSONL manifests, or -")
+      ->required();
   add_generation_options(command, *options);
-  command.add_option("--draw", options->draw,
-                     "Folder for PNGs of the images with boxes and captions drawn in");
   command.add_option("--tokenizer", options->tokenizer,
                      "tokenizer.json, or a folder with one (default: the model's)");
-  command
-      .add_option("--image-workers", options->image_workers,
-                  "Threads that read images; 0: one a core, at most 4")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_flag("--quiet", options->quiet, "Say nothing but errors");
+  add_output_options(command, *options);
+  add_runtime_options(command, *options);
   command.footer(kFooter);
   when_named(command, chosen, [options] { return run_caption(*options); });
 }

@@ -1,10 +1,13 @@
 #include "coordinator/command_caption_job.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "configs/error.h"
 #include "configs/generation_config.h"
+#include "coordinator/fingerprint.h"
 #include "coordinator/prompt.h"
+#include "coordinator/table.h"
 
 namespace lapidary {
 namespace {
@@ -28,49 +31,176 @@ wire::Sampling sampling_of(const CaptionOptions& options, const GenerationConfig
 
 CaptionSettings settings_of(const CaptionOptions& options, const GenerationConfig& generation) {
   CaptionSettings settings;
-  settings.prompt = options.prompt;
+  settings.prompt = options.prompts.front();
   settings.max_new_tokens = options.max_new_tokens.value_or(generation.max_new_tokens.value_or(64));
   settings.sampling = sampling_of(options, generation);
-  if (!options.ignore_eos) settings.eos.assign(generation.eos.begin(), generation.eos.end());
-  settings.look_ahead = 2 * options.flags.engine.max_num_seqs + options.image_workers;
+  auto eos = std::make_shared<std::vector<int32_t>>();
+  if (!options.ignore_eos) eos->assign(generation.eos.begin(), generation.eos.end());
+  settings.eos = std::move(eos);
   return settings;
 }
 
 /// An output that is also read would be emptied before its turn.
 void check_output_is_no_input(const CaptionOptions& options) {
   std::error_code ignored;
-  for (const fs::path& input : options.inputs)
+  for (const std::string& input : options.inputs)
     if (!options.output.empty() && fs::equivalent(options.output, input, ignored))
       fail("--output ", options.output.string(), " is one of the inputs");
 }
 
+/// Everything that a record depends on. Layouts and speeds are not among it.
+JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
+  const CaptionSettings& settings = setup.settings;
+  JobOptions job;
+  job.format = options.output_format;
+  job.records_a_part = options.records_a_part;
+  job.retry_failed = options.retry_failed;
+  job.default_prompt = settings.prompt;
+  const EngineOptions& engine = options.flags.engine;
+  const auto sampling = cat("temperature ", settings.sampling.temperature(), ", top_k ",
+                            settings.sampling.top_k(), ", top_p ", settings.sampling.top_p(), ", seed ",
+                            settings.sampling.temperature() > 0 ? settings.sampling.seed() : 0);
+  std::string prompts;
+  for (const std::string& prompt : options.prompts) prompts += (prompts.empty() ? "" : " | ") + prompt;
+  job.fingerprint = {
+      {"model", cat(fingerprint_of_model(engine.model), engine.load_format == "dummy" ? " (dummy)" : "")},
+      {"prompt", prompts},
+      {"max_new_tokens", std::to_string(settings.max_new_tokens)},
+      {"sampling", sampling},
+      {"ignore_eos", options.ignore_eos ? "yes" : "no"},
+      {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
+      {"profile", engine.profile},
+      {"format", options.output_format == OutputFormat::webdataset ? "webdataset" : "jsonl"}};
+  return job;
+}
+
+std::vector<std::string> prompts_of_items(const CaptionOptions& options) {
+  return options.prompts.size() > 1 ? options.prompts : std::vector<std::string>{};
+}
+
 }  // namespace
 
-Setup set_up(CaptionOptions& options, const Communicator& comm) {
+Setup set_up(CaptionOptions& options) {
   EngineOptions& engine = options.flags.engine;
   Setup setup{read_model_config(engine.model), {}};
   const ModelConfig& config = setup.config;
   setup.settings = settings_of(options, read_generation_config(engine.model, config));
   numerics_profile(engine.profile);
-  PaliGemma::plan_for(config, comm.rank(), comm.size());
+  size_t longest = 0;
+  for (const std::string& prompt : options.prompts) longest = std::max(longest, prompt.size());
   if (engine.max_model_len == 0)
-    engine.max_model_len = std::min(
-        config.text.max_position_embeddings,
-        config.vision.tokens() + std::max<int64_t>(128, static_cast<int64_t>(options.prompt.size()) + 2) +
-            setup.settings.max_new_tokens);
+    engine.max_model_len =
+        std::min(config.text.max_position_embeddings,
+                 config.vision.tokens() + std::max<int64_t>(128, static_cast<int64_t>(longest) + 2) +
+                     setup.settings.max_new_tokens);
   fit_capacity(engine, config);
   return setup;
 }
 
-std::unique_ptr<Job> make_job(const CaptionOptions& options, const ModelConfig& config) {
+/// Records to a folder, and pictures of them where asked.
+class Job::FolderSink : public RecordSink {
+ public:
+  explicit FolderSink(Job& job) : job_(job) {}
+  void add(const Item& item, const Record& record) override { job_.folder_->add(item, record); }
+  void commit() override {
+    end_shards();
+    job_.folder_->commit();
+  }
+  void finish(bool whole) override {
+    end_shards();
+    job_.folder_->finish(whole);
+  }
+
+ private:
+  /// Tars that the reader has read to their end.
+  void end_shards() {
+    std::vector<Shard> ended;
+    {
+      const std::lock_guard lock(job_.shards_mutex_);
+      ended.swap(job_.ended_shards_);
+    }
+    for (const Shard& shard : ended) job_.folder_->end_shard(shard);
+  }
+
+  Job& job_;
+};
+
+namespace {
+
+/// Also draws what another sink writes.
+class DrawingSink : public RecordSink {
+ public:
+  DrawingSink(std::unique_ptr<RecordSink> sink, Drawings& drawings)
+      : sink_(std::move(sink)), drawings_(drawings) {}
+  void add(const Item& item, const Record& record) override {
+    sink_->add(item, record);
+    if (!record.error) drawings_.add(record, item);
+  }
+  void commit() override { sink_->commit(); }
+  void finish(bool whole) override {
+    sink_->finish(whole);
+    drawings_.finish();
+  }
+
+ private:
+  std::unique_ptr<RecordSink> sink_;
+  Drawings& drawings_;
+};
+
+}  // namespace
+
+Job::Job(const CaptionOptions& options, const Setup& setup)
+    : config_(setup.config),
+      tokenizer_(
+          Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
+      inputs_(options.inputs, prompts_of_items(options)),
+      pool_(options.draw.empty() ? 1 : 4) {
   check_output_is_no_input(options);
-  const fs::path& tokenizer = options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer;
-  auto job = std::unique_ptr<Job>(new Job{Inputs(options.inputs), LineOutput(options.output),
-                                          Tokenizer::from_file(tokenizer), TaskPool(options.image_workers),
-                                          std::nullopt});
-  prefix_ids(job->tokenizer, config, 1, options.prompt);  // a tokenizer of another model is found here
-  if (!options.draw.empty()) job->drawings.emplace(options.draw, job->pool);
-  return job;
+  for (const std::string& prompt : options.prompts)
+    this->prefix(1, prompt);  // a tokenizer of another model is found here
+  if (names_job_folder(options.output)) {
+    folder_.emplace(options.output, job_options(options, setup));
+    sink_ = std::make_unique<FolderSink>(*this);
+  } else {
+    if (options.output_format == OutputFormat::webdataset)
+      fail("--output-format webdataset needs a folder as --output");
+    if (options.retry_failed)
+      fail("--retry-failed needs a folder as --output, with the records of an earlier run");
+    lines_.emplace(options.output);
+    const bool shared = options.output.empty();
+    sink_ = std::make_unique<LineSink>(*lines_, [this, shared] {
+      if (shared && make_way_) make_way_();
+    });
+  }
+  if (!options.draw.empty()) {
+    drawings_.emplace(options.draw, pool_);
+    sink_ = std::make_unique<DrawingSink>(std::move(sink_), *drawings_);
+  }
+  counter_ = std::thread([this, sources = options.inputs, prompts = options.prompts.size()] {
+    total_ = count_items(sources, prompts, cancelled_).value_or(0);
+  });
+}
+
+Job::~Job() {
+  cancelled_ = true;
+  counter_.join();
+}
+
+std::optional<Item> Job::next() {
+  while (true) {
+    auto item = inputs_.next();
+    const std::vector<Shard> ended = inputs_.ended_shards();
+    if (!ended.empty()) {
+      const std::lock_guard lock(shards_mutex_);
+      ended_shards_.insert(ended_shards_.end(), ended.begin(), ended.end());
+    }
+    if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
+    ++before_;
+  }
+}
+
+std::vector<int32_t> Job::prefix(int64_t images, const std::string& prompt) const {
+  return prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
 }
 
 }  // namespace lapidary

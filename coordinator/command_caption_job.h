@@ -1,12 +1,15 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <thread>
 
-#include "coordinator/captioner.h"
+#include "coordinator/caption_run.h"
 #include "coordinator/command_draw.h"
 #include "coordinator/command_engine.h"
-#include "coordinator/output.h"
+#include "coordinator/job_folder.h"
 #include "coordinator/tokenizer.h"
 
 namespace lapidary {
@@ -14,16 +17,25 @@ namespace lapidary {
 /// What the command line of `lapidary caption` says.
 struct CaptionOptions {
   EngineFlags flags;
-  std::vector<std::filesystem::path> inputs;
+  std::vector<std::string> inputs;
   std::filesystem::path tokenizer;  // empty: the model's
-  std::string prompt = "caption en";
+  std::vector<std::string> prompts{"caption en"};
   std::optional<int64_t> max_new_tokens;
   std::optional<float> temperature, top_p;
   std::optional<int32_t> top_k;
   uint64_t seed = 0;
   bool ignore_eos = false;
-  int image_workers = 0;
+
   std::filesystem::path output, draw;
+  OutputFormat output_format = OutputFormat::jsonl;
+  int64_t records_a_part = 10'000;
+  bool retry_failed = false;
+
+  Mode mode = Mode::throughput;
+  int64_t layer_group = 0, steps_ahead = 0;
+  double step_deadline = 300;
+  std::filesystem::path hostfile, trace;
+  std::string listen;  // ADDRESS:PORT: workers are started by hand
   bool quiet = false;
 };
 
@@ -35,18 +47,44 @@ struct Setup {
 
 /// Fails at the door for what could only fail later. The options are completed: room for the prompt is made
 /// here, a byte of which is a token at most.
-Setup set_up(CaptionOptions& options, const Communicator& comm);
+Setup set_up(CaptionOptions& options);
 
-/// What rank 0 alone needs.
-struct Job {
-  Inputs inputs;
-  LineOutput output;
-  Tokenizer tokenizer;
-  TaskPool pool;
-  std::optional<Drawings> drawings;
+/// What the coordinator alone needs: where items come from and records go.
+class Job {
+ public:
+  /// Throws the sentence of whatever is wrong with inputs, output, tokenizer or prompt.
+  Job(const CaptionOptions& options, const Setup& setup);
+  ~Job();
+
+  /// The next item that no earlier run has recorded; on the reader's thread.
+  std::optional<Item> next();
+  RecordSink& sink() { return *sink_; }
+  std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
+  std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
+
+  /// All items, once they are counted, and those that earlier runs have recorded.
+  int64_t total() const { return total_; }
+  int64_t before() const { return before_; }
+  /// Standard output's lines and a progress bar may share a terminal.
+  void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
+
+ private:
+  class FolderSink;
+
+  ModelConfig config_;
+  Tokenizer tokenizer_;
+  Inputs inputs_;
+  std::optional<LineOutput> lines_;
+  std::optional<JobFolder> folder_;
+  TaskPool pool_;  // of the drawings
+  std::optional<Drawings> drawings_;
+  std::unique_ptr<RecordSink> sink_;
+  std::function<void()> make_way_;
+  std::mutex shards_mutex_;
+  std::vector<Shard> ended_shards_;  // that the folder has not heard of yet
+  std::atomic<int64_t> total_ = 0, before_ = 0;
+  std::atomic<bool> cancelled_ = false;
+  std::thread counter_;
 };
-
-/// Throws the sentence of whatever is wrong with inputs, output, tokenizer or prompt.
-std::unique_ptr<Job> make_job(const CaptionOptions& options, const ModelConfig& config);
 
 }  // namespace lapidary

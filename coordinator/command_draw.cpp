@@ -4,6 +4,7 @@
 
 #include "configs/error.h"
 #include "worker/draw.h"
+#include "worker/image_source.h"
 
 namespace lapidary {
 namespace {
@@ -24,8 +25,8 @@ std::string caption_of(const Record& record) {
   return caption.empty() ? record.prompt : caption;
 }
 
-void draw(const fs::path& picture, const Record& record, const fs::path& file) {
-  Image image = read_image(picture);
+void draw(const wire::ImageSource& picture, const Record& record, const fs::path& file) {
+  Image image = decode_image(read_source(picture));
   std::vector<Box> boxes;
   for (const DetectedBox& box : record.boxes)
     boxes.push_back({box.xyxy[0], box.xyxy[1], box.xyxy[2], box.xyxy[3], box.label});

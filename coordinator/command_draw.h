@@ -8,7 +8,7 @@
 
 #include "coordinator/inputs.h"
 #include "coordinator/record.h"
-#include "coordinator/task_pool.h"
+#include "worker/task_pool.h"
 
 namespace lapidary {
 

@@ -1,5 +1,7 @@
 #include "coordinator/command_engine.h"
 
+#include <algorithm>
+
 #include "configs/error.h"
 #include "configs/numerics.h"
 
@@ -25,9 +27,16 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--profile", engine.profile, "Numerics, as computed by" + profiles)
       ->capture_default_str();
   command
-      .add_option("--tp,--tensor-parallel-size", flags.tp,
-                  "Ranks that share the model; must equal the processes mpirun starts (default: all of them)")
-      ->check(CLI::NonNegativeNumber);
+      .add_option("--tp,--tensor-parallel-size", flags.mesh.tp,
+                  "Ranks that share each layer (default: all processes that mpirun starts, over --pp)")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--pp,--pipeline-parallel-size", flags.mesh.pp, "Stages, each with a run of the layers")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--pp-layers", engine.pp_layers,
+                  "Layers of each stage, such as 15,11 (default: as equal as the output head allows)")
+      ->delimiter(',');
   command
       .add_option("--threads", engine.threads,
                   "CPU threads of each rank; 0: its share of the cores it may use")
@@ -49,11 +58,77 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
 }
 
-std::unique_ptr<Communicator> start_ranks(const EngineFlags& flags) {
+void add_replica_flags(CLI::App& command, EngineFlags& flags) {
+  command
+      .add_option("--replicas,--dp,--data-parallel-size", flags.mesh.replicas,
+                  "Whole models, which share the work")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option(
+          "--vision-ranks", flags.mesh.vision_ranks,
+          "Ranks of each replica that only encode pictures; 0: the first stage's do it beside decoding")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--image-workers", flags.image_workers,
+                  "Threads of each rank that read and decode pictures; 0: its share of the cores, at most 8")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option(
+          "--vision-threads", flags.engine.vision_threads,
+          "CPU threads with which a rank encodes pictures; 0: its share of the cores, half of it on a "
+          "rank that also decodes")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+std::vector<std::string> arguments_of(const EngineFlags& flags) {
+  const EngineOptions& e = flags.engine;
+  std::string layers;
+  for (const int64_t count : e.pp_layers) layers += (layers.empty() ? "" : ",") + std::to_string(count);
+  std::vector<std::string> arguments;
+  const auto add = [&](const char* flag, const std::string& value) {
+    arguments.insert(arguments.end(), {flag, value});
+  };
+  add("--model", e.model.string());
+  add("--load-format", e.load_format);
+  add("--dtype", e.dtype);
+  add("--profile", e.profile);
+  add("--isa", e.isa);
+  add("--tp", std::to_string(flags.mesh.tp));
+  add("--pp", std::to_string(flags.mesh.pp));
+  if (!layers.empty()) add("--pp-layers", layers);
+  add("--replicas", std::to_string(flags.mesh.replicas));
+  add("--vision-ranks", std::to_string(flags.mesh.vision_ranks));
+  add("--threads", std::to_string(e.threads));
+  add("--image-workers", std::to_string(flags.image_workers));
+  add("--vision-threads", std::to_string(e.vision_threads));
+  add("--max-num-seqs", std::to_string(e.max_num_seqs));
+  add("--max-model-len", std::to_string(e.max_model_len));
+  add("--max-num-batched-tokens", std::to_string(e.max_num_batched_tokens));
+  return arguments;
+}
+
+Mesh mesh_of(const EngineFlags& flags, int processes) {
+  Mesh mesh = flags.mesh;
+  if (mesh.tp == 0)  // too few or an uneven number: check_mesh says so
+    mesh.tp =
+        std::max(1, (processes / std::max(1, mesh.replicas) - mesh.vision_ranks) / std::max(1, mesh.pp));
+  check_mesh(mesh, processes);
+  return mesh;
+}
+
+std::unique_ptr<Communicator> start_ranks(const EngineFlags& flags, const char* command) {
+  if (flags.mesh.pp != 1)
+    fail("--pp is ", flags.mesh.pp, ", but `lapidary ", command,
+         "` runs the model as one stage: use --tp, or see every stage's part of it with `lapidary inspect`");
   auto comm = started_by_mpi() ? make_mpi() : make_solo();
-  if (flags.tp > 0 && flags.tp != comm->size())
-    fail("--tp is ", flags.tp, ", but ", comm->size(), comm->size() == 1 ? " process was" : " processes were",
-         " started; run it as: mpirun -np ", flags.tp, " lapidary …");
+  if (flags.mesh.tp > 0 && flags.mesh.tp != comm->size())
+    fail("--tp is ", flags.mesh.tp, ", but ", comm->size(),
+         comm->size() == 1 ? " process was" : " processes were", " started; run it as: mpirun -np ",
+         flags.mesh.tp, " lapidary …");
   return comm;
 }
 

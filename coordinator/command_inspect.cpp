@@ -15,7 +15,15 @@ namespace {
 
 struct InspectOptions {
   EngineOptions engine;
-  int tp = 1;
+  Mesh mesh;
+};
+
+/// What one rank of a replica would hold.
+struct RankPlan {
+  Place place;
+  ShardPlan shard;
+  Share share;
+  bool vision_lane;
 };
 
 using Row = std::vector<std::string>;
@@ -89,13 +97,37 @@ std::string sums_text(const BlockPlan& block) {
              block.down_sums.outputs());
 }
 
-void print_plans(const std::vector<ShardPlan>& plans) {
-  std::vector<Row> rows{{"rank", "heads", "KV heads", "MLP columns", "vocabulary rows", "leaves/blocks",
-                         "vision heads", "vision MLP columns", "leaves/blocks"}};
-  for (const ShardPlan& p : plans)
-    rows.push_back({cat(p.rank), range_text(p.decoder.heads), range_text(p.decoder.kv_heads),
-                    range_text(p.decoder.ffn), range_text(p.vocab), sums_text(p.decoder),
-                    range_text(p.vision.heads), range_text(p.vision.ffn), sums_text(p.vision)});
+std::vector<RankPlan> plan_ranks(const InspectOptions& options, const ModelConfig& config) {
+  std::vector<RankPlan> plans;
+  for (int rank = 0; rank < options.mesh.replica_ranks(); ++rank) {
+    const Place place = place_of(options.mesh, rank);
+    plans.push_back({place, PaliGemma::plan_for(config, place.tp_rank, options.mesh.tp),
+                     share_of(config, options.mesh, place, options.engine.pp_layers),
+                     has_vision_lane(options.mesh, place)});
+  }
+  return plans;
+}
+
+/// "embedding", "head", "both": which of its vocabulary rows a rank needs for what.
+const char* vocabulary_use(const Share& share) {
+  if (share.embedding && share.head) return "both";
+  return share.embedding ? "embedding" : share.head ? "head" : "none";
+}
+
+void print_plans(const std::vector<RankPlan>& plans) {
+  std::vector<Row> rows{{"rank", "stage", "layers", "heads", "KV heads", "MLP columns", "vocabulary rows",
+                         "for", "leaves/blocks", "vision tower"}};
+  for (const auto& [place, shard, share, vision_lane] : plans) {
+    const char* tower = vision_lane ? "whole" : "none";
+    if (place.decodes()) {
+      rows.push_back({cat(place.rank), cat(place.stage), range_text({share.layers.begin, share.layers.end}),
+                      range_text(shard.decoder.heads), range_text(shard.decoder.kv_heads),
+                      range_text(shard.decoder.ffn), range_text(shard.vocab), vocabulary_use(share),
+                      sums_text(shard.decoder), tower});
+    } else {
+      rows.push_back({cat(place.rank), "vision", "none", "", "", "", "", "", "", tower});
+    }
+  }
   std::printf("\nShard plan of %zu rank%s\n%s", plans.size(), plans.size() == 1 ? "" : "s",
               table_text(rows).c_str());
   std::printf(
@@ -104,16 +136,17 @@ void print_plans(const std::vector<ShardPlan>& plans) {
 }
 
 void print_memory(const InspectOptions& options, const ModelConfig& config,
-                  const std::vector<ShardPlan>& plans) {
-  const Capacity capacity = fit_capacity(options.engine, config);
+                  const std::vector<RankPlan>& plans) {
+  const Capacity capacity = fit_capacity(options.engine, config, options.mesh);
   const DType dtype = resolve_dtype(options.engine.dtype, config);
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads, options.engine.isa);
   std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
-  for (const ShardPlan& plan : plans) {
-    const PaliGemma::Memory memory = plan_memory(config, plan, capacity, dtype, *backend);
+  for (const RankPlan& plan : plans) {
+    const Memory memory =
+        plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, dtype, *backend);
     const auto text = [](size_t bytes) { return size_text(static_cast<int64_t>(bytes)); };
-    rows.push_back({cat(plan.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
+    rows.push_back({cat(plan.place.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
   }
   std::printf(
       "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "
@@ -125,9 +158,7 @@ void print_memory(const InspectOptions& options, const ModelConfig& config,
 int run_inspect(const InspectOptions& options) {
   ModelConfig config = read_model_config(options.engine.model);
   const std::string checkpoint = checkpoint_text(options.engine.model, config);
-  std::vector<ShardPlan> plans;
-  for (int rank = 0; rank < options.tp; ++rank)
-    plans.push_back(PaliGemma::plan_for(config, rank, options.tp));
+  const std::vector<RankPlan> plans = plan_ranks(options, config);
   print_config(config);
   std::printf("  checkpoint    %s\n", checkpoint.c_str());
   print_plans(plans);
@@ -145,8 +176,17 @@ void add_inspect_command(CLI::App& app, Chosen& chosen) {
       .add_option("--model,model", options->engine.model,
                   "Checkpoint folder, or a config file (configs/models/*.json)")
       ->required();
-  command.add_option("--tp,--tensor-parallel-size", options->tp, "Ranks to cut it for")
+  command.add_option("--tp,--tensor-parallel-size", options->mesh.tp, "Ranks that share each layer")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--pp,--pipeline-parallel-size", options->mesh.pp, "Stages, each with a run of the layers")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--pp-layers", options->engine.pp_layers, "Layers of each stage, such as 15,11")
+      ->delimiter(',');
+  command.add_option("--vision-ranks", options->mesh.vision_ranks, "Ranks that only encode pictures")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command.add_option("--dtype", options->engine.dtype, "Weights and KV cache; auto: as config.json says")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))

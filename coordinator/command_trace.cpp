@@ -62,7 +62,7 @@ void lead_trace(const TraceOptions& options, const ModelConfig& config, Engine& 
 }
 
 int run_trace(TraceOptions options) {
-  const auto comm = start_ranks(options.flags);
+  const auto comm = start_ranks(options.flags, "trace");
   const ModelConfig config = read_model_config(options.flags.engine.model);
   EngineOptions& engine_options = options.flags.engine;
   const auto images = static_cast<int64_t>(options.images.size());
@@ -70,8 +70,8 @@ int run_trace(TraceOptions options) {
     engine_options.max_model_len = std::min(config.text.max_position_embeddings,
                                             images * config.vision.tokens() + 512 + options.max_new_tokens);
   engine_options.max_num_seqs = 1;
-  engine_options.max_images = std::max<int64_t>(1, images);
-  Engine engine(engine_options, config, *comm);
+  engine_options.shared_vision = true;
+  Engine engine(engine_options, config, one_stage(*comm));
   if (comm->rank() > 0) {
     engine.follow();
     return 0;

@@ -19,6 +19,7 @@ void add_caption_command(CLI::App& app, Chosen& chosen);
 void add_inspect_command(CLI::App& app, Chosen& chosen);
 void add_tokenize_commands(CLI::App& app, Chosen& chosen);  // tokenize, detokenize
 void add_trace_command(CLI::App& app, Chosen& chosen);
+void add_worker_command(CLI::App& app, Chosen& chosen);
 void add_bench_command(CLI::App& app, Chosen& chosen);
 
 /// `run` when `command` is named ("caption", "bench model").

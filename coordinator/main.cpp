@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(36);
   lapidary::Chosen chosen;
   add_caption_command(app, chosen);
+  add_worker_command(app, chosen);
   add_trace_command(app, chosen);
   add_inspect_command(app, chosen);
   add_tokenize_commands(app, chosen);

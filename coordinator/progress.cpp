@@ -64,12 +64,13 @@ std::string bar_text(double fraction, int width) {
 
 std::string counts_text(const Counts& counts, double seconds, bool bar) {
   std::string text;
-  const auto done = static_cast<double>(counts.done), total = static_cast<double>(counts.total);
-  if (bar && counts.total > 0) text += bar_text(done / total, kBarWidth) + " ";
-  text += counts.total > 0 ? cat(counts.done, "/", counts.total, " images") : plural(counts.done, "image");
+  const int64_t all = counts.before + counts.done, left = counts.total - all;
+  if (bar && counts.total > 0)
+    text += bar_text(static_cast<double>(all) / static_cast<double>(counts.total), kBarWidth) + " ";
+  text += counts.total > 0 ? cat(all, "/", counts.total, " images") : plural(all, "image");
   text += ", " + rates_text(counts, seconds);
-  if (counts.done > 0 && counts.done < counts.total)
-    text += ", ETA " + duration_text(seconds / done * (total - done));
+  if (counts.done > 0 && left > 0)
+    text += ", ETA " + duration_text(seconds / static_cast<double>(counts.done) * static_cast<double>(left));
   if (counts.failed > 0) text += cat(", ", counts.failed, " failed");
   return text;
 }
@@ -78,7 +79,9 @@ std::string summary_text(const Counts& counts, double seconds) {
   std::string text = cat(plural(counts.done, "image"), " in ", duration_text(seconds), " (",
                          rates_text(counts, seconds), ")");
   if (counts.failed > 0) text += cat("; ", counts.failed, " of them failed, see the records' \"error\"");
-  if (counts.done < counts.total) text += cat("; ", counts.total - counts.done, " not done");
+  if (counts.before > 0) text += cat("; ", counts.before, " were done before");
+  const int64_t all = counts.before + counts.done;
+  if (all < counts.total) text += cat("; ", counts.total - all, " not done");
   return text;
 }
 
@@ -87,6 +90,11 @@ Progress::Progress(bool quiet)
 
 Progress::~Progress() {
   if (drawn_) std::fputc('\n', stderr);
+}
+
+void Progress::restart() {
+  const std::lock_guard lock(mutex_);
+  start_ = Clock::now();
 }
 
 bool Progress::due(bool last) {
@@ -104,10 +112,13 @@ void Progress::show(const std::string& text) {
 }
 
 void Progress::counts(const Counts& counts) {
-  if (due(counts.total > 0 && counts.done == counts.total)) show(counts_text(counts, seconds(), terminal_));
+  const std::lock_guard lock(mutex_);
+  if (due(counts.total > 0 && counts.before + counts.done == counts.total))
+    show(counts_text(counts, seconds(), terminal_));
 }
 
 void Progress::bytes(const std::string& what, int64_t loaded, int64_t total) {
+  const std::lock_guard lock(mutex_);
   if (!due(loaded == total)) return;
   const double fraction = total > 0 ? static_cast<double>(loaded) / static_cast<double>(total) : 1;
   show(cat(what, " ", terminal_ ? bar_text(fraction, kBarWidth) + " " : "",
@@ -115,6 +126,7 @@ void Progress::bytes(const std::string& what, int64_t loaded, int64_t total) {
 }
 
 void Progress::clear() {
+  const std::lock_guard lock(mutex_);
   if (drawn_) std::fputs("\r\033[K", stderr);
   drawn_ = false;
 }

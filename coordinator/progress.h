@@ -2,14 +2,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 namespace lapidary {
 
 /// How far a job is.
 struct Counts {
-  int64_t total = 0;  // 0: not known
-  int64_t done = 0;   // failures among them
+  int64_t total = 0;   // 0: not known
+  int64_t before = 0;  // records of earlier runs of the same job
+  int64_t done = 0;    // by this run, failures among them
   int64_t failed = 0;
   int64_t tokens = 0;  // generated
 };
@@ -43,14 +45,17 @@ class Progress {
   /// Takes the drawn line away, before something else is written.
   void clear();
 
+  /// Time counts from now on: what came before was preparation.
+  void restart();
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
  private:
   bool due(bool last);
   void show(const std::string& text);
 
-  bool quiet_;
-  bool terminal_;
+  const bool quiet_;
+  const bool terminal_;
+  std::mutex mutex_;
   bool drawn_ = false;
   Clock::time_point start_;
   Clock::time_point shown_;

@@ -1,6 +1,5 @@
 #include "coordinator/scheduler.h"
 
-#include <algorithm>
 #include <stdexcept>
 
 #include "configs/error.h"
@@ -15,150 +14,152 @@ std::vector<int32_t> numbers(int64_t n) {
   return all;
 }
 
-std::vector<int32_t> take(std::vector<int32_t>& from, int64_t n) {
-  const auto first = from.end() - n;
-  std::vector<int32_t> taken(first, from.end());
-  from.erase(first, from.end());
-  return taken;
-}
-
-void give_back(std::vector<int32_t>& to, std::vector<int32_t>& taken) {
-  to.insert(to.end(), taken.begin(), taken.end());
-  taken.clear();
+Limits checked(Limits limits) {
+  if (limits.sequences < 1 || limits.page_tokens < 1 || limits.pp < 1 || limits.layers < 1)
+    throw std::logic_error("a scheduler needs room for a sequence, and a stage");
+  if (limits.rows < limits.sequences)
+    fail("a step has room for ", limits.rows, " tokens, too few for one of each of ", limits.sequences,
+         " sequences");
+  if (limits.steps_in_flight < 1) limits.steps_in_flight = 2 * limits.pp;
+  if (limits.layer_group < 1) limits.layer_group = limits.layers;
+  return limits;
 }
 
 }  // namespace
 
 Scheduler::Scheduler(const Limits& limits)
-    : limits_(limits), free_pages_(numbers(limits.pages)), free_slots_(numbers(limits.slots)) {
-  if (limits.sequences < 1 || limits.page_tokens < 1)
-    throw std::logic_error("a scheduler needs room for a sequence");
-  if (limits.rows < limits.sequences)
-    fail("a step has room for ", limits.rows, " tokens, too few for one of each of ", limits.sequences,
-         " sequences");
-}
-
-/// The last token that is generated is never fed back, so it needs no place in the cache.
-int64_t Scheduler::pages_for(const Request& request) const {
-  const int64_t tokens = static_cast<int64_t>(request.prefix.size()) + request.max_new_tokens - 1;
-  return (tokens + limits_.page_tokens - 1) / limits_.page_tokens;
-}
+    : limits_(checked(limits)),
+      slots_(limits_),
+      waiters_(static_cast<size_t>(limits_.all_slots())),
+      places_(static_cast<size_t>(limits_.sequences)),
+      free_places_(numbers(limits_.sequences)),
+      free_pages_(numbers(limits_.pages)),
+      groups_(static_cast<size_t>(limits_.pp)),
+      flights_(static_cast<size_t>(limits_.steps_in_flight)) {}
 
 void Scheduler::submit(Request request) {
-  const auto prefix = static_cast<int64_t>(request.prefix.size());
-  if (prefix == 0) fail("a prompt needs at least one token");
-  if (request.max_new_tokens < 1)
-    fail("max_new_tokens is ", request.max_new_tokens, ", at least 1 is needed");
-  if (prefix + request.max_new_tokens > limits_.length)
-    fail("image and prompt are ", prefix, " tokens and up to ", request.max_new_tokens,
-         " are to be generated: ", prefix + request.max_new_tokens, ", but a sequence may have ",
-         limits_.length, " (--max-model-len)");
-  if (prefix > limits_.rows)
-    fail("image and prompt are ", prefix, " tokens, but a step has room for ", limits_.rows);
-  if (request.images > limits_.slots)
-    fail("the prompt has ", request.images, " images, but there is room for ", limits_.slots);
-  if (pages_for(request) > limits_.pages)
-    fail("the sequence may need ", pages_for(request), " KV pages, but there are ", limits_.pages);
-  waiting_.push_back(std::move(request));
+  check_request(limits_, request);
+  if (by_id_.contains(request.id)) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
+  const uint64_t arrival = ++arrivals_;
+  Entry& entry = entries_.emplace_hint(entries_.end(), arrival, Entry{})->second;
+  entry.arrival = arrival;
+  by_id_[request.id] = &entry;
+  (request.images.empty() ? ready_ : waiting_)[arrival] = &entry;
+  entry.request = std::move(request);
 }
 
-void Scheduler::cancel(uint64_t id) {
-  std::erase_if(waiting_, [&](const Request& r) { return r.id == id; });
-  const auto found =
-      std::find_if(running_.begin(), running_.end(), [&](const Sequence& s) { return s.request.id == id; });
-  if (found == running_.end()) return;
-  if (in_flight_) {
-    found->ended = true;  // the workers are writing to its pages
-  } else {
-    release(*found);
-    running_.erase(found);
+void Scheduler::cancel(uint64_t request) {
+  const auto found = by_id_.find(request);
+  if (found == by_id_.end()) return;
+  Entry& entry = *found->second;
+  for (Queue* queue : {&waiting_, &encoding_, &ready_}) queue->erase(entry.arrival);
+  end(entry);
+  if (entry.place >= 0)
+    release_unnamed(entry.place);
+  else
+    forget(entry);
+}
+
+/// Slots for as many requests as they suffice for, strictly in order: one that needs many is not overtaken by
+/// others that need few.
+void Scheduler::stage() {
+  while (!waiting_.empty()) {
+    Entry& entry = *waiting_.begin()->second;
+    auto slots = slots_.take(entry.request.images);
+    if (!slots) return;
+    entry.slots = std::move(*slots);
+    for (const int32_t slot : entry.slots)
+      if (!slots_.ready(slot)) {
+        waiters_[static_cast<size_t>(slot)].push_back(entry.arrival);
+        ++entry.encodes_left;
+      }
+    (entry.encodes_left == 0 ? ready_ : encoding_).insert(waiting_.extract(waiting_.begin()));
   }
 }
 
-bool Scheduler::fits(const Request& request, int64_t rows) const {
-  return running_.size() < static_cast<size_t>(limits_.sequences) &&
-         rows + static_cast<int64_t>(request.prefix.size()) <= limits_.rows &&
-         pages_for(request) <= static_cast<int64_t>(free_pages_.size()) &&
-         request.images <= static_cast<int64_t>(free_slots_.size());
+std::vector<LaneEncode> Scheduler::next_encodes() {
+  stage();
+  return slots_.ordered();
 }
 
-std::optional<Plan> Scheduler::next() {
-  if (in_flight_) throw std::logic_error("a step is planned while another runs");
-  Plan plan;
-  for (const Sequence& sequence : running_) add_decode_rows(sequence, plan.step);
-  auto rows = static_cast<int64_t>(running_.size());
-  while (!waiting_.empty() && fits(waiting_.front(), rows)) {
-    rows += static_cast<int64_t>(waiting_.front().prefix.size());
-    admit(std::move(waiting_.front()), plan);
-    waiting_.pop_front();
-  }
-  if (plan.step.rows().empty()) return std::nullopt;
-  in_flight_ = true;
-  return plan;
-}
-
-void Scheduler::add_decode_rows(const Sequence& sequence, wire::Step& step) const {
-  wire::Rows& rows = *step.add_rows();
-  const auto prefix = static_cast<int64_t>(sequence.request.prefix.size());
-  rows.set_request(sequence.request.id);
-  rows.set_position(prefix + sequence.generated - 1);
-  rows.set_prefix(prefix);
-  rows.add_ids(sequence.last);
-  rows.mutable_pages()->Add(sequence.pages.begin(), sequence.pages.end());
-  *rows.mutable_sampling() = sequence.request.sampling;
-}
-
-void Scheduler::admit(Request request, Plan& plan) {
-  Sequence sequence;
-  sequence.pages = take(free_pages_, pages_for(request));
-  sequence.slots = take(free_slots_, request.images);
-  for (int64_t i = 0; i < request.images; ++i) {
-    plan.step.add_encodes()->set_slot(sequence.slots[static_cast<size_t>(i)]);
-    plan.images.push_back({request.id, i});
-  }
-  wire::Rows& rows = *plan.step.add_rows();
-  rows.set_request(request.id);
-  rows.set_prefix(static_cast<int64_t>(request.prefix.size()));
-  rows.mutable_ids()->Add(request.prefix.begin(), request.prefix.end());
-  rows.mutable_pages()->Add(sequence.pages.begin(), sequence.pages.end());
-  rows.mutable_slots()->Add(sequence.slots.begin(), sequence.slots.end());
-  *rows.mutable_sampling() = request.sampling;
-  sequence.request = std::move(request);
-  running_.push_back(std::move(sequence));
-}
-
-std::vector<Event> Scheduler::finish(const wire::StepDone& done) {
-  if (!in_flight_) throw std::logic_error("a step ends that was never planned");
-  if (static_cast<size_t>(done.tokens_size()) != running_.size())
-    throw std::logic_error(
-        cat("a step of ", running_.size(), " sequences came back with ", done.tokens_size(), " tokens"));
-  in_flight_ = false;
+std::vector<Event> Scheduler::encoded(const wire::Encoded& done) {
+  const int32_t slot = slots_.encoded(done);
   std::vector<Event> events;
-  for (size_t i = 0; i < running_.size(); ++i) {
-    Sequence& sequence = running_[i];
-    give_back(free_slots_, sequence.slots);
-    if (!sequence.ended) {  // else cancelled while the step ran
-      events.push_back(advance(sequence, done.tokens(static_cast<int>(i))));
-      sequence.ended = events.back().finish != Finish::no;
-    }
-    if (sequence.ended) release(sequence);
-  }
-  std::erase_if(running_, [](const Sequence& s) { return s.ended; });
+  for (const uint64_t arrival : std::exchange(waiters_[static_cast<size_t>(slot)], {}))
+    if (done.error().empty())
+      picture_ready(arrival);
+    else
+      picture_failed(arrival, done.error(), events);
   return events;
 }
 
-Event Scheduler::advance(Sequence& sequence, int32_t token) const {
-  const Request& request = sequence.request;
-  if (std::find(request.eos.begin(), request.eos.end(), token) != request.eos.end())
-    return {request.id, std::nullopt, Finish::eos};
-  sequence.last = token;
-  const bool full = ++sequence.generated == request.max_new_tokens;
-  return {request.id, token, full ? Finish::length : Finish::no};
+/// Who is not among those that wait for encodes any more was cancelled, or has failed.
+void Scheduler::picture_ready(uint64_t arrival) {
+  const auto found = encoding_.find(arrival);
+  if (found == encoding_.end() || --found->second->encodes_left > 0) return;
+  ready_.insert(encoding_.extract(found));
 }
 
-void Scheduler::release(Sequence& sequence) {
-  give_back(free_pages_, sequence.pages);
-  give_back(free_slots_, sequence.slots);
+void Scheduler::picture_failed(uint64_t arrival, const std::string& error, std::vector<Event>& events) {
+  const auto found = encoding_.find(arrival);
+  if (found == encoding_.end()) return;
+  Entry& entry = *found->second;
+  encoding_.erase(found);
+  Event& event = events.emplace_back();
+  event.request = entry.request.id;
+  event.finish = Finish::error;
+  event.error = error;
+  end(entry);
+  forget(entry);
+}
+
+std::vector<Scheduler::Unfinished> Scheduler::take_all() {
+  std::vector<Unfinished> all;
+  for (auto& [arrival, entry] : entries_)
+    if (entry.place < 0 || !at(entry.place).ended)
+      all.push_back({std::move(entry.request), entry.place >= 0 || !entry.slots.empty()});
+  *this = Scheduler(limits_);
+  return all;
+}
+
+SchedulerCounts Scheduler::counts() const {
+  SchedulerCounts counts;
+  counts.waiting = waiting_.size();
+  counts.encoding = encoding_.size();
+  counts.ready = ready_.size();
+  counts.running = places_.size() - free_places_.size();
+  counts.steps = static_cast<size_t>(planned_ - finished_);
+  counts.free_pages = free_pages_.size();
+  counts.idle_slots = slots_.idle();
+  counts.encodes = slots_.encodes();
+  counts.shared = slots_.shared();
+  return counts;
+}
+
+void Scheduler::end(Entry& entry) {
+  by_id_.erase(entry.request.id);
+  if (entry.place >= 0) at(entry.place).ended = true;
+}
+
+void Scheduler::release_slots(Entry& entry) {
+  for (const int32_t slot : entry.slots) slots_.release(slot);
+  entry.slots.clear();
+}
+
+void Scheduler::forget(Entry& entry) {
+  release_slots(entry);
+  entries_.erase(entry.arrival);
+}
+
+/// What has ended leaves its place once the workers do nothing with it any more.
+void Scheduler::release_unnamed(int32_t place) {
+  Running& running = at(place);
+  if (!running.ended || running.last_step > finished_) return;
+  const std::vector<int32_t>& pages = running.entry->pages;
+  free_pages_.insert(free_pages_.end(), pages.begin(), pages.end());
+  free_places_.push_back(place);
+  forget(*running.entry);
+  running = {};
 }
 
 }  // namespace lapidary

@@ -10,9 +10,9 @@ packages=(
   libopenmpi-dev openmpi-bin openssh-client
   libboost1.81-dev libprotobuf-dev protobuf-compiler
   libjpeg62-turbo-dev libpng-dev libwebp-dev
-  libcli11-dev libspdlog-dev
+  libcli11-dev libspdlog-dev libarchive-dev libxxhash-dev
   libgtest-dev libgmock-dev
-  clang-format-14 xz-utils
+  clang-format-14 xz-utils iproute2
 )
 for argument in "$@"; do
   case "$argument" in

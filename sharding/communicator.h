@@ -11,8 +11,12 @@
 
 namespace lapidary {
 
+/// What a message between two ranks is about: each kind is a queue of its own.
+enum class Channel : int { activations, tokens, embeddings };
+
 /// A group of ranks. Every rank calls the same operations in the same order, after the backend work before
-/// them. A group of one is real: its collectives are the identity.
+/// them. A group of one is real: its collectives are the identity. Messages (send, receive) are between two
+/// ranks and ask nothing of the others.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -29,6 +33,16 @@ class Communicator {
   virtual void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) = 0;
   virtual void broadcast(std::byte* data, size_t bytes, int root) = 0;
   virtual void barrier() = 0;
+
+  /// Starts sending and returns at once: the bytes are copied. Messages of one channel between two ranks
+  /// arrive in order. A group of one has nobody to send to (std::logic_error).
+  virtual void send(std::span<const std::byte> data, int to, Channel channel) = 0;
+  /// Waits for the next message, of exactly data.size() bytes. A rank that waits long sleeps in short naps,
+  /// so that it costs no core.
+  virtual void receive(std::span<std::byte> data, int from, Channel channel) = 0;
+  /// Moves on what was sent; true while some of it is still under way. To be called now and then by a rank
+  /// that sent something and then computes, or has nothing to do.
+  virtual bool progress() = 0;
 
   /// Ranks of equal color become a group, in the order of their ranks here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;

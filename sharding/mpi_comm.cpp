@@ -1,9 +1,15 @@
 #include <mpi.h>
 
+#include <sched.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <list>
+#include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "configs/error.h"
@@ -16,6 +22,22 @@ namespace {
 /// MPI counts are ints; longer messages go in parts of this many bytes.
 constexpr size_t kMostBytes = size_t{1} << 30;
 
+/// Tests `request` until it is done: eagerly at first, as most answers are near; then in naps, as a rank that
+/// waits for another stage would otherwise keep a core from those that compute.
+void wait_gently(MPI_Request& request, MPI_Status& status) {
+  using Clock = std::chrono::steady_clock;
+  const auto patience = Clock::now() + std::chrono::microseconds(100);
+  for (int done = 0;;) {
+    MPI_Test(&request, &done, &status);
+    if (done) return;
+    if (Clock::now() < patience) {
+      sched_yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+}
+
 class MpiComm final : public Communicator {
  public:
   MpiComm(MPI_Comm comm, bool owns_mpi) : comm_(comm), owns_mpi_(owns_mpi) {
@@ -23,6 +45,7 @@ class MpiComm final : public Communicator {
     MPI_Comm_size(comm_, &size_);
   }
   ~MpiComm() override {
+    for (Sending& sending : sendings_) MPI_Wait(&sending.request, MPI_STATUS_IGNORE);
     if (owns_mpi_) {
       MPI_Finalize();
     } else {
@@ -82,6 +105,47 @@ class MpiComm final : public Communicator {
 
   void barrier() override { MPI_Barrier(comm_); }
 
+  void send(std::span<const std::byte> data, int to, Channel channel) override {
+    if (to < 0 || to >= size_ || to == rank_)
+      throw std::logic_error("a message to no other rank of the group");
+    progress();  // so that what has arrived gives its buffer back
+    for (size_t at = 0; at == 0 || at < data.size(); at += kMostBytes) {
+      const auto part = data.subspan(at, std::min(kMostBytes, data.size() - at));
+      if (spare_.empty()) spare_.emplace_back();
+      sendings_.splice(sendings_.end(), spare_, spare_.begin());
+      Sending& sending = sendings_.back();
+      sending.bytes.assign(part.begin(), part.end());
+      MPI_Isend(sending.bytes.data(), static_cast<int>(part.size()), MPI_BYTE, to, tag_of(channel), comm_,
+                &sending.request);
+    }
+  }
+
+  void receive(std::span<std::byte> data, int from, Channel channel) override {
+    for (size_t at = 0; at == 0 || at < data.size(); at += kMostBytes) {
+      const auto part = data.subspan(at, std::min(kMostBytes, data.size() - at));
+      MPI_Request request = MPI_REQUEST_NULL;
+      MPI_Status status;
+      MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_BYTE, from, tag_of(channel), comm_, &request);
+      wait_gently(request, status);
+      int bytes = 0;
+      MPI_Get_count(&status, MPI_BYTE, &bytes);
+      if (static_cast<size_t>(bytes) != part.size())
+        throw std::logic_error("a message of another size than expected");
+    }
+  }
+
+  bool progress() override {
+    for (auto sending = sendings_.begin(); sending != sendings_.end();) {
+      int done = 0;
+      MPI_Test(&sending->request, &done, MPI_STATUS_IGNORE);
+      const auto next = std::next(sending);
+      if (done) spare_.splice(spare_.begin(), sendings_, sending);
+      sending = next;
+    }
+    while (spare_.size() > kSpare) spare_.pop_back();
+    return !sendings_.empty();
+  }
+
   std::unique_ptr<Communicator> split(int color) override {
     MPI_Comm part = MPI_COMM_NULL;
     MPI_Comm_split(comm_, color, rank_, &part);
@@ -96,6 +160,15 @@ class MpiComm final : public Communicator {
  private:
   static constexpr int64_t kSmall = 16 * 1024;  // floats: about where two messages cost less than more bytes
   static constexpr int64_t kPart = 4 * 1024 * 1024;  // floats
+
+  static constexpr size_t kSpare = 4;  // buffers kept for the next messages
+
+  struct Sending {
+    MPI_Request request = MPI_REQUEST_NULL;
+    std::vector<std::byte> bytes;
+  };
+  /// Beyond the tags of the sums.
+  static int tag_of(Channel channel) { return 1000 + static_cast<int>(channel); }
 
   float* scratch(size_t floats) {
     if (scratch_.size() < floats) scratch_.resize(floats);
@@ -165,6 +238,7 @@ class MpiComm final : public Communicator {
   std::vector<int> counts_, offsets_;
   std::vector<const float*> blocks_;
   std::vector<MPI_Request> requests_;
+  std::list<Sending> sendings_, spare_;
 };
 
 }  // namespace

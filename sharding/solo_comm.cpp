@@ -23,8 +23,14 @@ class Solo final : public Communicator {
   }
   void broadcast(std::byte*, size_t, int) override {}
   void barrier() override {}
+  void send(std::span<const std::byte>, int, Channel) override { nobody_else(); }
+  void receive(std::span<std::byte>, int, Channel) override { nobody_else(); }
+  bool progress() override { return false; }
   std::unique_ptr<Communicator> split(int) override { return make_solo(); }
   void abort(int code) override { std::_Exit(code); }
+
+ private:
+  [[noreturn]] static void nobody_else() { throw std::logic_error("a group of one has nobody to talk to"); }
 };
 
 }  // namespace

@@ -69,6 +69,11 @@ void TensorSource::ignore(const std::string& name) {
   if (contains(name)) entries_[find(name)].used = true;
 }
 
+void TensorSource::ignore_below(const std::string& prefix) {
+  for (Entry& entry : entries_)
+    if (entry.name.starts_with(prefix)) entry.used = true;
+}
+
 std::vector<std::string> TensorSource::unused() const {
   std::vector<std::string> names;
   for (const Entry& entry : entries_) {

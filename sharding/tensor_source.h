@@ -41,6 +41,8 @@ class TensorSource {
   /// Marks a tensor as used without reading it, such as a stored copy of a tied head. Unknown names are let
   /// be.
   void ignore(const std::string& name);
+  /// The same for all tensors whose names begin so: a part of the model that another rank holds, and checks.
+  void ignore_below(const std::string& prefix);
   std::vector<std::string> unused() const;
   /// Throws Error with the count and the first five names of the tensors nobody asked for.
   void check_all_used() const;

@@ -1,11 +1,14 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <map>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
+#include <vector>
 
 #include "sharding/communicator.h"
 #include "sharding/tree_finish.h"
@@ -19,12 +22,14 @@ struct PeerFailed : std::runtime_error {
   PeerFailed() : std::runtime_error("another rank failed") {}
 };
 
-/// What the threads of one group share: a barrier that can fail, and a place for each rank to show a pointer.
+/// What the threads of one group share: a barrier that can fail, and a place for each rank to show a pointer,
+/// and a mailbox for each channel from one rank to another.
 struct Group {
   explicit Group(int n) : size(n), shown(static_cast<size_t>(n)) {}
 
   const int size;
   std::vector<const void*> shown;
+  std::map<std::tuple<int, int, Channel>, std::deque<std::vector<std::byte>>> mailboxes;  // from, to, channel
   std::mutex mutex;
   std::condition_variable changed;
   int waiting = 0;
@@ -45,6 +50,25 @@ struct Group {
     }
     changed.wait(lock, [&] { return round != mine || failed; });
     if (round == mine) throw PeerFailed();
+  }
+
+  void post(std::tuple<int, int, Channel> box, std::span<const std::byte> data) {
+    {
+      std::lock_guard lock(mutex);
+      if (failed) throw PeerFailed();
+      mailboxes[box].emplace_back(data.begin(), data.end());
+    }
+    changed.notify_all();
+  }
+
+  std::vector<std::byte> take(std::tuple<int, int, Channel> box) {
+    std::unique_lock lock(mutex);
+    auto& letters = mailboxes[box];  // stays where it is while others are added
+    changed.wait(lock, [&] { return !letters.empty() || failed; });
+    if (failed) throw PeerFailed();
+    std::vector<std::byte> letter = std::move(letters.front());
+    letters.pop_front();
+    return letter;
   }
 
   void fail() {
@@ -93,6 +117,20 @@ class ThreadComm final : public Communicator {
   }
 
   void barrier() override { group_->meet(); }
+
+  void send(std::span<const std::byte> data, int to, Channel channel) override {
+    if (to < 0 || to >= size() || to == rank_)
+      throw std::logic_error("a message to no other rank of the group");
+    group_->post({rank_, to, channel}, data);
+  }
+
+  void receive(std::span<std::byte> data, int from, Channel channel) override {
+    const auto letter = group_->take({from, rank_, channel});
+    if (letter.size() != data.size()) throw std::logic_error("a message of another size than expected");
+    if (!letter.empty()) std::memcpy(data.data(), letter.data(), letter.size());
+  }
+
+  bool progress() override { return false; }  // a message is there once it is sent
 
   std::unique_ptr<Communicator> split(int color) override {
     const auto colors = show_all(&color);

@@ -55,6 +55,7 @@ class WeightStore {
   /// A tensor that nobody asked for is a mistake in the model, or a file of another one.
   void check_all_used() const { source_.check_all_used(); }
   void ignore(const std::string& name) { source_.ignore(name); }
+  void ignore_below(const std::string& prefix) { source_.ignore_below(prefix); }
   int64_t bytes() const { return bytes_; }
 
  private:

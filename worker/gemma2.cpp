@@ -29,28 +29,33 @@ void fill_rotary(Tensor cos_sin, double theta) {
 }  // namespace
 
 Gemma2::Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightStore& weights,
-               const BlockPlan& plan, Rank rank, int64_t rows, int64_t length)
+               const BlockPlan& plan, Rank rank, LayerRun layers, int64_t rows, int64_t length)
     : config_(config),
       profile_(profile),
       plan_(plan),
       rank_(rank),
       dtype_(weights.linear()),
+      held_(layers),
       workspace_(rank.ops) {
-  for (int64_t i = 0; i < config.layers; ++i) layers_.push_back(load(weights, i));
-  norm_ = {weights.vector("language_model.norm.weight", config.hidden_size),
-           static_cast<float>(config.rms_norm_eps)};
+  for (int64_t i = layers.begin; i < layers.end; ++i) layers_.push_back(load(weights, i));
+  if (layers.end == config.layers)
+    norm_ = {weights.vector("language_model.norm.weight", config.hidden_size),
+             static_cast<float>(config.rms_norm_eps)};
+  make_workspace(rows, length);
+}
 
-  const int64_t q = plan.heads.size() * config.head_dim, kv = plan.kv_heads.size() * config.head_dim;
-  cos_sin_ = workspace_.make(length + 1, config.head_dim);
-  fill_rotary(cos_sin_, config.rope_theta);
-  h_ = workspace_.make(rows, config.hidden_size);
+void Gemma2::make_workspace(int64_t rows, int64_t length) {
+  const int64_t q = plan_.heads.size() * config_.head_dim, kv = plan_.kv_heads.size() * config_.head_dim;
+  cos_sin_ = workspace_.make(length + 1, config_.head_dim);
+  fill_rotary(cos_sin_, config_.rope_theta);
+  h_ = workspace_.make(rows, config_.hidden_size);
   qkv_ = workspace_.make(rows, q + 2 * kv);
   attention_ = workspace_.make(rows, q);
   const int64_t chunk = std::min(rows, kMlpRows);
-  gate_up_ = workspace_.make(chunk, 2 * plan.ffn.size());
-  mlp_ = workspace_.make(chunk, plan.ffn.size());
-  const int64_t partials = std::max(plan.out_sums.outputs() * rows, plan.down_sums.outputs() * chunk);
-  partials_ = workspace_.make(rank.comm.size() > 1 ? partials : 0, config.hidden_size);
+  gate_up_ = workspace_.make(chunk, 2 * plan_.ffn.size());
+  mlp_ = workspace_.make(chunk, plan_.ffn.size());
+  const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * chunk);
+  partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
 }
 
 Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
@@ -90,9 +95,12 @@ Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
   return layer;
 }
 
-void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, const Probe& probe) {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    forward(layers_[i], x, step, kv.layer(i));
+void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
+                     const Probe& probe) {
+  for (int64_t i = run.begin; i < run.end; ++i) {
+    const auto here = static_cast<size_t>(i - held_.begin);
+    forward(layers_.at(here), x, step, kv.layer(here));
+    peers.progress();
     report(probe, cat("decoder.layers.", i), x);
   }
 }

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "configs/mesh.h"
 #include "configs/model_config.h"
 #include "configs/numerics.h"
 #include "sharding/plan.h"
@@ -16,19 +17,21 @@ struct RaggedRows {
   std::vector<int32_t> positions;  // a row: index into the rotary table
 };
 
-/// Gemma 2's decoder stack, from embedded rows to normed ones.
+/// A run of the layers of Gemma 2's decoder stack, and the final norm where it is the last one.
 class Gemma2 {
  public:
-  /// `rows`: most rows of a step; `length`: most tokens of a sequence.
+  /// `layers`: those held; `rows`: most rows of a step; `length`: most tokens of a sequence.
   Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightStore& weights,
-         const BlockPlan& plan, Rank rank, int64_t rows, int64_t length);
+         const BlockPlan& plan, Rank rank, LayerRun layers, int64_t rows, int64_t length);
 
   size_t workspace_bytes() const { return workspace_.bytes(); }
   KvShape kv_shape() const { return {plan_.kv_heads.size(), config_.head_dim, dtype_}; }
 
-  /// x [rows, hidden]: embedded rows in, the residual stream after the last layer out.
-  void forward(Tensor x, const RaggedRows& step, KvPages& kv, const Probe& probe = {});
-  /// y = the final norm of x.
+  /// x [rows, hidden]: the residual stream before layer run.begin in, after the last of the run out. `kv` has
+  /// the pages of the layers held. After each layer what was sent on `peers` is moved on.
+  void forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
+               const Probe& probe = {});
+  /// y = the final norm of x; on the rank that holds the last layer.
   void norm(Tensor y, Tensor x) const { norm_(rank_, y, x); }
 
  private:
@@ -45,6 +48,7 @@ class Gemma2 {
   };
 
   Layer load(WeightStore& weights, int64_t index) const;
+  void make_workspace(int64_t rows, int64_t length);
   void forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages);
 
   TextConfig config_;
@@ -52,6 +56,7 @@ class Gemma2 {
   BlockPlan plan_;
   Rank rank_;
   DType dtype_;
+  LayerRun held_;
   std::vector<Layer> layers_;
   RmsNorm norm_;
 

@@ -6,6 +6,7 @@
 #include <iomanip>
 
 #include "configs/error.h"
+#include "worker/paligemma.h"
 
 namespace lapidary {
 namespace {
@@ -14,6 +15,10 @@ std::string gigabytes(double bytes) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(1) << bytes / 1e9 << " GB";
   return out.str();
+}
+
+size_t weight_bytes(int64_t matrices, int64_t vectors, DType dtype) {
+  return static_cast<size_t>(matrices) * size_of(dtype) + static_cast<size_t>(vectors) * sizeof(float);
 }
 
 }  // namespace
@@ -25,29 +30,40 @@ DType resolve_dtype(const std::string& name, const ModelConfig& config) {
   fail("--dtype is float32, bfloat16 or auto, not '", name, "'");
 }
 
-PaliGemma::Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Capacity& capacity,
-                              DType dtype, const Backend& backend) {
+size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype) {
   const VisionConfig& v = config.vision;
+  const int64_t vh = v.hidden_size, th = config.text.hidden_size;
+  const int64_t mine = plan.vision.heads.size() * v.head_dim(), ffn = plan.vision.ffn.size();
+  const int64_t matrices =
+      vh * v.channels * v.patch_size * v.patch_size + vh * th + v.layers * (4 * mine + 2 * ffn) * vh;
+  const int64_t vectors = vh * (v.tokens() + 3) + th + v.layers * (6 * vh + 3 * mine + ffn);
+  return weight_bytes(matrices, vectors, dtype);
+}
+
+Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
+                   const Capacity& capacity, DType dtype, const Backend& backend) {
   const TextConfig& t = config.text;
-  const int64_t vh = v.hidden_size, th = t.hidden_size;
-  const int64_t v_mine = plan.vision.heads.size() * v.head_dim(), v_ffn = plan.vision.ffn.size();
+  const int64_t h = t.hidden_size, layers = share.layers.size();
   const int64_t q = plan.decoder.heads.size() * t.head_dim, kv = plan.decoder.kv_heads.size() * t.head_dim;
-  const int64_t matrices = vh * v.channels * v.patch_size * v.patch_size + vh * th +
-                           v.layers * (4 * v_mine + 2 * v_ffn) * vh +
-                           t.layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * th +
-                           plan.vocab.size() * th * (t.tie_word_embeddings ? 1 : 2);
-  const int64_t vectors =
-      vh * (v.tokens() + 3) + th * 2 + v.layers * (6 * vh + 3 * v_mine + v_ffn) + t.layers * 4 * th;
-  const KvShape shape{plan.decoder.kv_heads.size(), t.head_dim, dtype};
-  PaliGemma::Memory memory{};
-  memory.weights =
-      static_cast<size_t>(matrices) * size_of(dtype) + static_cast<size_t>(vectors) * sizeof(float);
-  memory.kv = static_cast<size_t>(capacity.pages * t.layers) * backend.kv_page_bytes(shape);
-  memory.embeddings = static_cast<size_t>(capacity.slots * v.tokens() * th) * sizeof(float);
+  const int tables = share.embedding && share.head ? (t.tie_word_embeddings ? 1 : 2)
+                                                   : (share.embedding ? 1 : 0) + (share.head ? 1 : 0);
+  const int64_t matrices =
+      layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * h + plan.vocab.size() * h * tables;
+  const int64_t vectors = layers * 4 * h + (share.head ? h : 0);
+
+  Memory memory;
+  memory.weights = weight_bytes(matrices, vectors, dtype);
+  memory.kv = static_cast<size_t>(capacity.pages * layers) *
+              backend.kv_page_bytes({plan.decoder.kv_heads.size(), t.head_dim, dtype});
+  if (share.shared_vision) memory.weights += vision_weight_bytes(config, plan, dtype);
+  if (vision_lane) {
+    memory.weights += vision_weight_bytes(config, PaliGemma::plan_for(config, 0, 1), dtype);
+    memory.embeddings = static_cast<size_t>(capacity.slots * config.vision.tokens() * h) * sizeof(float);
+  }
   return memory;
 }
 
-void check_memory(const PaliGemma::Memory& planned, int ranks, double available) {
+void check_memory(const Memory& planned, int ranks, double available) {
   const double need = static_cast<double>(planned.total()) * ranks;
   if (need <= available) return;
   fail("not enough memory: ", ranks > 1 ? cat(ranks, " ranks on this host need ") : "this needs ",

@@ -3,22 +3,34 @@
 #include <cstdint>
 #include <string>
 
-#include "worker/paligemma.h"
+#include "kernels/backend.h"
+#include "sharding/plan.h"
+#include "worker/engine_options.h"
+#include "worker/share.h"
 
 namespace lapidary {
+
+/// Bytes that a rank holds.
+struct Memory {
+  size_t weights = 0, kv = 0, embeddings = 0, workspace = 0;
+  size_t total() const { return weights + kv + embeddings + workspace; }
+};
 
 /// The dtype that `name` ("float32", "bfloat16", "auto") stands for; auto is what config.json says, else
 /// bfloat16.
 DType resolve_dtype(const std::string& name, const ModelConfig& config);
 
-/// Bytes that a rank will hold of weights, KV pages and embedding slots, from the config alone; activations
-/// (`workspace`, 0 here) come on top. Matrices are held in `dtype`, vectors in float32.
-PaliGemma::Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Capacity& capacity,
-                              DType dtype, const Backend& backend);
+/// Bytes that a rank's engine will hold of weights and KV pages, and its vision lane (where `vision_lane`) of
+/// weights and embedding slots, from the config alone; activations (`workspace`, 0 here) come on top.
+/// Matrices are held in `dtype`, vectors in float32.
+Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
+                   const Capacity& capacity, DType dtype, const Backend& backend);
+/// Of the vision tower and the projector, cut as `plan.vision` says.
+size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype);
 
 /// Throws a sentence with the numbers, and what would help, where `ranks` of a host, each holding `planned`,
 /// need more than `available` bytes.
-void check_memory(const PaliGemma::Memory& planned, int ranks, double available);
+void check_memory(const Memory& planned, int ranks, double available);
 
 /// What this host could still give, in bytes; infinite where the system does not say.
 double available_memory();

@@ -1,5 +1,6 @@
 #include "worker/paligemma.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "configs/error.h"
@@ -37,36 +38,39 @@ ShardPlan PaliGemma::plan_for(const ModelConfig& config, int rank, int ranks) {
                    ranks);
 }
 
+void Batch::clear() {
+  ids.clear();
+  image_rows.clear();
+  rows.spans.clear();
+  rows.positions.clear();
+}
+
+void Batch::add(int64_t count, int64_t position, int64_t prefix, std::span<const int32_t> pages) {
+  rows.spans.push_back({size(), count, position, prefix, pages});
+  for (int64_t i = 0; i < count; ++i)
+    rows.positions.push_back(static_cast<int32_t>(position + i + 1));  // transformers counts from 1
+}
+
 PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights,
-                     Rank rank, const Capacity& capacity)
+                     Rank rank, const Capacity& capacity, const Share& share)
     : config_(config),
-      profile_(profile),
       plan_(plan_for(config_, rank.comm.rank(), rank.comm.size())),
       rank_(rank),
       alone_(make_solo()),
       capacity_(capacity),
       text_scale_(embedding_scale(config_.text.hidden_size, weights.linear())),
-      embedding_(weights.matrix({{kEmbedding,
-                                  {config_.text.vocab_size, config_.text.hidden_size},
-                                  plan_.vocab,
-                                  {0, config_.text.hidden_size}}})),
-      vision_(config_.vision, config_.text.hidden_size, weights, plan_.vision,
-              plan_.vision_ranks > 1 ? rank : Rank{rank.ops, *alone_}, capacity.images),
-      decoder_(config_.text, profile, weights, plan_.decoder, rank, capacity.rows, capacity.length),
-      kv_(rank.ops, decoder_.kv_shape(), config_.text.layers, capacity.pages),
+      decoder_(config_.text, profile, weights, plan_.decoder, rank, share.layers, capacity.rows,
+               capacity.length),
+      kv_(rank.ops, decoder_.kv_shape(), share.layers.size(), capacity.pages),
       embed_finish_(one_block_a_rank(rank.comm.size())),
-      slots_space_(rank.ops),
       workspace_(rank.ops) {
-  const int64_t hidden = config_.text.hidden_size, tokens = config_.vision.tokens();
-  // A tied head is usually not stored, or stored as a copy. One that differs is another weight, whatever the
-  // config says; transformers decides the same way.
-  const bool tied = config_.text.tie_word_embeddings &&
-                    (!weights.contains(kHead) || weights.same_rows(kEmbedding, kHead, plan_.vocab));
-  if (tied) {
-    weights.ignore(kHead);
-  } else {
-    head_ = weights.matrix({{kHead, {config_.text.vocab_size, hidden}, plan_.vocab, {0, hidden}}});
-  }
+  const int64_t hidden = config_.text.hidden_size, vocab = config_.text.vocab_size;
+  if (share.embedding) embedding_ = weights.matrix({{kEmbedding, {vocab, hidden}, plan_.vocab, {0, hidden}}});
+  if (share.shared_vision)
+    vision_.emplace(config_.vision, hidden, weights, plan_.vision,
+                    plan_.vision_ranks > 1 ? rank : Rank{rank.ops, *alone_}, capacity.images);
+  if (share.head) load_head(weights);
+  ignore_others(weights, config_, share);
   weights.check_all_used();
   weight_bytes_ = weights.bytes();
 
@@ -75,106 +79,81 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
                      : static_cast<float>(text_scale_ / std::sqrt(static_cast<double>(hidden)));
   final_cap_ = static_cast<float>(softcaps(profile.softcap, config_.text).final.value_or(0));
 
-  slots_ = slots_space_.make(capacity.slots * tokens, hidden);
-  encoded_ = workspace_.make(capacity.images * tokens, hidden);
-  x_ = workspace_.make(capacity.rows, hidden);
-  embedded_ = workspace_.make(rank.comm.size() > 1 ? capacity.rows : 0, hidden);
-  last_ = workspace_.make(capacity.sequences, hidden);
-  normed_ = workspace_.make(capacity.sequences, hidden);
-  logits_ = workspace_.make(capacity.sequences, plan_.vocab.size());
+  embedded_ = workspace_.make(share.embedding && rank.comm.size() > 1 ? capacity.rows : 0, hidden);
+  const int64_t sequences = share.head ? capacity.sequences : 0;
+  last_ = workspace_.make(sequences, hidden);
+  normed_ = workspace_.make(sequences, hidden);
+  logits_ = workspace_.make(sequences, plan_.vocab.size());
 }
 
-PaliGemma::Memory PaliGemma::memory() const {
-  return {static_cast<size_t>(weight_bytes_), kv_.bytes(), slots_space_.bytes(),
-          workspace_.bytes() + vision_.workspace_bytes() + decoder_.workspace_bytes()};
+/// A tied head is usually not stored, or stored as a copy. One that differs is another weight, whatever the
+/// config says; transformers decides the same way.
+void PaliGemma::load_head(WeightStore& weights) {
+  const int64_t hidden = config_.text.hidden_size, vocab = config_.text.vocab_size;
+  const auto load = [&](const std::string& name) {
+    return weights.matrix({{name, {vocab, hidden}, plan_.vocab, {0, hidden}}});
+  };
+  const bool tied = config_.text.tie_word_embeddings &&
+                    (!weights.contains(kHead) || weights.same_rows(kEmbedding, kHead, plan_.vocab));
+  if (!tied) {
+    head_ = load(kHead);
+    weights.ignore(kEmbedding);  // the first stage's
+    return;
+  }
+  weights.ignore(kHead);
+  if (embedding_.out == 0) embedding_ = load(kEmbedding);
 }
 
-void PaliGemma::encode(std::span<const uint8_t* const> images, std::span<const int32_t> slots,
-                       const float* value_of, const Probe& probe) {
-  const int64_t tokens = config_.vision.tokens();
-  for (size_t begin = 0; begin < images.size(); begin += static_cast<size_t>(capacity_.images)) {
-    const auto batch =
-        images.subspan(begin, std::min(images.size() - begin, static_cast<size_t>(capacity_.images)));
-    const auto count = static_cast<int64_t>(batch.size());
-    const Tensor encoded = encoded_.row_range(0, count * tokens);
-    vision_.encode(encoded, batch, value_of, probe);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t slot = slots[begin + static_cast<size_t>(i)];
-      rank_.ops.copy(slots_.row_range(slot * tokens, (slot + 1) * tokens),
-                     encoded.row_range(i * tokens, (i + 1) * tokens));
-    }
+Memory PaliGemma::memory() const {
+  const size_t vision = vision_ ? vision_->workspace_bytes() : 0;
+  return {static_cast<size_t>(weight_bytes_), kv_.bytes(), 0,
+          workspace_.bytes() + vision + decoder_.workspace_bytes()};
+}
+
+void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
+                       const Probe& probe) {
+  if (!vision_) throw std::logic_error("this rank shares no vision tower");
+  const int64_t tokens = config_.vision.tokens(), count = static_cast<int64_t>(images.size());
+  for (int64_t begin = 0; begin < count; begin += capacity_.images) {
+    const int64_t end = std::min(count, begin + capacity_.images);
+    vision_->encode(out.row_range(begin * tokens, end * tokens),
+                    images.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), value_of,
+                    probe);
   }
 }
 
-Tensor PaliGemma::embed(std::span<const SequenceRows> step, int64_t rows) {
-  const Tensor x = x_.row_range(0, rows);
-  const Tensor mine = rank_.comm.size() > 1 ? embedded_.row_range(0, rows) : x;
-  int64_t row = 0;
-  for (const SequenceRows& sequence : step) {
-    const auto count = static_cast<int64_t>(sequence.ids.size());
-    rank_.ops.embed(mine.row_range(row, row + count), embedding_, sequence.ids, plan_.vocab.begin,
-                    text_scale_);
-    row += count;
-  }
+void PaliGemma::embed(Tensor x, const Batch& batch, Tensor images, const Probe& probe) {
+  const Tensor mine = rank_.comm.size() > 1 ? embedded_.row_range(0, x.rows()) : x;
+  rank_.ops.embed(mine, embedding_, batch.ids, plan_.vocab.begin, text_scale_);
   rank_.ops.synchronize();
   if (rank_.comm.size() > 1) rank_.comm.tree_sum(x, mine, embed_finish_);
-  return x;
-}
 
-void PaliGemma::place_images(Tensor x, std::span<const SequenceRows> step) {
   const int64_t tokens = config_.vision.tokens();
-  int64_t row = 0;
-  for (const SequenceRows& sequence : step) {
-    int64_t placed = 0;
-    for (size_t i = 0; i < sequence.ids.size() && !sequence.slots.empty();) {
-      size_t end = i;
-      while (end < sequence.ids.size() && sequence.ids[end] == config_.image_token_id) ++end;
-      for (; i < end; ++placed) {  // rows of one image at a time
-        const int64_t slot = sequence.slots[static_cast<size_t>(placed / tokens)];
-        const int64_t first = placed % tokens;
-        const auto run = std::min<int64_t>(tokens - first, static_cast<int64_t>(end - i));
-        const Tensor to = x.row_range(row + static_cast<int64_t>(i), row + static_cast<int64_t>(i) + run);
-        rank_.ops.copy(to, slots_.row_range(slot * tokens + first, slot * tokens + first + run));
-        if (image_scale_ != 1) rank_.ops.scale(to, image_scale_);
-        i += static_cast<size_t>(run);
-        placed += run - 1;
-      }
-      while (i < sequence.ids.size() && sequence.ids[i] != config_.image_token_id) ++i;
-    }
-    row += static_cast<int64_t>(sequence.ids.size());
+  for (size_t i = 0; i < batch.image_rows.size(); ++i) {
+    const int64_t row = batch.image_rows[i], from = static_cast<int64_t>(i) * tokens;
+    const Tensor to = x.row_range(row, row + tokens);
+    rank_.ops.copy(to, images.row_range(from, from + tokens));
+    if (image_scale_ != 1) rank_.ops.scale(to, image_scale_);
   }
+  report(probe, "decoder.embeddings", x);
 }
 
-Tensor PaliGemma::forward(std::span<const SequenceRows> step, const Probe& probe) {
-  RaggedRows ragged;
-  int64_t rows = 0;
-  for (const SequenceRows& sequence : step) {
-    const auto count = static_cast<int64_t>(sequence.ids.size());
-    ragged.spans.push_back({rows, count, sequence.position, sequence.prefix, sequence.pages});
-    for (int64_t i = 0; i < count; ++i)
-      ragged.positions.push_back(
-          static_cast<int32_t>(sequence.position + i + 1));  // transformers counts from 1
-    rows += count;
-  }
-  const auto sequences = static_cast<int64_t>(step.size());
-  if (rows > capacity_.rows || sequences > capacity_.sequences)
-    throw std::logic_error(cat("a step of ", rows, " rows of ", sequences, " sequences; built for ",
-                               capacity_.rows, " of ", capacity_.sequences));
+void PaliGemma::run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers,
+                           const Probe& probe) {
+  decoder_.forward(x, batch.rows, kv_, run, peers, probe);
+}
 
-  const Tensor x = embed(step, rows);
-  place_images(x, step);
-  report(probe, "decoder.embeddings", x);
-  decoder_.forward(x, ragged, kv_, probe);
+Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
   if (probe) {
     Workspace traced(rank_.ops);
-    const Tensor all = traced.make(rows, config_.text.hidden_size);
+    const Tensor all = traced.make(x.rows(), x.cols());
     decoder_.norm(all, x);
     report(probe, "decoder.norm", all);
   }
-
+  const int64_t sequences = batch.sequences();
   const Tensor last = last_.row_range(0, sequences), normed = normed_.row_range(0, sequences);
   for (int64_t s = 0; s < sequences; ++s) {
-    const AttentionSpan& span = ragged.spans[static_cast<size_t>(s)];
+    const AttentionSpan& span = batch.rows.spans[static_cast<size_t>(s)];
     const int64_t row = span.first_row + span.rows - 1;
     rank_.ops.copy(last.row_range(s, s + 1), x.row_range(row, row + 1));
   }
@@ -183,6 +162,27 @@ Tensor PaliGemma::forward(std::span<const SequenceRows> step, const Probe& probe
   rank_.ops.matmul(logits, normed, head_.out > 0 ? head_ : embedding_);
   if (final_cap_ > 0) rank_.ops.softcap(logits, final_cap_);
   return logits;
+}
+
+void PaliGemma::report_logits(Tensor mine, const Probe& probe) {
+  Communicator& comm = rank_.comm;
+  const int64_t rows = mine.rows(), vocab = config_.text.vocab_size;
+  std::vector<size_t> sizes;
+  for (int r = 0; r < comm.size(); ++r)
+    sizes.push_back(static_cast<size_t>(rows * plan_for(config_, r, comm.size()).vocab.size()) *
+                    sizeof(float));
+  std::vector<float> slices(static_cast<size_t>(rows * vocab)), whole(slices.size());
+  const std::span own(mine.row<float>(0), static_cast<size_t>(rows * mine.cols()));
+  comm.all_gather(reinterpret_cast<std::byte*>(slices.data()), std::as_bytes(own), sizes);
+  const float* from = slices.data();
+  int64_t first = 0;
+  for (size_t bytes : sizes) {
+    const int64_t cols = static_cast<int64_t>(bytes / sizeof(float)) / rows;
+    for (int64_t r = 0; r < rows; ++r, from += cols)
+      std::copy(from, from + cols, whole.data() + r * vocab + first);
+    first += cols;
+  }
+  report(probe, "logits", view(whole.data(), DType::f32, rows, vocab));
 }
 
 }  // namespace lapidary

@@ -1,71 +1,71 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "configs/model_config.h"
 #include "configs/numerics.h"
 #include "sharding/plan.h"
+#include "worker/engine_options.h"
 #include "worker/gemma2.h"
+#include "worker/memory_plan.h"
+#include "worker/share.h"
 #include "worker/siglip.h"
 
 namespace lapidary {
 
-/// Most that one process is asked to hold at once; what is allocated at start follows from it.
-struct Capacity {
-  int64_t images = 4;      // encoded at once
-  int64_t slots = 16;      // images whose embeddings wait for their prefill
-  int64_t rows = 4160;     // new rows of one step
-  int64_t sequences = 16;  // of one step
-  int64_t length = 4352;   // tokens of one sequence, generated ones included
-  int64_t pages = 1088;    // KV pages
+/// The new rows of several sequences: whole prefixes, and last tokens.
+struct Batch {
+  std::vector<int32_t> ids;         // a row: its token; image_token_id where an image's row goes
+  std::vector<int64_t> image_rows;  // an image: its first row
+  RaggedRows rows;                  // the sequences' KV pages stay where they are as long as the batch
+
+  int64_t size() const { return static_cast<int64_t>(ids.size()); }
+  int64_t sequences() const { return static_cast<int64_t>(rows.spans.size()); }
+  void clear();
+  /// Appends a sequence's `count` new rows, from its token `position` on; their ids follow.
+  void add(int64_t count, int64_t position, int64_t prefix, std::span<const int32_t> pages);
 };
 
-/// New rows of one sequence: its whole prefix, or its last token.
-struct SequenceRows {
-  std::span<const int32_t> ids;    // image_token_id where an image's embeddings go
-  int64_t position = 0;            // index in the sequence of ids[0], from 0
-  int64_t prefix = 0;              // image and prompt tokens
-  std::span<const int32_t> pages;  // its KV pages
-  std::span<const int32_t> slots;  // embedding slots of its images, in prompt order
-};
-
-/// PaliGemma 2 on one rank of a tensor-parallel group. Every rank calls the same methods with the same
-/// arguments.
+/// One rank's share of PaliGemma 2: some layers of the decoder, and the parts at its ends that the share
+/// names. The ranks of a stage call the same methods with the same arguments.
 class PaliGemma {
  public:
   /// `config` fits the weights (fit_to_weights).
   PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights, Rank rank,
-            const Capacity& capacity);
+            const Capacity& capacity, const Share& share);
 
   const ModelConfig& config() const { return config_; }
   const ShardPlan& plan() const { return plan_; }
   const Capacity& capacity() const { return capacity_; }
 
-  /// RGB8 images of image_size * image_size * 3 bytes into embedding slots.
-  void encode(std::span<const uint8_t* const> images, std::span<const int32_t> slots, const float* value_of,
+  /// The shared vision tower: out [images * tokens, hidden] from RGB8 images of image_size * image_size * 3
+  /// bytes.
+  void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
               const Probe& probe = {});
 
-  /// Runs all new rows, and returns the logits after each sequence's last one: [sequences, my vocabulary
-  /// rows].
-  Tensor forward(std::span<const SequenceRows> step, const Probe& probe = {});
+  /// The first stage: x [rows, hidden] = the batch's tokens embedded, and the rows of `images` [images *
+  /// tokens, hidden] where its images are.
+  void embed(Tensor x, const Batch& batch, Tensor images, const Probe& probe = {});
+  /// Layers `run`, which this rank holds, over x [rows, hidden] in place. After each of them what was sent on
+  /// `peers` is moved on.
+  void run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers, const Probe& probe = {});
+  /// The last stage: the logits after each sequence's last row, [sequences, my vocabulary rows].
+  Tensor logits(Tensor x, const Batch& batch, const Probe& probe = {});
+  /// Reports logits [sequences, vocabulary], whole on every rank.
+  void report_logits(Tensor mine, const Probe& probe);
 
-  struct Memory {
-    size_t weights, kv, embeddings, workspace;
-    size_t total() const { return weights + kv + embeddings + workspace; }
-  };
   Memory memory() const;
 
-  /// What a rank would hold, without building it.
+  /// What a rank of a stage would hold of a layer, without building it.
   static ShardPlan plan_for(const ModelConfig& config, int rank, int ranks);
 
  private:
-  Tensor embed(std::span<const SequenceRows> step, int64_t rows);
-  void place_images(Tensor x, std::span<const SequenceRows> step);
+  void load_head(WeightStore& weights);
 
   ModelConfig config_;
-  NumericsProfile profile_;
   ShardPlan plan_;
   Rank rank_;
   std::unique_ptr<Communicator> alone_;  // the vision tower's group where each rank has it whole
@@ -74,18 +74,15 @@ class PaliGemma {
   float image_scale_;  // what the profile does to image rows; 1 for current ones
   float final_cap_;    // 0: none
 
-  Matrix embedding_;  // [my vocabulary rows, hidden]
+  Matrix embedding_;  // [my vocabulary rows, hidden]; empty where neither end of the model is held
   Matrix head_;       // the same, or empty where the head is the embedding
-  Siglip vision_;
+  std::optional<Siglip> vision_;
   Gemma2 decoder_;
   KvPages kv_;
   int64_t weight_bytes_;
   SumTree::Finish embed_finish_;
 
-  Workspace slots_space_, workspace_;
-  Tensor slots_;     // [slots * tokens, hidden]
-  Tensor encoded_;   // [images * tokens, hidden]
-  Tensor x_;         // [rows, hidden]
+  Workspace workspace_;
   Tensor embedded_;  // [rows, hidden], before the sum over ranks
   Tensor last_;      // [sequences, hidden]
   Tensor normed_;    // [sequences, hidden]

@@ -35,39 +35,50 @@ void Tracer::write(const std::filesystem::path& path) const {
   write_safetensors(path, tensors);
 }
 
+namespace {
+
+/// With one id in place of each image's run of them, as a step has it.
+std::vector<int32_t> compact(std::span<const int32_t> prefix, const ModelConfig& config) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < prefix.size();) {
+    ids.push_back(prefix[i]);
+    i += prefix[i] == config.image_token_id ? static_cast<size_t>(config.vision.tokens()) : 1;
+  }
+  return ids;
+}
+
+wire::Step prefill_of(const TraceRequest& request, int64_t length, const ModelConfig& config) {
+  wire::Step step;
+  step.set_gather_logits(true);
+  wire::Prefill& prefill = *step.add_prefills();
+  const auto ids = compact(request.prefix, config);
+  prefill.mutable_ids()->Add(ids.begin(), ids.end());
+  for (int64_t page = 0; page * KvShape::kPageTokens < length; ++page)
+    prefill.add_pages(static_cast<int32_t>(page));
+  for (const std::string& rgb : request.images) prefill.add_images()->set_rgb(rgb);
+  *prefill.mutable_sampling() = request.sampling;
+  return step;
+}
+
+}  // namespace
+
 std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer& tracer) {
-  const Capacity& capacity = engine.model().capacity();
+  const Capacity& capacity = engine.capacity();
   const auto length = static_cast<int64_t>(request.prefix.size()) + request.max_new_tokens;
-  if (length > capacity.length || static_cast<int64_t>(request.images.size()) > capacity.slots)
+  if (length > capacity.length || static_cast<int64_t>(request.images.size()) > capacity.step_images)
     fail("a prompt of ", request.prefix.size(), " tokens with ", request.max_new_tokens, " new ones and ",
-         request.images.size(), " images; built for ", capacity.length, " tokens and ", capacity.slots,
+         request.images.size(), " images; built for ", capacity.length, " tokens and ", capacity.step_images,
          " images");
   const Probe probe = [&](const std::string& name, Tensor value) { tracer.add(name, value); };
 
-  wire::Step step;
-  step.set_gather_logits(true);
-  for (size_t i = 0; i < request.images.size(); ++i) {
-    wire::Encode& encode = *step.add_encodes();
-    encode.set_slot(static_cast<int32_t>(i));
-    encode.set_rgb(request.images[i]);
-  }
-  wire::Rows& rows = *step.add_rows();
-  rows.set_prefix(static_cast<int64_t>(request.prefix.size()));
-  rows.mutable_ids()->Add(request.prefix.begin(), request.prefix.end());
-  for (int64_t page = 0; page * KvShape::kPageTokens < length; ++page)
-    rows.add_pages(static_cast<int32_t>(page));
-  for (size_t i = 0; i < request.images.size(); ++i) rows.add_slots(static_cast<int32_t>(i));
-  *rows.mutable_sampling() = request.sampling;
-
+  wire::Step step = prefill_of(request, length, engine.config());
   std::vector<int32_t> tokens;
   while (static_cast<int64_t>(tokens.size()) < request.max_new_tokens) {
     tokens.push_back(engine.lead(step, probe).tokens(0));
     if (std::find(request.eos.begin(), request.eos.end(), tokens.back()) != request.eos.end()) break;
-    step.clear_encodes();
-    rows.clear_slots();
-    rows.set_position(rows.position() + rows.ids_size());
-    rows.clear_ids();
-    rows.add_ids(tokens.back());
+    step.clear_prefills();
+    step.clear_decodes();
+    step.add_decodes(0);
   }
   return tokens;
 }

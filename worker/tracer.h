@@ -41,7 +41,8 @@ struct TraceRequest {
   wire::Sampling sampling;
 };
 
-/// Runs the request on rank 0 of `engine`'s group, followers following, and adds every tensor of every step.
+/// Runs the request on rank 0 of `engine`'s group, one stage that shares a vision tower; followers follow. It
+/// adds every tensor of every step.
 /// Vision tensors hold a row an image token, decoder tensors a row for each token that was fed: the prefix,
 /// then each generated token but the last. Returns the generated tokens, an ending one among them.
 std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer& tracer);

@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "configs/error.h"
-#include "tests/support/temp_folder.h"
+#include <sys/stat.h>
+
+#include "tests/coordinator/inputs_fixture.h"
 
 namespace lapidary {
 namespace {
@@ -15,50 +16,30 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-class InputsTest : public testing::Test {
- protected:
-  fs::path write(const std::string& name, const std::string& text = "x") const {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name) << text;
-    return root_ / name;
-  }
+using InputsTest = InputsFixture;
 
-  static std::vector<Item> all(Inputs inputs) {
-    std::vector<Item> items;
-    while (auto item = inputs.next()) items.push_back(*item);
-    EXPECT_EQ(static_cast<int64_t>(items.size()), inputs.total());
-    return items;
-  }
-  static std::vector<std::string> keys(const std::vector<fs::path>& sources) {
-    std::vector<std::string> names;
-    for (const Item& item : all(Inputs(sources))) names.push_back(item.key);
-    return names;
-  }
-  static std::string refusal(const std::vector<fs::path>& sources) {
-    try {
-      Inputs inputs(sources);
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "";
-  }
+/// Another working folder, for as long as it lives.
+class Inside {
+ public:
+  explicit Inside(const fs::path& folder) : before_(fs::current_path()) { fs::current_path(folder); }
+  ~Inside() { fs::current_path(before_); }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
 
-  TempFolder folder_;
-  fs::path root_ = folder_.path();
+ private:
+  fs::path before_;
 };
 
-TEST_F(InputsTest, FolderIsListedDeepAndSorted) {
-  for (const char* name :
-       {"b.png", "a/z.JPG", "a/b/c.WebP", "a-x.jpeg", "notes.txt", ".hidden.png", ".git/x.png"})
+TEST_F(InputsTest, FolderIsListedDeepAndSortedByTheWholePath) {
+  for (const char* name : {"b.png", "a/z.JPG", "a/b/c.WebP", "a-x.jpeg", "a.png", "notes.txt", ".hidden.png",
+                           ".git/x.png", "empty/readme"})
     write(name);
-  const auto items = all(Inputs({root_}));
-  ASSERT_EQ(items.size(), 4u);
-  EXPECT_EQ(items[0].key, "a-x.jpeg");
-  EXPECT_EQ(items[1].key, "a/b/c.WebP");
-  EXPECT_EQ(items[2].key, "a/z.JPG");
-  EXPECT_EQ(items[3].key, "b.png");
-  EXPECT_THAT(items[2].images, ElementsAre(root_ / "a/z.JPG"));
+  const auto items = all({root_});
+  EXPECT_THAT(keys(items), ElementsAre("a-x.jpeg", "a.png", "a/b/c.WebP", "a/z.JPG", "b.png"));
+  EXPECT_THAT(paths(items[3]), ElementsAre(at("a/z.JPG")));
   EXPECT_FALSE(items[0].prompt);
+  EXPECT_FALSE(items[0].error);
+  EXPECT_EQ(items[0].shard, -1);
 }
 
 TEST_F(InputsTest, LinkedFoldersCountButNotTheWayBack) {
@@ -66,55 +47,101 @@ TEST_F(InputsTest, LinkedFoldersCountButNotTheWayBack) {
   write("two/b.png");
   fs::create_directory_symlink(root_ / "two", root_ / "one/linked");
   fs::create_directory_symlink(root_ / "one", root_ / "two/back");
-  EXPECT_THAT(keys({root_ / "one"}), ElementsAre("a.png", "linked/b.png"));
+  fs::create_symlink(root_ / "one/a.png", root_ / "one/same.png");
+  EXPECT_THAT(keys({at("one")}), ElementsAre("a.png", "linked/b.png", "same.png"));
 }
 
-TEST_F(InputsTest, FilesAreTakenAsGivenAndSeveralInputsInTheirOrder) {
+TEST_F(InputsTest, FilesAreTakenAsGivenAndSeveralSourcesInTheirOrder) {
   write("f/2.png");
   write("f/1.png");
   write("odd.bin");
   write("m.jsonl", "{\"image\": \"p.png\"}\n{\"image\": \"q.png\"}\n");
-  EXPECT_THAT(keys({root_ / "odd.bin", root_ / "m.jsonl", root_ / "f", root_ / "m.jsonl", root_ / "f/2.png"}),
-              ElementsAre((root_ / "odd.bin").string(), "p.png", "q.png", "1.png", "2.png", "p.png", "q.png",
-                          (root_ / "f/2.png").string()));
+  const Inside inside(root_);
+  EXPECT_THAT(keys({"odd.bin", "m.jsonl", "f//", "m.jsonl", "./f/2.png", "odd.bin"}),
+              ElementsAre("odd.bin", "p.png", "q.png", "f/1.png", "f/2.png", "p.png", "q.png", "./f/2.png",
+                          "odd.bin"));
+  const auto items = all({"odd.bin", "m.jsonl", "f", "."});
+  for (const Item& item : items) EXPECT_TRUE(fs::path(item.images.at(0).path()).is_absolute());
+  EXPECT_EQ(items[2].images[0].path(), at("q.png"));
 }
 
-TEST_F(InputsTest, ManifestLines) {
-  write("m/list.jsonl",
-        "{\"image\": \"a/b.png\", \"prompt\": \"detect cat\", \"id\": \"cat-1\", \"licence\": 4}\r\n"
-        "\n"
-        "{\"image\": \"/abs/c.png\", \"id\": 17}\n"
-        "{\"image\": [\"d.png\", \"e.png\"], \"prompt\": null}");
-  const auto items = all(Inputs({root_ / "m/list.jsonl"}));
-  ASSERT_EQ(items.size(), 3u);
-  EXPECT_EQ(items[0].key, "cat-1");
-  EXPECT_EQ(items[0].prompt, "detect cat");
-  EXPECT_THAT(items[0].images, ElementsAre(root_ / "m/a/b.png"));
-  EXPECT_EQ(items[1].key, "17");
-  EXPECT_THAT(items[1].images, ElementsAre("/abs/c.png"));
-  EXPECT_EQ(items[2].key, "d.png");
-  EXPECT_THAT(items[2].images, ElementsAre(root_ / "m/d.png", root_ / "m/e.png"));
-  EXPECT_FALSE(items[2].prompt);
+TEST_F(InputsTest, EveryPromptOfTheCommandIsAnItemUnlessThePictureBringsItsOwn) {
+  write("a.png");
+  write("m.jsonl",
+        "{\"image\": \"b.png\", \"prompt\": [\"x\", \"y\", \"z\"]}\n"
+        "{\"image\": \"c.png\", \"prompt\": \"own\"}\n{\"image\": \"d.png\"}\n");
+  std::vector<std::string> got;
+  for (const Item& item : all({at("a.png"), at("m.jsonl")}, {"cap", "ocr"}))
+    got.push_back(fs::path(item.key).filename().string() + " " + *item.prompt);
+  EXPECT_THAT(got, ElementsAre("a.png cap", "a.png ocr", "b.png x", "b.png y", "b.png z", "c.png own",
+                               "d.png cap", "d.png ocr"));
+  EXPECT_THAT(keys({at("m.jsonl")}), ElementsAre("b.png", "b.png", "b.png", "c.png", "d.png"));
 }
 
-TEST_F(InputsTest, BadManifestLinesAreNamed) {
-  const auto said = [&](const std::string& second) {
-    return refusal({write("m.jsonl", "{\"image\": \"a.png\"}\n" + second + "\n")});
-  };
-  EXPECT_EQ(said("{\"image\": \"b.png\"}"), "");
-  for (const char* bad :
-       {"{\"image\": ", "[1]", "{\"prompt\": \"x\"}", "{\"image\": 5}", "{\"image\": []}",
-        "{\"image\": \"a\", \"prompt\": 3}", "{\"image\": \"a\", \"id\": {}}", "{\"image\": null}"})
-    EXPECT_THAT(said(bad), AllOf(HasSubstr("m.jsonl"), HasSubstr("line 2"))) << bad;
+TEST_F(InputsTest, GlobsAndBracesStandForWhatIsThere) {
+  for (const char* name : {"s/b10.png", "s/b9.png", "s/a.png", "s/c.txt", "t/a.png"}) write(name);
+  const Inside inside(root_);
+  EXPECT_THAT(keys({"s/*.png"}), ElementsAre("s/a.png", "s/b10.png", "s/b9.png"));
+  EXPECT_THAT(keys({"s/b{9..10}.png"}), ElementsAre("s/b9.png", "s/b10.png"));
+  EXPECT_THAT(keys({"{t,s}/[ab].png"}), ElementsAre("t/a.png", "s/a.png"));
+  EXPECT_THAT(keys({"[st]"}), ElementsAre("s/a.png", "s/b10.png", "s/b9.png", "t/a.png"));
+  EXPECT_THAT(refusal({"s/*.jpeg"}), AllOf(HasSubstr("s/*.jpeg"), HasSubstr("no file or folder matches")));
+  EXPECT_THAT(refusal({"s/b{8..10}.png"}),
+              AllOf(HasSubstr("s/b{8..10}.png"), HasSubstr("s/b8.png: no such file")));
+}
+
+TEST_F(InputsTest, WhatExistsIsNoPattern) {
+  for (const char* name : {"a[1].png", "a1.png", "b{1,2}.png", "b1.png", "b2.png", "*.png"}) write(name);
+  const Inside inside(root_);
+  EXPECT_THAT(keys({"a[1].png", "b{1,2}.png", "*.png"}), ElementsAre("a[1].png", "b{1,2}.png", "*.png"));
 }
 
 TEST_F(InputsTest, NothingToDoIsAMistake) {
   write("empty/readme.txt");
+  fs::create_directory_symlink(root_ / "empty", root_ / "empty/again");
   EXPECT_THAT(refusal({}), HasSubstr("no input"));
-  EXPECT_THAT(refusal({root_ / "nowhere"}), AllOf(HasSubstr("nowhere"), HasSubstr("no such file")));
-  EXPECT_THAT(refusal({root_ / "empty"}), AllOf(HasSubstr("empty"), HasSubstr("without images")));
+  EXPECT_THAT(refusal({""}), HasSubstr("empty"));
+  EXPECT_THAT(refusal({at("nowhere")}), AllOf(HasSubstr("nowhere"), HasSubstr("no such file")));
+  EXPECT_THAT(refusal({write("file") + "/below.png"}), HasSubstr("no such file"));
+  EXPECT_THAT(refusal({at("empty")}), AllOf(HasSubstr("empty"), HasSubstr("without images")));
   EXPECT_THAT(refusal({write("none.jsonl", "\n\n")}),
               AllOf(HasSubstr("none.jsonl"), HasSubstr("without lines")));
+  EXPECT_THAT(refusal({"-", "-"}), HasSubstr("twice"));
+  ASSERT_EQ(mkfifo(at("pipe.jsonl").c_str(), 0600), 0);
+  EXPECT_THAT(refusal({at("pipe.jsonl")}), HasSubstr("not a regular file"));
+}
+
+TEST_F(InputsTest, AFolderThatGoesAwayIsAnItemWithAnError) {
+  for (const char* name : {"f/a.png", "f/b/c.png", "f/d.png", "g/x.png", "m.jsonl"})
+    write(name, "{\"image\": \"x\"}");
+  Inputs inputs({at("f"), at("g"), at("m.jsonl"), at("f/d.png")});
+  EXPECT_EQ(inputs.next()->key, at("f/a.png"));
+  fs::remove_all(root_ / "f/b");
+  fs::remove_all(root_ / "g");
+  fs::remove(root_ / "m.jsonl");
+  const auto items = rest(inputs);
+  ASSERT_THAT(keys(items), ElementsAre(at("f/b/"), at("f/d.png"), at("g/"), at("m.jsonl"), at("f/d.png")));
+  EXPECT_THAT(*items[0].error, HasSubstr(at("f/b")));
+  EXPECT_THAT(*items[2].error, HasSubstr(at("g")));
+  EXPECT_THAT(*items[3].error, HasSubstr("cannot be opened"));
+  EXPECT_FALSE(items[1].error);
+  EXPECT_FALSE(items[4].error);
+}
+
+TEST_F(InputsTest, CountingCanBeCancelledAndSaysNothingOfStandardInput) {
+  write("a.png");
+  const std::atomic<bool> cancelled{true}, not_cancelled{false};
+  EXPECT_EQ(count_items({root_}, 1, cancelled), std::nullopt);
+  EXPECT_EQ(count_items({root_, "-"}, 1, not_cancelled), std::nullopt);
+  EXPECT_EQ(count_items({at("gone")}, 1, not_cancelled), std::nullopt);
+  EXPECT_EQ(count_items({root_}, 0, not_cancelled), 1);
+  EXPECT_EQ(count_items({root_}, 3, not_cancelled), 3);
+}
+
+TEST_F(InputsTest, ImageNames) {
+  for (const char* name : {"a.jpg", "b.JPEG", "c/d.Png", "e.webp"}) EXPECT_TRUE(is_image_name(name));
+  for (const char* name : {"", "jpg", "a.jpg.txt", ".jpg", "a.gif", "x.png/y"})
+    EXPECT_FALSE(is_image_name(name));
 }
 
 }  // namespace

@@ -43,6 +43,11 @@ TEST(Progress, CountsAndTheirEnd) {
   EXPECT_EQ(summary_text(counts, 10),
             "25 images in 10 s (2.5 images/s, 130 tokens/s); 2 of them failed, see the records' \"error\"; "
             "75 not done");
+  const Counts resumed{.total = 100, .before = 60, .done = 20, .tokens = 200};
+  EXPECT_EQ(counts_text(resumed, 10, false), "80/100 images, 2.0 images/s, 20 tokens/s, ETA 10 s")
+      << "the rate is this run's";
+  EXPECT_EQ(summary_text(resumed, 10),
+            "20 images in 10 s (2.0 images/s, 20 tokens/s); 60 were done before; 20 not done");
 }
 
 }  // namespace

@@ -3,350 +3,394 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-#include <random>
-#include <set>
-
 #include "configs/error.h"
+#include "tests/coordinator/ask.h"
 
 namespace lapidary {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
-Request request(uint64_t id, int64_t prefix, int64_t max_new_tokens, std::vector<int32_t> eos = {1}) {
-  Request r;
-  r.id = id;
-  r.prefix.assign(static_cast<size_t>(prefix), 7);
-  r.max_new_tokens = max_new_tokens;
-  r.eos = std::move(eos);
-  return r;
+std::string refusal(const Limits& limits, const Request& request) {
+  return error_of([&] { Scheduler(limits).submit(request); });
 }
-
-wire::StepDone tokens(std::vector<int32_t> all) {
-  wire::StepDone done;
-  done.mutable_tokens()->Add(all.begin(), all.end());
-  return done;
-}
-
-std::vector<uint64_t> requests_of(const Plan& plan) {
-  std::vector<uint64_t> ids;
-  for (const wire::Rows& rows : plan.step.rows()) ids.push_back(rows.request());
-  return ids;
-}
-
-std::string refusal(const Limits& limits, Request r) {
-  Scheduler scheduler(limits);
-  try {
-    scheduler.submit(std::move(r));
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-constexpr Limits kRoomy{
-    .sequences = 4, .rows = 100, .pages = 100, .page_tokens = 4, .slots = 4, .length = 50};
 
 TEST(Scheduler, PrefillThenOneTokenAStep) {
-  Scheduler scheduler(kRoomy);
-  Request asked = request(9, 6, 3);
+  Scheduler scheduler(roomy());
+  Request asked = ask(9, 6, 3, {5});
   asked.sampling.set_seed(5);
   scheduler.submit(asked);
+  EXPECT_FALSE(scheduler.next()) << "its picture is not encoded yet";
 
-  auto plan = scheduler.next();
-  ASSERT_TRUE(plan);
-  const wire::Rows& prefill = plan->step.rows(0);
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u);
+  EXPECT_EQ(encodes[0].rank, 0);
+  EXPECT_EQ(encodes[0].encode.image().path(), "5");
+  EXPECT_THAT(scheduler.encoded(encoded(encodes[0], 640, 480)), IsEmpty());
+
+  auto step = scheduler.next();
+  ASSERT_EQ(step->prefills_size(), 1);
+  const wire::Prefill& prefill = step->prefills(0);
   EXPECT_EQ(prefill.request(), 9u);
-  EXPECT_EQ(prefill.position(), 0);
-  EXPECT_EQ(prefill.prefix(), 6);
   EXPECT_EQ(prefill.ids_size(), 6);
+  EXPECT_EQ(prefill.pages_size(), 3) << "5 tokens, 4 of the image and 2 that are fed back; 4 a page";
+  EXPECT_EQ(prefill.images(0).rank(), 0);
+  EXPECT_EQ(prefill.images(0).slot(), encodes[0].encode.slot());
   EXPECT_EQ(prefill.sampling().seed(), 5u);
-  EXPECT_EQ(prefill.pages_size(), 2) << "6 + 3 - 1 tokens, 4 a page";
-  ASSERT_EQ(plan->step.encodes_size(), 1);
-  EXPECT_THAT(prefill.slots(), ElementsAre(plan->step.encodes(0).slot()));
-  EXPECT_EQ(plan->images[0].request, 9u);
+  EXPECT_EQ(step->end_layer(), 0);
 
-  auto events = scheduler.finish(tokens({42}));
-  ASSERT_EQ(events.size(), 1u);
-  EXPECT_EQ(events[0].token, 42);
-  EXPECT_EQ(events[0].finish, Finish::no);
-  EXPECT_EQ(scheduler.free_slots(), 4u) << "the prefill has used the image";
+  const int32_t place = prefill.sequence();
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place)) << "planned before the first has ended";
+  EXPECT_FALSE(scheduler.next()) << "two steps are in flight";
+  EXPECT_THAT(scheduler.finish(done(1, {42})), ElementsAre(told(9, 42, Finish::no, 640, 480)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place));
+  EXPECT_THAT(scheduler.finish(done(2, {43})), ElementsAre(told(9, 43, Finish::no, 640, 480)));
+  EXPECT_FALSE(scheduler.next()) << "all of its three tokens are planned";
+  EXPECT_EQ(scheduler.counts().free_pages, 97u) << "the last step still writes to its pages";
+  EXPECT_THAT(scheduler.finish(done(3, {44})), ElementsAre(told(9, 44, Finish::length, 640, 480)));
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
+}
 
-  plan = scheduler.next();
-  const wire::Rows& decode = plan->step.rows(0);
-  EXPECT_THAT(decode.ids(), ElementsAre(42));
-  EXPECT_EQ(decode.position(), 6);
-  EXPECT_EQ(decode.prefix(), 6);
-  EXPECT_EQ(decode.slots_size(), 0);
-  EXPECT_EQ(plan->step.encodes_size(), 0);
-
-  EXPECT_EQ(scheduler.finish(tokens({43}))[0].finish, Finish::no);
-  EXPECT_EQ(scheduler.next()->step.rows(0).position(), 7);
-  const Event last = scheduler.finish(tokens({44}))[0];
-  EXPECT_EQ(last.token, 44);
-  EXPECT_EQ(last.finish, Finish::length);
+TEST(Scheduler, WhatRanPastTheEndTokenIsTrimmed) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9, {}, {1, 107}));
+  scheduler.next();
+  scheduler.next();
+  EXPECT_THAT(scheduler.finish(done(1, {107})), ElementsAre(told(1, std::nullopt, Finish::eos)));
   EXPECT_FALSE(scheduler.next());
-  EXPECT_EQ(scheduler.free_pages(), 100u);
+  EXPECT_EQ(scheduler.counts().free_pages, 97u);
+  EXPECT_EQ(scheduler.unfinished(), 0u);
+  EXPECT_THAT(scheduler.finish(done(2, {50})), IsEmpty());
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
 }
 
-TEST(Scheduler, TheEndTokenIsNotPartOfTheText) {
-  Scheduler scheduler(kRoomy);
-  scheduler.submit(request(1, 4, 9, {1, 107}));
-  scheduler.next();
-  const Event event = scheduler.finish(tokens({107}))[0];
-  EXPECT_FALSE(event.token);
-  EXPECT_EQ(event.finish, Finish::eos);
+TEST(Scheduler, CancelledWaitingRunningAndInFlight) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9));
+  scheduler.submit(ask(3, 4, 9));
+  scheduler.cancel(2);
+  scheduler.cancel(77);
+  EXPECT_EQ(scheduler.next()->prefills_size(), 2);
+  scheduler.cancel(3);
+  EXPECT_EQ(scheduler.counts().running, 2u);
+  EXPECT_THAT(scheduler.finish(done(1, {8, 9})), ElementsAre(told(1, 8)));
+  EXPECT_EQ(scheduler.counts().running, 1u);
+  scheduler.cancel(1);
+  EXPECT_EQ(scheduler.counts().free_pages, 100u) << "no step in flight names it";
   EXPECT_FALSE(scheduler.next());
 }
 
-TEST(Scheduler, WithoutEndTokensOnlyLengthEnds) {
-  Scheduler scheduler(kRoomy);
-  scheduler.submit(request(1, 4, 2, {}));
-  scheduler.next();
-  EXPECT_EQ(scheduler.finish(tokens({1}))[0].finish, Finish::no);
-  scheduler.next();
-  EXPECT_EQ(scheduler.finish(tokens({1}))[0].finish, Finish::length);
-}
-
-TEST(Scheduler, NewPrefixesJoinRunningSequences) {
-  Scheduler scheduler(kRoomy);
-  scheduler.submit(request(1, 10, 5));
-  EXPECT_THAT(requests_of(*scheduler.next()), ElementsAre(1));
-  scheduler.finish(tokens({50}));
-  scheduler.submit(request(2, 10, 5));
-  const auto plan = scheduler.next();
-  EXPECT_THAT(requests_of(*plan), ElementsAre(1, 2));
-  EXPECT_EQ(plan->step.rows(0).ids_size(), 1);
-  EXPECT_EQ(plan->step.rows(1).ids_size(), 10);
-}
-
-TEST(Scheduler, EachResourceHoldsBackTheNextOneAndAllBehindIt) {
+TEST(Scheduler, EachResourceHoldsBackTheFirstThatDoesNotFitAndAllBehindIt) {
   const auto admitted = [](Limits limits) {
     Scheduler scheduler(limits);
-    scheduler.submit(request(1, 10, 3));
-    scheduler.submit(request(2, 20, 3));
-    scheduler.submit(request(3, 1, 1));
-    return requests_of(*scheduler.next());
+    scheduler.submit(ask(1, 10, 3));
+    scheduler.submit(ask(2, 20, 3));
+    scheduler.submit(ask(3, 1, 1));
+    return prefilled(*scheduler.next());
   };
-  EXPECT_THAT(admitted(kRoomy), ElementsAre(1, 2, 3));
-  Limits limits = kRoomy;
+  EXPECT_THAT(admitted(roomy()), ElementsAre(1, 2, 3));
+  Limits limits = roomy();
   limits.sequences = 2;
   EXPECT_THAT(admitted(limits), ElementsAre(1, 2));
-  limits = kRoomy;
+  limits = roomy();
   limits.rows = 29;
   EXPECT_THAT(admitted(limits), ElementsAre(1)) << "3 would fit, but does not overtake";
-  limits = kRoomy;
+  limits = roomy();
   limits.pages = 3 + 6 - 1;
   EXPECT_THAT(admitted(limits), ElementsAre(1));
-  limits = kRoomy;
-  limits.slots = 1;
-  EXPECT_THAT(admitted(limits), ElementsAre(1));
+}
+
+TEST(Scheduler, OnlyThoseWhosePicturesAreReadyAreAdmittedInOrder) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 3, {11}));
+  scheduler.submit(ask(2, 4, 3, {12}));
+  scheduler.submit(ask(3, 4, 3));
+  const auto encodes = scheduler.next_encodes();
+  scheduler.encoded(encoded(encodes[1]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2, 3));
+  scheduler.encoded(encoded(encodes[0]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1));
+}
+
+TEST(Scheduler, AStepTakesNoMoreImagesThanItsWorkersCanHold) {
+  Limits limits = roomy();
+  limits.step_images = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 3; ++id) scheduler.submit(ask(id, 4, 1, {id}));
+  for (const LaneEncode& encode : scheduler.next_encodes()) scheduler.encoded(encoded(encode));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1, 2));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(3));
+}
+
+TEST(Scheduler, EncodesAreSpreadOverTheLanes) {
+  Limits limits = roomy();
+  limits.lanes = {3, 4, 7};
+  limits.slots = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 7; ++id) scheduler.submit(ask(id, 4, 1, {id}));
+  std::map<int32_t, int> lanes;
+  for (const LaneEncode& encode : scheduler.next_encodes()) ++lanes[encode.rank];
+  EXPECT_THAT(lanes, ElementsAre(std::pair(3, 2), std::pair(4, 2), std::pair(7, 2)));
+  EXPECT_EQ(scheduler.counts().waiting, 1u) << "all slots are taken";
+}
+
+TEST(Scheduler, SlotsAreTakenAllAtOnceAndFreeWhenThePrefillIsDone) {
+  Limits limits = roomy();
+  limits.slots = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9, {1}));
+  scheduler.submit(ask(2, 4, 9, {2, 3}));
+  scheduler.submit(ask(3, 4, 9, {4}));
+  auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u) << "2 needs both slots, and 3 does not overtake it";
+  scheduler.encoded(encoded(encodes[0]));
+  scheduler.next();
+  EXPECT_THAT(scheduler.next_encodes(), IsEmpty()) << "the step in flight reads the slot";
+  scheduler.finish(done(1, {5}));
+  EXPECT_EQ(scheduler.next_encodes().size(), 2u) << "though 1 goes on";
+}
+
+TEST(Scheduler, OnePictureIsEncodedOnceForAllThatShowIt) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 1, {5}));
+  scheduler.submit(ask(2, 4, 1, {5, 5}));
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u);
+  scheduler.submit(ask(3, 4, 1, {5}));
+  EXPECT_THAT(scheduler.next_encodes(), IsEmpty()) << "it is on its way";
+  scheduler.encoded(encoded(encodes[0]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1, 2, 3));
+  scheduler.finish(done(1, {8, 8, 8}));
+  scheduler.submit(ask(4, 4, 1, {5}));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(4)) << "it is still there";
+  EXPECT_EQ(scheduler.counts().encodes, 1u);
+  EXPECT_EQ(scheduler.counts().shared, 4u);
+}
+
+TEST(Scheduler, ThePictureThatWasNotUsedForLongestMakesRoom) {
+  Limits limits = roomy();
+  limits.slots = 3;
+  Scheduler scheduler(limits);
+  uint64_t id = 0;
+  const auto run = [&](std::vector<uint64_t> pictures) {
+    scheduler.submit(ask(++id, 4, 1, std::move(pictures)));
+    std::vector<std::string> made;
+    for (const LaneEncode& encode : scheduler.next_encodes()) {
+      made.push_back(encode.encode.image().path());
+      scheduler.encoded(encoded(encode));
+    }
+    scheduler.next();
+    scheduler.finish(done(scheduler.last_step(), {8}));
+    return made;
+  };
+  EXPECT_THAT(run({1}), ElementsAre("1"));
+  EXPECT_THAT(run({2}), ElementsAre("2"));
+  EXPECT_THAT(run({3}), ElementsAre("3"));
+  EXPECT_THAT(run({1}), IsEmpty());
+  EXPECT_THAT(run({4}), ElementsAre("4")) << "in the place of 2";
+  EXPECT_THAT(run({1}), IsEmpty());
+  EXPECT_THAT(run({5, 3}), ElementsAre("5")) << "3 is the oldest, but what is needed now is not evicted";
+  EXPECT_THAT(run({2}), ElementsAre("2"));
+}
+
+TEST(Scheduler, APictureThatCannotBeEncodedEndsItsRequestsAndIsTriedAnew) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 1, {5, 6}));
+  scheduler.submit(ask(2, 4, 1, {5}));
+  scheduler.submit(ask(3, 4, 1, {6}));
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 2u);
+  wire::Encoded failed = encoded(encodes[0]);
+  failed.set_error("a.jpg is no picture");
+  const auto events = scheduler.encoded(failed);
+  ASSERT_EQ(events.size(), 2u);
+  for (const Event& event : events) {
+    EXPECT_EQ(event.finish, Finish::error);
+    EXPECT_EQ(event.error, "a.jpg is no picture");
+  }
+  scheduler.encoded(encoded(encodes[1]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(3));
+  scheduler.submit(ask(4, 4, 1, {5}));
+  EXPECT_EQ(scheduler.next_encodes().size(), 1u);
+}
+
+TEST(Scheduler, StagesOfAPipelineHaveAGroupOfSequencesEach) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
+  const auto first = scheduler.next(), second = scheduler.next();
+  EXPECT_THAT(prefilled(*first), ElementsAre(1, 2)) << "half of all that are ready";
+  EXPECT_THAT(prefilled(*second), ElementsAre(3, 4));
+  EXPECT_EQ(second->decodes_size(), 0);
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0), place(*first, 1)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*second, 0), place(*second, 1)));
+  EXPECT_FALSE(scheduler.next()) << "2 * pp steps are in flight";
+}
+
+TEST(Scheduler, WhereMemoryIsShortTheGroupsStayEvenToo) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  limits.pages = 2 * 3;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2));
+}
+
+TEST(Scheduler, AGroupWithoutSequencesIsSkipped) {
+  Limits limits = roomy();
+  limits.pp = 3;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  EXPECT_EQ(scheduler.next()->prefills_size(), 1);
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+}
+
+TEST(Scheduler, DecodesRideWithPrefills) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  const auto step = scheduler.next();
+  EXPECT_EQ(step->decodes_size(), 1);
+  EXPECT_EQ(step->prefills_size(), 1);
+  scheduler.finish(done(1, {7}));
+  EXPECT_THAT(scheduler.finish(done(2, {8, 9})), ElementsAre(told(1, 8), told(2, 9)));
+}
+
+TEST(Scheduler, APrefillThatFillsAStepTakesTurnsWithDecodes) {
+  Limits limits = roomy();
+  limits.rows = 20;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 20, 1));
+  scheduler.submit(ask(3, 20, 1));
+  scheduler.finish(done(1, {9}));
+  const auto shape = [&] {
+    const auto step = scheduler.next();
+    scheduler.finish(done(step->number(), {9}));
+    return std::pair(step->decodes_size(), step->prefills_size());
+  };
+  EXPECT_EQ(shape(), std::pair(0, 1));
+  EXPECT_EQ(shape(), std::pair(1, 0));
+  EXPECT_EQ(shape(), std::pair(0, 1));
+  EXPECT_EQ(shape(), std::pair(1, 0));
+}
+
+TEST(Scheduler, ForLowLatencyAPrefillIsCutIntoLayersWithDecodesBetween) {
+  Limits limits = roomy();
+  limits.mode = Mode::latency;
+  limits.layers = 5;
+  limits.layer_group = 2;
+  limits.steps_in_flight = 20;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(0, 0)) << "nobody waits: all layers at once";
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  scheduler.submit(ask(3, 4, 9));
+  const auto part = scheduler.next();
+  EXPECT_EQ(layers(*part), std::pair(0, 2));
+  EXPECT_THAT(prefilled(*part), ElementsAre(2, 3));
+  EXPECT_EQ(part->decodes_size(), 0);
+  scheduler.submit(ask(4, 4, 9));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(2, 4));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(4, 5));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 3);
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(4)) << "one batch at a time";
+  uint64_t number = 0;
+  for (const std::vector<int32_t>& tokens :
+       {std::vector<int32_t>{7}, {7}, {}, {7}, {}, {7}, {8, 9}, {7, 7, 7}})
+    scheduler.finish(done(++number, tokens));
+}
+
+TEST(Scheduler, ACancelledPrefillRunsThroughItsLayers) {
+  Limits limits = roomy();
+  limits.mode = Mode::latency;
+  limits.layers = 4;
+  limits.layer_group = 1;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  scheduler.finish(done(1, {7}));
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(0, 1));
+  scheduler.finish(done(2, {7}));
+  scheduler.finish(done(3, {}));
+  scheduler.cancel(2);
+  scheduler.cancel(1);
+  EXPECT_EQ(scheduler.counts().free_pages, 97u) << "1 has gone, 2 is still in the workers' hands";
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(1, 4)) << "nobody else waits";
+  EXPECT_THAT(scheduler.finish(done(4, {7})), IsEmpty());
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
 }
 
 TEST(Scheduler, RefusesWhatCouldNeverRun) {
-  EXPECT_EQ(refusal(kRoomy, request(1, 40, 10)), "");
-  EXPECT_THAT(refusal(kRoomy, request(1, 41, 10)), testing::AllOf(HasSubstr("51"), HasSubstr("50")));
-  Limits limits = kRoomy;
+  EXPECT_EQ(refusal(roomy(), ask(1, 40, 10)), "");
+  EXPECT_THAT(refusal(roomy(), ask(1, 41, 10)), AllOf(HasSubstr("41"), HasSubstr("50")));
+  EXPECT_THAT(refusal(roomy(), ask(1, 38, 10, {1})), AllOf(HasSubstr("41"), HasSubstr("50")));
+  Limits limits = roomy();
   limits.rows = 30;
-  EXPECT_THAT(refusal(limits, request(1, 31, 1)), testing::AllOf(HasSubstr("31"), HasSubstr("30")));
-  limits = kRoomy;
+  EXPECT_THAT(refusal(limits, ask(1, 31, 1)), AllOf(HasSubstr("31"), HasSubstr("30")));
+  limits = roomy();
   limits.pages = 10;
-  EXPECT_THAT(refusal(limits, request(1, 39, 3)), testing::AllOf(HasSubstr("11"), HasSubstr("10")));
-  Request many = request(1, 10, 3);
-  many.images = 5;
-  EXPECT_THAT(refusal(kRoomy, many), testing::AllOf(HasSubstr("5 images"), HasSubstr("4")));
-  EXPECT_NE(refusal(kRoomy, request(1, 0, 3)), "");
-  EXPECT_NE(refusal(kRoomy, request(1, 3, 0)), "");
-  EXPECT_THROW(Scheduler({.sequences = 4, .rows = 3}), Error);
+  EXPECT_THAT(refusal(limits, ask(1, 39, 3)), AllOf(HasSubstr("11"), HasSubstr("10")));
+  limits = roomy();
+  limits.slots = 2;
+  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2, 3})), AllOf(HasSubstr("3 images"), HasSubstr("2")));
+  limits = roomy();
+  limits.step_images = 1;
+  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1")));
+  EXPECT_THAT(refusal(roomy(), ask(1, 1, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1 tokens")));
+  EXPECT_NE(refusal(roomy(), ask(1, 0, 3)), "");
+  EXPECT_NE(refusal(roomy(), ask(1, 3, 0)), "");
+  limits = roomy();
+  limits.rows = 3;
+  EXPECT_THAT(error_of([&] { Scheduler{limits}; }), AllOf(HasSubstr("3"), HasSubstr("4")));
 }
 
-TEST(Scheduler, CancelWaitingRunningAndInFlight) {
-  Scheduler scheduler(kRoomy);
-  for (uint64_t id = 1; id <= 3; ++id) scheduler.submit(request(id, 10, 5));
-  scheduler.cancel(2);
-  scheduler.cancel(77);
-  EXPECT_THAT(requests_of(*scheduler.next()), ElementsAre(1, 3));
-  scheduler.cancel(3);
-  EXPECT_LT(scheduler.free_pages(), 100u - 4) << "its pages are still written to";
-  EXPECT_EQ(scheduler.finish(tokens({5, 5})).size(), 1u);
-  scheduler.cancel(1);
-  EXPECT_EQ(scheduler.free_pages(), 100u);
-  EXPECT_EQ(scheduler.free_slots(), 4u);
-  EXPECT_FALSE(scheduler.next());
-}
-
-TEST(Scheduler, StepsAlternateWithTheirEnds) {
-  Scheduler scheduler(kRoomy);
-  scheduler.submit(request(1, 10, 5));
-  EXPECT_THROW(scheduler.finish(tokens({})), std::logic_error);
+TEST(Scheduler, WorkersThatAnswerWhatTheyWereNotAskedAreFoundOut) {
+  Scheduler scheduler(roomy());
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {})); }), HasSubstr("none is in flight"));
+  EXPECT_THAT(error_of([&] { scheduler.encoded(wire::Encoded()); }), HasSubstr("not under way"));
+  scheduler.submit(ask(1, 4, 3));
   scheduler.next();
-  EXPECT_THROW(scheduler.next(), std::logic_error);
-  EXPECT_THROW(scheduler.finish(tokens({1, 2})), std::logic_error);
+  scheduler.next();
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(2, {5})); }), HasSubstr("step 1"));
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {5, 6})); }), HasSubstr("2 tokens"));
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {-5})); }), HasSubstr("-5"));
+  EXPECT_THAT(scheduler.finish(done(1, {5})), ElementsAre(told(1, 5))) << "nothing has changed";
 }
 
-/// Plays workers and clients at random, and holds every step against what it knows of all requests.
-class RandomPlay {
- public:
-  explicit RandomPlay(uint32_t seed) : random_(seed) {
-    limits_.sequences = number(1, 6);
-    limits_.rows = number(std::max<int64_t>(8, limits_.sequences), 40);
-    limits_.length = number(8, limits_.rows + 10);
-    limits_.page_tokens = number(1, 6);
-    limits_.pages = number(8, 60);
-    limits_.slots = number(1, 5);
-    scheduler_.emplace(limits_);
-  }
-
-  void play() {
-    for (int step = 0; step < 60; ++step) {
-      for (int64_t n = number(0, 3); n > 0; --n) submit();
-      if (number(0, 5) == 0) cancel();
-      run_step();
-      if (testing::Test::HasFatalFailure()) return;
-    }
-    for (int64_t left = tokens_asked_ + 1; run_step(); --left) {
-      if (testing::Test::HasFatalFailure()) return;
-      ASSERT_GT(left, 0) << "requests are not served in the steps that all of them could need one by one";
-    }
-    EXPECT_TRUE(live_.empty()) << live_.size() << " requests never ended";
-    EXPECT_EQ(scheduler_->free_pages(), static_cast<size_t>(limits_.pages));
-    EXPECT_EQ(scheduler_->free_slots(), static_cast<size_t>(limits_.slots));
-  }
-
- private:
-  struct Known {
-    Request request;
-    int64_t tokens = 0;  // sampled so far
-    int32_t last = 0;
-    bool admitted = false;
-    std::set<int32_t> pages;
-  };
-
-  int64_t number(int64_t low, int64_t high) {
-    return std::uniform_int_distribution<int64_t>(low, high)(random_);
-  }
-
-  void submit() {
-    Request r = request(++submitted_, number(1, limits_.length), number(1, 9));
-    r.images = number(0, limits_.slots);
-    try {
-      scheduler_->submit(r);
-      live_[r.id].request = r;
-      tokens_asked_ += r.max_new_tokens;
-    } catch (const Error&) {
-    }
-  }
-
-  void cancel() {
-    if (live_.empty()) return;
-    auto it = std::next(live_.begin(), number(0, static_cast<int64_t>(live_.size()) - 1));
-    scheduler_->cancel(it->first);
-    live_.erase(it);
-  }
-
-  bool run_step() {
-    const auto plan = scheduler_->next();
-    if (!plan) {
-      EXPECT_TRUE(live_.empty()) << "nothing to do, but requests wait";
-      return false;
-    }
-    check(*plan);
-    const bool cancels = number(0, 9) == 0;
-    if (cancels) cancel();
-    wire::StepDone done;
-    std::vector<Event> expected;
-    for (const wire::Rows& rows : plan->step.rows()) {
-      const auto token = static_cast<int32_t>(number(1, 6));  // 1 ends the text
-      done.add_tokens(token);
-      const auto found = live_.find(rows.request());
-      if (found == live_.end()) continue;
-      Known& known = found->second;
-      known.last = token;
-      ++known.tokens;
-      const bool full = known.tokens == known.request.max_new_tokens;
-      const Finish finish = token == 1 ? Finish::eos : full ? Finish::length : Finish::no;
-      expected.push_back({rows.request(), token == 1 ? std::nullopt : std::optional(token), finish});
-      if (finish != Finish::no) live_.erase(found);
-    }
-    compare(scheduler_->finish(done), expected);
-    return true;
-  }
-
-  void compare(const std::vector<Event>& events, const std::vector<Event>& expected) {
-    ASSERT_EQ(events.size(), expected.size());
-    for (size_t i = 0; i < events.size(); ++i) {
-      EXPECT_EQ(events[i].request, expected[i].request);
-      EXPECT_EQ(events[i].token, expected[i].token);
-      EXPECT_EQ(events[i].finish, expected[i].finish);
-    }
-  }
-
-  void check(const Plan& plan) {
-    int64_t total = 0, encodes = 0;
-    std::set<int32_t> pages, slots;
-    std::set<uint64_t> seen;
-    for (const wire::Rows& rows : plan.step.rows()) {
-      total += rows.ids_size();
-      ASSERT_TRUE(live_.count(rows.request())) << "a request that has ended";
-      ASSERT_TRUE(seen.insert(rows.request()).second) << "twice in one step";
-      Known& known = live_[rows.request()];
-      if (!known.admitted) {
-        check_prefill(rows, known, plan, encodes);
-      } else {
-        ASSERT_THAT(rows.ids(), ElementsAre(known.last));
-      }
-      const auto prefix = static_cast<int64_t>(known.request.prefix.size());
-      ASSERT_EQ(rows.position(), known.tokens == 0 ? 0 : prefix + known.tokens - 1);
-      ASSERT_EQ(rows.prefix(), prefix);
-      ASSERT_GE(rows.pages_size() * limits_.page_tokens, rows.position() + rows.ids_size());
-      ASSERT_EQ(known.pages, std::set<int32_t>(rows.pages().begin(), rows.pages().end()))
-          << "its pages changed";
-      for (int32_t page : rows.pages()) {
-        ASSERT_TRUE(pages.insert(page).second) << "a page with two owners";
-        ASSERT_TRUE(page >= 0 && page < limits_.pages);
-      }
-      for (int32_t slot : rows.slots()) {
-        ASSERT_TRUE(slots.insert(slot).second) << "a slot with two owners";
-        ASSERT_TRUE(slot >= 0 && slot < limits_.slots);
-      }
-    }
-    ASSERT_LE(total, limits_.rows);
-    ASSERT_LE(plan.step.rows_size(), limits_.sequences);
-    ASSERT_EQ(encodes, plan.step.encodes_size());
-  }
-
-  void check_prefill(const wire::Rows& rows, Known& known, const Plan& plan, int64_t& encodes) {
-    ASSERT_GT(rows.request(), last_admitted_) << "overtaken";
-    for (const auto& [id, other] : live_)
-      ASSERT_TRUE(other.admitted || id >= rows.request()) << "an earlier request still waits";
-    last_admitted_ = rows.request();
-    known.admitted = true;
-    known.pages = {rows.pages().begin(), rows.pages().end()};
-    ASSERT_EQ(rows.ids_size(), static_cast<int>(known.request.prefix.size()));
-    ASSERT_EQ(rows.slots_size(), known.request.images);
-    for (int64_t i = 0; i < known.request.images; ++i, ++encodes) {
-      ASSERT_EQ(plan.images.at(static_cast<size_t>(encodes)).request, rows.request());
-      ASSERT_EQ(plan.images.at(static_cast<size_t>(encodes)).index, i);
-      ASSERT_EQ(plan.step.encodes(static_cast<int>(encodes)).slot(), rows.slots(static_cast<int>(i)));
-    }
-  }
-
-  std::mt19937 random_;
-  Limits limits_;
-  std::optional<Scheduler> scheduler_;
-  std::map<uint64_t, Known> live_;
-  uint64_t submitted_ = 0, last_admitted_ = 0;
-  int64_t tokens_asked_ = 0;
-};
-
-TEST(Scheduler, RandomEventsLeakShareAndStarveNothing) {
-  for (uint32_t seed = 0; seed < 400; ++seed) {
-    SCOPED_TRACE(seed);
-    RandomPlay(seed).play();
-    if (HasFatalFailure()) return;
-  }
+TEST(Scheduler, WhatADeadReplicaHadIsGivenBackInOrder) {
+  Limits limits = roomy();
+  limits.sequences = 1;
+  limits.slots = 1;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 3, {5}));
+  scheduler.submit(ask(2, 4, 3));
+  scheduler.submit(ask(3, 4, 1, {6}));
+  scheduler.submit(ask(4, 4, 1));
+  const auto encodes = scheduler.next_encodes();
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2));
+  std::vector<std::pair<uint64_t, bool>> all;
+  for (const auto& [request, begun] : scheduler.take_all()) all.emplace_back(request.id, begun);
+  EXPECT_THAT(all,
+              ElementsAre(std::pair(1, true), std::pair(2, true), std::pair(3, false), std::pair(4, false)));
+  EXPECT_EQ(scheduler.unfinished(), 0u);
+  scheduler.submit(ask(2, 4, 1));
+  EXPECT_EQ(scheduler.next()->number(), 1u) << "as new";
+  EXPECT_EQ(scheduler.finish(done(1, {5})).size(), 1u);
 }
 
 }  // namespace

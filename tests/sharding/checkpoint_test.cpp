@@ -96,6 +96,22 @@ TEST(Checkpoint, RemembersWhatWasUsed) {
   checkpoint.check_all_used();
 }
 
+TEST(Checkpoint, WhatLiesElsewhereIsIgnoredByPrefixAndNothingBesideIt) {
+  TempFolder folder;
+  const auto values = counting(4);
+  std::vector<NamedTensor> tensors;
+  for (const char* name : {"layers.1.a", "layers.1.b", "layers.10.a", "layers.11.stray", "layers.1"})
+    tensors.push_back({name, StoredType::f32, {4}, values.data()});
+  write_safetensors(folder / "model.safetensors", tensors);
+  Checkpoint checkpoint(folder.path());
+  checkpoint.ignore_below("layers.1.");
+  checkpoint.ignore_below("layers.10.");
+  checkpoint.ignore_below("layers.2.");
+  EXPECT_EQ(
+      error_of([&] { checkpoint.check_all_used(); }),
+      folder.path().string() + " holds 2 tensors that the model does not use: layers.11.stray, layers.1");
+}
+
 TEST(Checkpoint, RefusesUnknownNamesAndWrongSlices) {
   TempFolder folder;
   const auto values = counting(6);

@@ -44,6 +44,40 @@ TEST_P(Threads, AFailedRankEndsTheOthersAndItsErrorIsSeen) {
   EXPECT_EQ(left, GetParam());
 }
 
+TEST(Messages, AFailedRankEndsThoseWhoWaitForItsMessage) {
+  for (const bool in_part : {false, true}) {
+    try {
+      run_threads(3, [&](Communicator& comm) {
+        const auto part = comm.split(0);
+        Communicator& group = in_part ? *part : comm;
+        if (group.rank() == 2) throw std::runtime_error("rank is gone");
+        std::vector<std::byte> data(8);
+        group.receive(data, 2, Channel::activations);
+      });
+      FAIL();
+    } catch (const std::runtime_error& e) {
+      EXPECT_STREQ(e.what(), "rank is gone");
+    }
+  }
+}
+
+TEST(Messages, AnotherSizeThanExpectedIsAMistake) {
+  EXPECT_THROW(run_threads(2,
+                           [](Communicator& comm) {
+                             std::vector<std::byte> data(8);
+                             if (comm.rank() == 0) comm.send(data, 1, Channel::tokens);
+                             if (comm.rank() == 1) comm.receive(std::span(data).first(7), 0, Channel::tokens);
+                           }),
+               std::logic_error);
+}
+
+TEST(Messages, NobodySendsToItselfOrToNobody) {
+  run_threads(2, [](Communicator& comm) {
+    EXPECT_THROW(comm.send({}, comm.rank(), Channel::tokens), std::logic_error);
+    EXPECT_THROW(comm.send({}, 2, Channel::tokens), std::logic_error);
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Threads, ::testing::Values(1, 2, 3, 4, 5, 8, 16));
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -10,6 +11,50 @@
 #include "sharding/plan.h"
 
 namespace lapidary {
+
+/// What rank `from` sends as its message `index` of a channel.
+inline std::vector<std::byte> message_of(int from, Channel channel, size_t index, size_t bytes) {
+  std::vector<std::byte> data(bytes);
+  for (size_t i = 0; i < bytes; ++i)
+    data[i] = static_cast<std::byte>(static_cast<size_t>(from) * 31 + static_cast<size_t>(channel) * 7 +
+                                     index * 3 + i);
+  return data;
+}
+
+/// Around the ring in both directions at once, all channels interleaved; every rank sends everything before
+/// it receives anything, so a send that waited for its receiver would hang.
+inline void check_messages(Communicator& comm) {
+  const int ranks = comm.size(), me = comm.rank(), next = (me + 1) % ranks, before = (me + ranks - 1) % ranks;
+  constexpr Channel kChannels[] = {Channel::activations, Channel::tokens, Channel::embeddings};
+  constexpr size_t kSizes[] = {0, 1, 4, 1000, 70'000, 4 << 20, 3, 0, 300'001};
+  if (ranks == 1) {
+    try {
+      comm.send({}, 0, Channel::tokens);
+    } catch (const std::logic_error&) {
+      return;
+    }
+    throw std::runtime_error("a group of one sent a message");
+  }
+  for (size_t i = 0; i < std::size(kSizes); ++i)
+    for (Channel channel : kChannels)
+      for (int to : {next, before})
+        comm.send(message_of(me, channel, i + (to == next ? 0 : 100), kSizes[i]), to, channel);
+  std::vector<std::byte> got;
+  // Two ranks are each other's next and before: then both directions' messages are alike.
+  for (auto channel = std::rbegin(kChannels); channel != std::rend(kChannels); ++channel)
+    for (size_t i = 0; i < std::size(kSizes); ++i)
+      for (int from : {before, next}) {
+        got.assign(kSizes[i], std::byte{255});
+        comm.receive(got, from, *channel);
+        const size_t index = i + (from == before ? 0 : 100);
+        if (got != message_of(from, *channel, index, kSizes[i]))
+          throw std::runtime_error(cat("rank ", me, " of ", ranks, ": message ", i, " of ", kSizes[i],
+                                       " bytes from ", from, " on channel ", static_cast<int>(*channel)));
+      }
+  while (comm.progress()) {
+  }
+  comm.barrier();
+}
 
 /// One suite for every kind of communicator: whole-number data, so every sum is exact and wrong is wrong.
 /// Throws on the first difference, so that it serves threads, processes and a plain program alike.
@@ -63,6 +108,22 @@ inline void check_communicator(Communicator& comm) {
   const auto texts = gather_texts(*half, std::to_string(comm.rank()));
   for (size_t i = 0; i < texts.size(); ++i)
     expect(texts[i] == std::to_string(static_cast<int>(i) * 2 + comm.rank() % 2), "texts of a split");
+
+  check_messages(comm);
+  check_messages(*half);
+  // The same ranks in two groups at once: neither takes the other's.
+  if (half->size() > 1) {
+    const int other = half->rank() == 0 ? 1 : 0;
+    if (half->rank() < 2) {
+      half->send(message_of(0, Channel::tokens, 1, 10), other, Channel::tokens);
+      comm.send(message_of(0, Channel::tokens, 2, 10), comm.rank() % 2 + 2 * other, Channel::tokens);
+      std::vector<std::byte> got(10);
+      comm.receive(got, comm.rank() % 2 + 2 * other, Channel::tokens);
+      expect(got == message_of(0, Channel::tokens, 2, 10), "the whole group's message");
+      half->receive(got, other, Channel::tokens);
+      expect(got == message_of(0, Channel::tokens, 1, 10), "the part's message");
+    }
+  }
   comm.barrier();
 }
 

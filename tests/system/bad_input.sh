@@ -26,7 +26,8 @@ says 1 "no/such/out.jsonl" "No such file" -- "${caption[@]}" list.jsonl --output
 says 1 "list.jsonl" "folder" -- "${caption[@]}" list.jsonl --draw list.jsonl/sub
 says 1 "prompt" "UTF-8" -- "${caption[@]}" list.jsonl --prompt $'\xff'
 
-says 1 "--tp is 2" "1 process" -- "${caption[@]}" list.jsonl --tp 2
+says 1 "--listen" "LAPIDARY_TOKEN" -- "${caption[@]}" list.jsonl --listen 127.0.0.1:0
+says 1 "nohosts" -- "${caption[@]}" list.jsonl --replicas 2 --hostfile nohosts
 says 1 "--max-model-len" "9000" "8192" -- "${caption[@]}" list.jsonl --max-model-len 9000
 says 1 "profile" "nope" -- "${caption[@]}" list.jsonl --profile nope
 for wrong in "--no-such-option" "--dtype int3" "--temperature -1" "--top-p 2" "--max-new-tokens 0" "--threads x"; do

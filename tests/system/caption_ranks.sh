@@ -15,7 +15,7 @@ run 0 start_ranks 2 "${caption[@]}" list.jsonl pictures --tp 2 --max-num-seqs 3
 same out solo
 says 1 "cut.png" -- start_ranks 2 "${caption[@]}" pictures/cut.png
 
-says 1 "--tp is 3" "2 processes" -- start_ranks 2 "${caption[@]}" list.jsonl --tp 3
+says 1 "--tp 3" "needs 3 processes" "2 were started" -- start_ranks 2 "${caption[@]}" list.jsonl --tp 3
 says 1 "9 ranks" "8 attention heads" -- start_ranks 9 "${caption[@]}" list.jsonl
 says 1 "nowhere" "no such file" -- start_ranks 2 "${caption[@]}" nowhere
 says 1 "/dev/full" "No space left" -- start_ranks 2 "${caption[@]}" list.jsonl --output /dev/full

@@ -24,8 +24,7 @@ std::vector<Prompt> make_prompts(const ModelConfig& config, int count) {
   std::vector<Prompt> prompts;
   for (int i = 0; i < count; ++i) {
     Prompt prompt;
-    prompt.ids.assign(static_cast<size_t>(config.vision.tokens()),
-                      static_cast<int32_t>(config.image_token_id));
+    prompt.ids = {static_cast<int32_t>(config.image_token_id)};
     for (int t = 0; t < 2 + i * 3; ++t) prompt.ids.push_back(static_cast<int32_t>(4 + random() % 200));
     const auto pixels = static_cast<size_t>(config.vision.image_size * config.vision.image_size * 3);
     for (size_t p = 0; p < pixels; ++p) prompt.rgb.push_back(static_cast<char>(random()));
@@ -46,8 +45,8 @@ constexpr int kNewTokens = 12;
 /// decodes.
 std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& prompts, std::vector<size_t> order,
                                 size_t batch, const wire::Sampling& sampling) {
-  const int64_t vocab = engine.model().config().text.vocab_size;
-  const int64_t pages_each = engine.model().capacity().pages / engine.model().capacity().sequences;
+  const int64_t vocab = engine.config().text.vocab_size;
+  const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
   std::vector<Result> results(prompts.size());
   struct Running {
     size_t prompt, place;
@@ -59,31 +58,20 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
   while (!order.empty() || !running.empty()) {
     wire::Step step;
     step.set_gather_logits(true);
-    const auto add = [&](const Running& sequence) -> wire::Rows& {
-      wire::Rows& rows = *step.add_rows();
-      rows.set_prefix(static_cast<int64_t>(prompts[sequence.prompt].ids.size()));
-      for (int64_t page = 0; page < pages_each; ++page)
-        rows.add_pages(static_cast<int32_t>(static_cast<int64_t>(sequence.place) * pages_each + page));
-      *rows.mutable_sampling() = sampling;
-      rows.mutable_sampling()->set_seed(sampling.seed() + sequence.prompt);
-      return rows;
-    };
-    for (const Running& sequence : running) {
-      const Result& result = results[sequence.prompt];
-      wire::Rows& rows = add(sequence);
-      rows.add_ids(result.tokens.back());
-      rows.set_position(static_cast<int64_t>(prompts[sequence.prompt].ids.size() + result.tokens.size()) - 1);
-    }
+    for (const Running& sequence : running) step.add_decodes(static_cast<int32_t>(sequence.place));
     if (!order.empty() && !free_places.empty()) {  // one arrival a step
       running.push_back({order.back(), free_places.back()});
       order.pop_back();
       free_places.pop_back();
-      const Prompt& prompt = prompts[running.back().prompt];
-      wire::Rows& rows = add(running.back());
-      rows.mutable_ids()->Add(prompt.ids.begin(), prompt.ids.end());
-      rows.add_slots(0);
-      wire::Encode& encode = *step.add_encodes();
-      encode.set_rgb(prompt.rgb);
+      const auto [number, place] = running.back();
+      wire::Prefill& prefill = *step.add_prefills();
+      prefill.set_sequence(static_cast<int32_t>(place));
+      prefill.mutable_ids()->Add(prompts[number].ids.begin(), prompts[number].ids.end());
+      for (int64_t page = 0; page < pages_each; ++page)
+        prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(place) * pages_each + page));
+      prefill.add_images()->set_rgb(prompts[number].rgb);
+      *prefill.mutable_sampling() = sampling;
+      prefill.mutable_sampling()->set_seed(sampling.seed() + number);
     }
     std::vector<float> logits;
     const auto done = engine.lead(step, [&](const std::string& name, Tensor value) {
@@ -118,11 +106,13 @@ std::vector<Result> run_layout(const std::string& model, const std::string& dtyp
   options.dtype = dtype;
   options.threads = threads;
   options.max_num_seqs = static_cast<int64_t>(batch);
-  options.max_model_len = static_cast<int64_t>(prompts.back().ids.size()) + kNewTokens;
+  options.shared_vision = true;
+  options.max_model_len =
+      config.vision.tokens() + static_cast<int64_t>(prompts.back().ids.size()) + kNewTokens;
   options.max_num_batched_tokens = options.max_model_len * 2;
   std::vector<Result> results;
   run_threads(ranks, [&](Communicator& comm) {
-    Engine engine(options, config, comm);
+    Engine engine(options, config, one_stage(comm));
     if (comm.rank() > 0) return engine.follow();
     results = run_batched(engine, prompts, order, batch, sampling);
     wire::Step stop;

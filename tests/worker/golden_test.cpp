@@ -35,10 +35,11 @@ Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::ve
   options.threads = threads;
   options.isa = isa;
   options.max_num_seqs = 2;
+  options.shared_vision = true;
   options.max_model_len = static_cast<int64_t>(prefix.size()) + run.max_new_tokens;
   Tensors tensors;
   run_threads(ranks, [&](Communicator& comm) {
-    Engine engine(options, config, comm);
+    Engine engine(options, config, one_stage(comm));
     if (comm.rank() > 0) return engine.follow();
     TraceRequest request;
     request.prefix = prefix;

@@ -1,4 +1,4 @@
-#include "coordinator/task_pool.h"
+#include "worker/task_pool.h"
 
 #include <gtest/gtest.h>
 

@@ -14,7 +14,8 @@ namespace lapidary {
 /// Threads for work beside the model's: reading images, drawing. Tasks start in the order they were given.
 class TaskPool {
  public:
-  explicit TaskPool(int threads);
+  /// `begin`, where given, is called first on each thread.
+  explicit TaskPool(int threads, std::function<void()> begin = {});
   /// Tasks that have begun are waited for; the others are dropped (their futures throw broken_promise).
   ~TaskPool();
   TaskPool(const TaskPool&) = delete;
@@ -36,6 +37,7 @@ class TaskPool {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::function<void()> begin_;
   std::deque<std::function<void()>> tasks_;
   bool closing_ = false;
   std::vector<std::thread> threads_;

@@ -1,10 +1,11 @@
-#include "coordinator/task_pool.h"
+#include "worker/task_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lapidary {
 
-TaskPool::TaskPool(int threads) {
+TaskPool::TaskPool(int threads, std::function<void()> begin) : begin_(std::move(begin)) {
   for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -26,6 +27,7 @@ void TaskPool::push(std::function<void()> task) {
 }
 
 void TaskPool::work() {
+  if (begin_) begin_();
   while (true) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return closing_ || !tasks_.empty(); });

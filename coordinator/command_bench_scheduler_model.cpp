@@ -1,0 +1,177 @@
+#include <ctime>
+#include <deque>
+#include <queue>
+
+#include "configs/error.h"
+#include "coordinator/command_bench_scheduler.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int32_t kEndToken = 1;
+
+int32_t token_of(uint64_t request, int64_t position) {
+  uint64_t x = request * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(position);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return static_cast<int32_t>((x >> 33) % 60);
+}
+
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+}  // namespace
+
+wire::StepDone BenchWorkers::run(const wire::Step& step) {
+  wire::StepDone done;
+  done.set_number(step.number());
+  done.mutable_tokens()->Reserve(step.decodes_size() + step.prefills_size());
+  for (const int32_t place : step.decodes()) {
+    Sequence& sequence = places_[static_cast<size_t>(place)];
+    done.add_tokens(token_of(sequence.request, sequence.sampled++));
+  }
+  for (const wire::Prefill& prefill : step.prefills()) {
+    places_[static_cast<size_t>(prefill.sequence())] = {prefill.request(), 1};
+    done.add_tokens(token_of(prefill.request(), 0));
+  }
+  return done;
+}
+
+BenchClient::BenchClient(int64_t requests, size_t prompt, int64_t length)
+    : prompt_(std::make_shared<std::vector<int32_t>>(prompt + 1, 7)),
+      eos_(std::make_shared<std::vector<int32_t>>(1, kEndToken)),
+      length_(length),
+      received_(static_cast<size_t>(requests)) {}
+
+Request BenchClient::request(int64_t index) const {
+  auto source = std::make_shared<wire::ImageSource>();
+  source->set_path(cat("/data/shards/", index / 1000, ".tar"));
+  source->set_offset(index % 1000 * 200'000);
+  source->set_in_tar(true);
+  Request request;
+  request.id = static_cast<uint64_t>(index);
+  request.ids = prompt_;
+  request.images.push_back({static_cast<uint64_t>(index), std::move(source)});
+  request.max_new_tokens = length_;
+  request.eos = eos_;
+  return request;
+}
+
+void BenchClient::take(const Event& event) {
+  int32_t& received = received_.at(event.request);
+  if (received < 0) fail("the check failed: request ", event.request, " is answered after its end");
+  const int32_t token = token_of(event.request, received);
+  const Finish finish = token == kEndToken        ? Finish::eos
+                        : received + 1 == length_ ? Finish::length
+                                                  : Finish::no;
+  if (event.finish != finish || event.token.value_or(kEndToken) != token)
+    fail("the check failed: token ", received, " of request ", event.request, " is ",
+         event.token.value_or(kEndToken), ", not ", token);
+  ++tokens_;
+  ++received;
+  if (finish == Finish::no) return;
+  received = -1;
+  ++ended_;
+}
+
+namespace {
+
+/// Virtual time: what each replica's lanes are at, and a heap of what ends next.
+class Simulation {
+ public:
+  Simulation(const SimulatedReplica& model, int replicas, int64_t images)
+      : model_(model),
+        images_(images),
+        client_(images, 8, 64),
+        dispatcher_({.queue = static_cast<size_t>(images), .deaths = 5}) {
+    for (int i = 0; i < replicas; ++i) {
+      replicas_.emplace_back(model.limits);
+      dispatcher_.join(i, model.limits);
+    }
+  }
+
+  Simulated run() {
+    const double begin = cpu_seconds();
+    for (int64_t i = 0; i < images_; ++i) dispatcher_.submit(client_.request(i));
+    act();
+    while (!ends_.empty()) {
+      const End end = ends_.top();
+      ends_.pop();
+      now_ = end.time;
+      finish(end);
+      act();
+    }
+    if (client_.ended() != images_ || dispatcher_.unfinished() > 0)
+      fail("the check failed: ", client_.ended(), " of ", images_, " requests have ended");
+    return {now_, cpu_seconds() - begin, steps_, client_.tokens()};
+  }
+
+ private:
+  struct Replica {
+    explicit Replica(const Limits& limits) : workers(limits) {}
+    BenchWorkers workers;
+    std::deque<wire::Step> steps;               // the first one runs
+    std::unordered_map<int32_t, double> lanes;  // when each is free
+  };
+  struct End {
+    double time = 0;
+    int replica = 0;
+    uint64_t job = 0;  // 0: a step
+    bool operator<(const End& other) const { return time > other.time; }
+  };
+
+  void finish(const End& end) {
+    Replica& replica = replicas_[static_cast<size_t>(end.replica)];
+    if (end.job > 0) {
+      wire::Encoded done;
+      done.set_job(end.job);
+      dispatcher_.encoded(end.replica, done);
+      return;
+    }
+    const wire::StepDone done = replica.workers.run(replica.steps.front());
+    replica.steps.pop_front();
+    if (!replica.steps.empty()) start(end.replica);
+    for (const Event& event : dispatcher_.finish(end.replica, done)) client_.take(event);
+  }
+
+  void act() {
+    while (auto actions = dispatcher_.poll()) {
+      Replica& replica = replicas_[static_cast<size_t>(actions->replica)];
+      for (const LaneEncode& order : actions->encodes) {
+        order.encode.SerializeToString(&bytes_);
+        double& free = replica.lanes[order.rank];
+        free = std::max(free, now_) + model_.encode;
+        ends_.push({free, actions->replica, order.encode.job()});
+      }
+      for (wire::Step& step : actions->steps) {
+        step.SerializeToString(&bytes_);
+        replica.steps.push_back(std::move(step));
+        ++steps_;
+        if (replica.steps.size() == 1) start(actions->replica);
+      }
+    }
+  }
+
+  void start(int replica) {
+    const wire::Step& step = replicas_[static_cast<size_t>(replica)].steps.front();
+    ends_.push({now_ + (step.decodes_size() > 0 ? model_.decode : 0) + step.prefills_size() * model_.prefill,
+                replica, 0});
+  }
+
+  const SimulatedReplica& model_;
+  int64_t images_;
+  BenchClient client_;
+  Dispatcher dispatcher_;
+  std::vector<Replica> replicas_;
+  std::priority_queue<End> ends_;
+  double now_ = 0;
+  uint64_t steps_ = 0;
+  std::string bytes_;
+};
+
+}  // namespace
+
+Simulated simulate(const SimulatedReplica& model, int replicas, int64_t images) {
+  return Simulation(model, replicas, images).run();
+}
+
+}  // namespace lapidary

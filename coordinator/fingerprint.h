@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace lapidary {
+
+/// Tells models apart, in hexadecimal: config.json, the names and sizes of the *.safetensors files, their
+/// headers, and 64 samples of 4 KiB spread over each of them: two fine-tunes of one base differ. A config
+/// file alone stands for itself. Throws a sentence where nothing can be read.
+std::string fingerprint_of_model(const std::filesystem::path& model);
+
+/// 128 bits of `text`, in hexadecimal.
+std::string fingerprint_of_text(const std::string& text);
+
+}  // namespace lapidary

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace lapidary {
+
+/// A picture in a tar.
+struct TarEntry {
+  std::string name;    // without "./"
+  int64_t offset = 0;  // where its headers begin, long names and pax headers among them; of a plain tar
+  std::string data;    // its bytes, of a compressed tar
+  std::optional<std::string> error;  // why there are none: a link, empty, too large
+};
+
+/// Larger pictures cannot be sent to a worker as bytes; those of a plain tar are read by the worker itself.
+constexpr int64_t kMostEntryBytes = int64_t{48} << 20;
+
+/// Walks a tar's images: ustar, GNU and pax; also compressed, which its bytes tell, not its name. Of a plain
+/// tar headers alone are read. Folders, hidden names, and what is no image by its name are left out.
+class TarReader {
+ public:
+  enum class Bytes : bool { skip, read };
+  /// `bytes`: whether entries of a compressed tar are wanted with their data. Throws a sentence where the
+  /// file cannot be opened or its first header is none.
+  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read);
+  ~TarReader();
+  TarReader(TarReader&&) noexcept;
+
+  /// Throws a sentence where the tar ends too early or a header is broken; nothing comes after that.
+  std::optional<TarEntry> next();
+  bool compressed() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Whether a file's extension is one of a tar: .tar, .tar.gz, .tgz, .tar.zst, in any case; its length.
+std::optional<size_t> tar_extension(const std::string& path);
+
+}  // namespace lapidary

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "worker/control_link.h"
+
+namespace lapidary {
+
+/// A replica of one rank that answers at once, over the real control plane: each sequence says its request's
+/// number (modulo 1000, plus 10) once and ends.
+class MockWorker {
+ public:
+  static constexpr int32_t kEnd = 1;
+  struct Behaviour {
+    int64_t sequences = 64;
+    int replica = 0;
+    std::string token = "secret";
+    Mesh mesh{};
+    bool answers_steps = true;
+    int64_t dies_after_steps = -1;  // -1: never
+    /// Whether the picture at this path can be encoded.
+    std::function<bool(const std::string& path)> readable = [](const std::string&) { return true; };
+  };
+
+  MockWorker(std::vector<std::string> endpoints, Behaviour behaviour) : behaviour_(std::move(behaviour)) {
+    ControlLinkOptions options;
+    options.endpoints = std::move(endpoints);
+    options.connect_seconds = 2;  // a job may be over before
+    options.hello.set_version("test");
+    options.hello.set_config_hash("model");
+    options.hello.set_token(behaviour_.token);
+    options.hello.mutable_mesh()->set_tp(1);
+    options.hello.mutable_mesh()->set_pp(1);
+    options.hello.mutable_mesh()->set_replicas(behaviour_.mesh.replicas);
+    options.hello.set_replica(behaviour_.replica);
+    link_ = std::make_unique<ControlLink>(std::move(options));
+    link_->start({[this](wire::Frame frame) { receive(frame); }, [this](const std::string&) { end(); }, {}});
+    wire::Frame frame;
+    wire::Ready& ready = *frame.mutable_ready();
+    ready.set_sequences(behaviour_.sequences);
+    ready.set_rows(16 * behaviour_.sequences);
+    ready.set_pages(behaviour_.sequences);
+    ready.set_page_tokens(64);
+    ready.set_slots(2 * behaviour_.sequences);
+    ready.set_step_images(behaviour_.sequences);
+    ready.set_length(64);
+    ready.set_layers(2);
+    ready.set_image_tokens(4);
+    link_->send(frame);
+  }
+
+  /// Until the coordinator is gone or wants no more.
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_; });
+  }
+  int64_t prefills() const { return prefills_; }
+
+ private:
+  void receive(const wire::Frame& frame) {
+    if (frame.has_stop()) return end();
+    wire::Frame answer;
+    if (frame.has_encode()) {
+      wire::Encoded& done = *answer.mutable_encoded();
+      done.set_job(frame.encode().job());
+      const std::string& path = frame.encode().image().path();
+      if (behaviour_.readable(path)) {
+        done.set_width(64);
+        done.set_height(32);
+      } else {
+        done.set_error(path + ": no picture");
+      }
+    } else if (frame.has_step() && behaviour_.answers_steps) {
+      if (behaviour_.dies_after_steps >= 0 && steps_++ >= behaviour_.dies_after_steps) return end();
+      wire::StepDone& done = *answer.mutable_step_done();
+      done.set_number(frame.step().number());
+      for (int i = 0; i < frame.step().decodes_size(); ++i) done.add_tokens(kEnd);
+      for (const wire::Prefill& prefill : frame.step().prefills())
+        done.add_tokens(static_cast<int32_t>(10 + prefill.request() % 1000));
+      prefills_ += frame.step().prefills_size();
+    } else {
+      return;
+    }
+    link_->send(answer);
+  }
+
+  void end() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  Behaviour behaviour_;
+  int64_t steps_ = 0;
+  std::atomic<int64_t> prefills_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::unique_ptr<ControlLink> link_;  // ends first: its thread calls this
+};
+
+}  // namespace lapidary

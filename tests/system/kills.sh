@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Captioning loses nothing and doubles nothing, whatever dies: the records of an undisturbed run, after kill -9 of workers,
+# mpiruns and coordinators at random moments. LAPIDARY_KILLS and LAPIDARY_IMAGES make it longer, LAPIDARY_SEED another one.
+# shellcheck source=tests/system/support.bash
+source "$(dirname "$0")/support.bash" "$@"
+# shellcheck source=tests/system/dataset.bash
+source "$source_dir/tests/system/dataset.bash"
+need_ranks
+kills=${LAPIDARY_KILLS:-12}
+images=${LAPIDARY_IMAGES:-600}
+RANDOM=${LAPIDARY_SEED:-7}
+make_dataset "$images"
+# The path of the output names all of a run's processes.
+caption=("$program" caption --model "$model" --max-new-tokens 4 --threads 1 --quiet)
+
+run 0 "${caption[@]}" "${dataset[@]}" --output "$work/whole"
+records whole want
+[ "$(lines want)" -eq "$images" ] || fail "$(lines want) records of $images images"
+[ "$(grep -c '"status": "error"' want)" -eq $((images / 50)) ] || fail "not 2 % failed"
+
+started=$(date +%s%N)
+run 0 "${caption[@]}" "${dataset[@]}" --output "$work/again"
+records again have
+same have want
+took=$((($(date +%s%N) - started) / 1000000)) # milliseconds of an undisturbed run: what moments are worth striking
+
+pids() { pgrep -f -- "$1" | sort -n || true; }
+none_left() { [ -z "$(pids "$work/$1")" ]; }
+moment() {
+  local ms=$((RANDOM % (took + 400) + 50))
+  sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+}
+# strike PID...: kill -9 of one of them.
+killed=0
+strike() {
+  local all=("$@")
+  [ $# -gt 0 ] && [ -n "$1" ] || return 0
+  if kill -9 "${all[$((RANDOM % $#))]}" 2>/dev/null; then killed=$((killed + 1)); fi
+}
+
+# One mpirun with everything: it, its coordinator or a worker is struck in up to three runs, then a run gets through.
+one_mpirun() {
+  local out=$1 ranks=$2 run code all
+  shift 2
+  for run in 1 2 3 last; do
+    code=0
+    start_ranks "$ranks" "${caption[@]}" "${dataset[@]}" --output "$work/$out" "$@" >out 2>err &
+    local job=$!
+    if [ "$run" != last ]; then
+      moment
+      mapfile -t all < <(pids "$work/$out")
+      strike "${all[@]}"
+    fi
+    wait "$job" || code=$?
+    wait_for 30 none_left "$out"
+    if ((code == 0)); then break; fi
+    [ "$run" != last ] || fail "the last run ended with $code:"$'\n'"$(tail -20 err)"
+  done
+  records "$out" have
+  same have want
+}
+
+# A mpirun a replica: the job goes on by itself when a rank or a mpirun is struck; a struck coordinator is run again.
+many_mpiruns() {
+  local out=$1 code=1 strikes=4 job mpi all
+  shift
+  while ((code != 0)); do
+    code=0
+    "${caption[@]}" "${dataset[@]}" --output "$work/$out" "$@" >out 2>err &
+    job=$!
+    while ((strikes > 0)); do
+      moment
+      kill -0 "$job" 2>/dev/null || break
+      strikes=$((strikes - 1))
+      if ((RANDOM % 4 == 0)); then
+        strike "$job"
+        break
+      fi
+      mapfile -t all < <(for mpi in $(pgrep -P "$job"); do echo "$mpi" && pgrep -P "$mpi"; done)
+      strike "${all[@]}"
+    done
+    wait "$job" || code=$?
+    ((code == 0 || code == 137)) || fail "replica mode ended with $code:"$'\n'"$(tail -20 err)"
+    wait_for 30 none_left "$out"
+  done
+  records "$out" have
+  same have want
+}
+
+round=0
+while ((killed < kills)); do
+  round=$((round + 1))
+  case $((round % 4)) in
+    0) one_mpirun "out$round" 3 --pp 2 --vision-ranks 1 ;;
+    1) many_mpiruns "out$round" --replicas 2 --tp 1 ;;
+    2) one_mpirun "out$round" 2 --replicas 2 ;;
+    3) many_mpiruns "out$round" --replicas 2 --vision-ranks 1 ;;
+  esac
+  rm -rf "out$round"
+done
+echo "$killed kills in $round jobs of $images images, each with the records of an undisturbed one"

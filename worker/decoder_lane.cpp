@@ -1,0 +1,83 @@
+#include "worker/decoder_lane.h"
+
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+#include "configs/error.h"
+#include "configs/steady_time.h"
+
+namespace lapidary {
+
+DecoderLane::DecoderLane(Parts parts, Recorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {}
+
+void DecoderLane::add(wire::Step step) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (step.number() != added_ + 1)
+      throw std::logic_error(cat("step ", step.number(), " came after step ", added_));
+    ++added_;
+    steps_.push_back(std::move(step));
+  }
+  changed_.notify_one();
+}
+
+void DecoderLane::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    finishing_ = true;
+  }
+  changed_.notify_one();
+}
+
+void DecoderLane::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+}
+
+void DecoderLane::run() {
+  for (wire::Step step; next(step);) {
+    const int64_t begin = steady_time();
+    wire::StepDone done = parts_.run(step);
+    recorder_.add(wire::Span::STEP, begin, steady_time(), step.number());
+    parts_.done(std::move(done));
+    if (step.stop()) return;
+  }
+}
+
+/// The next step; false when there will be none.
+bool DecoderLane::next(wire::Step& step) {
+  std::unique_lock lock(mutex_);
+  if (steps_.empty() && !finishing_ && !stopping_) {
+    const int64_t begin = steady_time();
+    wait(lock);
+    // A rank's time is from its first step to its last: before and after it waits for others to load or to
+    // end.
+    if (!steps_.empty() && steps_.front().number() > 1)
+      recorder_.add(wire::Span::IDLE, begin, steady_time(), steps_.front().number());
+  }
+  if (stopping_ || steps_.empty()) return false;
+  step = std::move(steps_.front());
+  steps_.pop_front();
+  return true;
+}
+
+void DecoderLane::wait(std::unique_lock<std::mutex>& lock) {
+  const auto awake = [this] { return finishing_ || stopping_ || !steps_.empty(); };
+  while (!awake()) {
+    lock.unlock();
+    const bool under_way = parts_.progress && parts_.progress();
+    lock.lock();
+    // Naps only while a peer may wait for the rest of a message; else only a step has to be noticed.
+    if (under_way) {
+      changed_.wait_for(lock, std::chrono::microseconds(100), awake);
+    } else {
+      changed_.wait(lock, awake);
+    }
+  }
+}
+
+}  // namespace lapidary

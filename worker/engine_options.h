@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/mesh.h"
+#include "configs/model_config.h"
+#include "sharding/tensor_source.h"
+
+namespace lapidary {
+
+/// What a rank is built from. All ranks of a job have the same.
+struct EngineOptions {
+  std::filesystem::path model;       // checkpoint folder; with dummy weights a config file will do
+  std::string load_format = "auto";  // "auto": read the checkpoint; "dummy": make weights from tensor names
+  std::string dtype = "auto";        // "float32", "bfloat16"; "auto": as config.json says, else bfloat16
+  std::string profile = "hf";        // numerics profile
+  std::string isa = "auto";          // instruction set of the CPU backend
+  int threads = 0;                   // of this rank's decoder lane; 0: its share of the cores
+  int vision_threads = 0;     // of its vision lane; 0: its share of the cores, half of it beside a decoder
+  int64_t max_num_seqs = 8;   // sequences running at once
+  int64_t max_model_len = 0;  // tokens of one sequence; 0: one image, 128 prompt and 256 generated tokens
+  int64_t max_num_batched_tokens =
+      0;  // new rows of one step; 0: enough for one whole sequence, and at least 2048
+  int64_t max_images =
+      0;  // embedding slots of each vision lane; 0: twice what its share of the sequences needs
+  std::vector<int64_t> pp_layers;  // layers of each pipeline stage; empty: as equal as the head allows
+  bool shared_vision = false;  // the first stage's ranks also encode Image.rgb together, as part of a step
+};
+
+/// Most that one process is asked to hold at once; what is allocated at start follows from it.
+struct Capacity {
+  int64_t images = 4;       // encoded at once
+  int64_t slots = 16;       // of each vision lane: images whose embeddings wait for their prefill
+  int64_t step_images = 8;  // of one step's prefills
+  int64_t rows = 4160;      // new rows of one step
+  int64_t sequences = 16;   // that run, and of one step
+  int64_t length = 4352;    // tokens of one sequence, generated ones included
+  int64_t pages = 1088;     // KV pages
+};
+
+/// What a rank holds, resolved from the options and the model's config. Throws a sentence when a number does
+/// not fit.
+Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config, const Mesh& mesh = {});
+
+/// Threads of a rank's decoder lane, and of its vision lane, beside a decoder or alone.
+int decoder_threads(const EngineOptions& options);
+int vision_threads(const EngineOptions& options, bool beside_decoder);
+
+std::unique_ptr<TensorSource> open_weights(const EngineOptions& options, const ModelConfig& config);
+
+/// Hears of bytes loaded, and of all bytes that will be.
+using LoadProgress = std::function<void(int64_t loaded, int64_t total)>;
+
+}  // namespace lapidary

@@ -1,0 +1,63 @@
+#include "worker/image_landing.h"
+
+#include "configs/error.h"
+
+namespace lapidary {
+
+ImageLanding::ImageLanding(Backend& ops, const Group& group, int64_t images, int64_t tokens, int64_t hidden)
+    : ops_(ops),
+      group_(group),
+      tokens_(tokens),
+      space_(ops),
+      rows_(space_.make(group.first_stage() ? images * tokens : 0, hidden)) {}
+
+void ImageLanding::collect(const wire::Step& step) {
+  images_.clear();
+  for (const wire::Prefill& prefill : step.prefills())
+    for (const wire::Image& image : prefill.images()) images_.push_back(&image);
+}
+
+Tensor ImageLanding::slot_of(const wire::Image& image) const {
+  if (slots_ == nullptr)
+    throw std::logic_error("a step wants an image of a rank whose vision lane is not there");
+  return slots_->at(image.slot());
+}
+
+void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
+  collect(step);
+  if (!group_.first_stage()) return send_mine();
+  std::vector<const uint8_t*> pixels;
+  for (size_t i = 0; i < images_.size();) {
+    const auto first = static_cast<int64_t>(i) * tokens_;
+    pixels.clear();
+    for (; i < images_.size() && !images_[i]->rgb().empty(); ++i)
+      pixels.push_back(reinterpret_cast<const uint8_t*>(images_[i]->rgb().data()));
+    if (!pixels.empty()) {
+      encode(rows_.row_range(first, first + static_cast<int64_t>(pixels.size()) * tokens_), pixels);
+    } else {
+      land(*images_[i++], rows_.row_range(first, first + tokens_));
+    }
+  }
+}
+
+void ImageLanding::send_mine() {
+  for (const wire::Image* image : images_)
+    if (image->rgb().empty() && image->rank() == group_.place.rank)
+      group_.replica.send(bytes_of(slot_of(*image)), 0, Channel::embeddings);
+}
+
+/// A rank of another stage sends once, to the first rank, which hands it on to its stage: the stage's ranks
+/// are near each other.
+void ImageLanding::land(const wire::Image& image, Tensor to) {
+  const int owner = image.rank(), me = group_.place.rank;
+  if (owner == me) {
+    ops_.copy(to, slot_of(image));
+    ops_.synchronize();
+  } else if (owner >= group_.mesh.tp && me == 0) {
+    group_.replica.receive(bytes_of(to), owner, Channel::embeddings);
+  }
+  const auto bytes = bytes_of(to);
+  group_.tp.broadcast(bytes.data(), bytes.size(), owner < group_.mesh.tp ? owner : 0);
+}
+
+}  // namespace lapidary
