@@ -1,7 +1,6 @@
 #include "coordinator/command_caption_job.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "configs/error.h"
 #include "configs/generation_config.h"
@@ -102,26 +101,10 @@ class Job::FolderSink : public RecordSink {
  public:
   explicit FolderSink(Job& job) : job_(job) {}
   void add(const Item& item, const Record& record) override { job_.folder_->add(item, record); }
-  void commit() override {
-    end_shards();
-    job_.folder_->commit();
-  }
-  void finish(bool whole) override {
-    end_shards();
-    job_.folder_->finish(whole);
-  }
+  void commit() override { job_.folder_->commit(); }
+  void finish(bool whole) override { job_.folder_->finish(whole); }
 
  private:
-  /// Tars that the reader has read to their end.
-  void end_shards() {
-    std::vector<Shard> ended;
-    {
-      const std::lock_guard lock(job_.shards_mutex_);
-      ended.swap(job_.ended_shards_);
-    }
-    for (const Shard& shard : ended) job_.folder_->end_shard(shard);
-  }
-
   Job& job_;
 };
 
@@ -159,7 +142,9 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
   for (const std::string& prompt : options.prompts)
     this->prefix(1, prompt);  // a tokenizer of another model is found here
   if (names_job_folder(options.output)) {
-    folder_.emplace(options.output, job_options(options, setup));
+    JobOptions job = job_options(options, setup);
+    job.shards = inputs_.shards();
+    folder_.emplace(options.output, job);
     sink_ = std::make_unique<FolderSink>(*this);
   } else {
     if (options.output_format == OutputFormat::webdataset)
@@ -189,11 +174,8 @@ Job::~Job() {
 std::optional<Item> Job::next() {
   while (true) {
     auto item = inputs_.next();
-    const std::vector<Shard> ended = inputs_.ended_shards();
-    if (!ended.empty()) {
-      const std::lock_guard lock(shards_mutex_);
-      ended_shards_.insert(ended_shards_.end(), ended.begin(), ended.end());
-    }
+    for (const Shard& shard : inputs_.ended_shards())
+      if (folder_) folder_->end_shard(shard);
     if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
     ++before_;
   }

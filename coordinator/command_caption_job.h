@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -80,8 +79,6 @@ class Job {
   std::optional<Drawings> drawings_;
   std::unique_ptr<RecordSink> sink_;
   std::function<void()> make_way_;
-  std::mutex shards_mutex_;
-  std::vector<Shard> ended_shards_;  // that the folder has not heard of yet
   std::atomic<int64_t> total_ = 0, before_ = 0;
   std::atomic<bool> cancelled_ = false;
   std::thread counter_;
