@@ -20,24 +20,28 @@
 namespace lapidary {
 namespace {
 
-/// The library turns names into this thread's character set, and what the "C" one lacks into question marks:
-/// two entries could then have one name.
-class Utf8Names {
+/// The library turns names into the calling thread's character set, and what the "C" one lacks into question
+/// marks: two entries could then have one name. Made once a tar: making a locale reads files.
+class Utf8Locale {
  public:
-  Utf8Names() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-    if (locale_ != nullptr) before_ = uselocale(locale_);
+  Utf8Locale() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {}
+  ~Utf8Locale() {
+    if (locale_ != nullptr) freelocale(locale_);
   }
-  ~Utf8Names() {
-    if (locale_ == nullptr) return;
-    uselocale(before_);
-    freelocale(locale_);
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+  /// Calls `body` with names in UTF-8.
+  template <class Body>
+  auto with(const Body& body) const {
+    const locale_t before = locale_ != nullptr ? uselocale(locale_) : nullptr;
+    const auto result = body();
+    if (before != nullptr) uselocale(before);
+    return result;
   }
-  Utf8Names(const Utf8Names&) = delete;
-  Utf8Names& operator=(const Utf8Names&) = delete;
 
  private:
-  locale_t locale_;
-  locale_t before_ = nullptr;
+  const locale_t locale_;
 };
 
 /// The size of a regular file.
@@ -90,6 +94,7 @@ struct TarReader::Impl {
 
   void advance();
   void check_whole();
+  void check_end();
   TarEntry take(const std::string& name);
   std::string read_data();
   [[noreturn]] void refuse();
@@ -97,6 +102,7 @@ struct TarReader::Impl {
   const std::string path_;
   const bool want_data_;
   const int64_t size_;
+  const Utf8Locale utf8_;
   std::unique_ptr<archive, decltype(&archive_read_free)> tar_;
   archive_entry* entry_ = nullptr;  // where it stands; none: the end
   bool fresh_ = true;               // that entry was not given yet
@@ -108,14 +114,13 @@ struct TarReader::Impl {
 void TarReader::Impl::advance() {
   entry_ = nullptr;
   if (ended_) return;
-  const Utf8Names names;
-  const int result = archive_read_next_header(tar_.get(), &entry_);
+  const int result = utf8_.with([&] { return archive_read_next_header(tar_.get(), &entry_); });
   ended_ = result == ARCHIVE_EOF;
   if (ended_) entry_ = nullptr;
   // A warning is about the name's characters, or a time out of range. A header with a wrong sum would be
   // jumped over by the next call: what follows may then be anything.
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN && !ended_) refuse();
-  if (ended_) return;
+  if (ended_) return check_end();
   ++entries_;
   compressed_ = archive_filter_code(tar_.get(), 0) != ARCHIVE_FILTER_NONE;
   check_whole();
@@ -130,6 +135,12 @@ void TarReader::Impl::check_whole() {
   entry_ = nullptr;
   ended_ = true;
   fail(path_, ": cut off after ", size_, " bytes, in ", name);
+}
+
+/// A tar ends with a block of zeros. Without one it may well have been cut off between two entries.
+void TarReader::Impl::check_end() {
+  if (compressed_ || entries_ == 0 || archive_read_header_position(tar_.get()) < size_) return;
+  fail(path_, ": cut off after ", size_, " bytes and ", entries_, " entries: a tar's end mark is missing");
 }
 
 TarEntry TarReader::Impl::take(const std::string& name) {

@@ -151,11 +151,13 @@ TEST_F(TarTest, CutOffAnywhereGivesWhatIsWholeAndThenOneError) {
   for (const auto& [size, pictures] : std::vector<std::pair<size_t, size_t>>{{513, 0},
                                                                              {1111, 0},
                                                                              {1112, 1},
+                                                                             {1536, 1},
                                                                              {1600, 1},
                                                                              {2048, 1},
                                                                              {30'000, 1},
                                                                              {42'047, 1},
                                                                              {42'048, 2},
+                                                                             {42'496, 2},
                                                                              {42'600, 2},
                                                                              {43'008, 2}}) {
     write("w/s.tar", bytes.substr(0, size));
