@@ -51,7 +51,11 @@ class Counter {
 
   void count_lines(const std::string& path) {
     LineReader lines(path);
-    for (std::string_view line; !cancelled_ && lines.next(line);) {
+    std::string_view line;
+    for (bool more = true; more && !cancelled_;) {
+      bool given = false;
+      count_with_error([&] { given = more = lines.next(line); });
+      if (!given) continue;
       // With one prompt a line is one item, good or bad, unless it has a list.
       if (prompts_ == 1 && line.find('[') == line.npos)
         ++items_;

@@ -46,6 +46,7 @@ bool LineReader::next_any(std::string_view& line) {
     const size_t end = buffer_.find('\n', searched);
     if (end == buffer_.npos && !ended_) {
       searched = buffer_.size() - begin_;
+      if (searched > kLongestLine) pass_over();
       read_more();  // what was not given yet moves to the front
       continue;
     }
@@ -57,16 +58,22 @@ bool LineReader::next_any(std::string_view& line) {
   }
 }
 
+void LineReader::pass_over() {
+  ++number_;
+  size_t end;
+  do {
+    begin_ = buffer_.size();
+    read_more();
+    end = buffer_.find('\n');
+  } while (end == buffer_.npos && !ended_);
+  begin_ = end == buffer_.npos ? buffer_.size() : end + 1;
+  fail(path_, ", line ", number_, ": longer than ", kLongestLine, " bytes");
+}
+
 void LineReader::read_more() {
   buffer_.erase(0, begin_);
   begin_ = 0;
   const size_t have = buffer_.size();
-  if (have > kLongestLine) {
-    buffer_.clear();
-    ended_ = true;
-    ++number_;
-    fail(path_, ", line ", number_, ": longer than ", kLongestLine, " bytes");
-  }
   buffer_.resize(have + kRead);
   ssize_t got;
   do {
@@ -76,7 +83,9 @@ void LineReader::read_more() {
   buffer_.resize(have + static_cast<size_t>(got > 0 ? got : 0));
   if (got > 0) return;
   ended_ = true;
-  if (got < 0) fail(path_, ": cannot be read beyond line ", number_, ": ", std::strerror(error));
+  if (got == 0) return;
+  buffer_.clear();  // half a line is none
+  fail(path_, ": cannot be read beyond line ", number_, ": ", std::strerror(error));
 }
 
 }  // namespace lapidary

@@ -16,7 +16,8 @@ class LineReader {
   LineReader& operator=(const LineReader&) = delete;
 
   /// The next line that is not blank, without its end, valid until the next call. False at the end. Throws
-  /// where the file cannot be read or a line is longer than 16 MiB; there is no line after that.
+  /// where a line is longer than 16 MiB, which is then passed over, and where the file cannot be read: there
+  /// is no line after that.
   bool next(std::string_view& line);
   /// Of the line given last, from 1.
   int64_t number() const { return number_; }
@@ -24,6 +25,7 @@ class LineReader {
  private:
   bool next_any(std::string_view& line);
   void read_more();
+  [[noreturn]] void pass_over();
 
   const std::string path_;
   int fd_;

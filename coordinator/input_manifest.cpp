@@ -45,7 +45,8 @@ std::string folder_of(const std::string& path) {
 
 }  // namespace
 
-Found parse_manifest_line(std::string_view text, const std::string& folder, const std::string& where) {
+Found parse_manifest_line(std::string_view text, const std::string& folder, const std::string& where,
+                          const std::string& label) {
   // Millions of lines: a line's values live on the stack.
   std::array<unsigned char, 4096> memory;
   boost::json::monotonic_resource resource(memory.data(), memory.size());
@@ -58,31 +59,30 @@ Found parse_manifest_line(std::string_view text, const std::string& folder, cons
     found.images.push_back(image_at(folder, name));
   }
   if (line.has("prompt") && !line.is_null("prompt")) found.prompts = strings(line, "prompt");
-  found.key = line.has("id") && !line.is_null("id") ? text_of_id(line) : names.front();
+  if (line.has("id") && !line.is_null("id"))
+    found.key = text_of_id(line);
+  else
+    found.key = (names.front().front() == '/' ? "" : label) + names.front();
   return found;
 }
 
-ManifestReader::ManifestReader(const std::string& path)
-    : path_(path), folder_(folder_of(path)), lines_(path) {}
+ManifestReader::ManifestReader(const std::string& path, const std::string& label)
+    : path_(path), label_(label), folder_(folder_of(path)), lines_(path) {}
 
 Found ManifestReader::parse(std::string_view line) const {
   const bool list = path_ == "-";
   if (list && line.back() == '\r') line.remove_suffix(1);
   if (!list || line.front() == '{')
-    return parse_manifest_line(line, folder_, at_line(path_, lines_.number()));
+    return parse_manifest_line(line, folder_, at_line(path_, lines_.number()), label_);
   const std::string name(line);
   return {name, {image_at(folder_, name)}, {}, std::nullopt};
 }
 
 std::optional<Found> ManifestReader::next() {
-  if (broken_) return std::nullopt;
   Found bad;
   try {
     std::string_view line;
-    broken_ = true;
-    const bool more = lines_.next(line);
-    broken_ = false;
-    if (!more) return std::nullopt;
+    if (!lines_.next(line)) return std::nullopt;
     return parse(line);
   } catch (const Error& error) {
     bad.error = error.what();

@@ -78,7 +78,7 @@ std::unique_ptr<SourceReader> open_reader(const Source& source) {
       return std::make_unique<FolderReader>(source.path, source.label);
     case SourceKind::manifest:
     case SourceKind::list:
-      return std::make_unique<ManifestReader>(source.path);
+      return std::make_unique<ManifestReader>(source.path, source.label);
     case SourceKind::tar:
       return std::make_unique<ShardReader>(source);
     case SourceKind::image:

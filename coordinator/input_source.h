@@ -16,7 +16,7 @@ enum class SourceKind : uint8_t { image, folder, manifest, list, tar };
 struct Source {
   SourceKind kind = SourceKind::image;
   std::string path;   // as given
-  std::string label;  // of its keys: a folder's "FOLDER/" or "", a tar's stem
+  std::string label;  // of its keys: "FOLDER/" or "" of a folder or a manifest, a tar's stem
   int64_t shard = -1;
 };
 

@@ -76,6 +76,8 @@ class Resolver {
         const size_t end = source.path.find_last_not_of('/');
         source.label = source.path.substr(0, end == source.path.npos ? 0 : end + 1) + "/";
       }
+      if (source.kind == SourceKind::manifest && sources_.all.size() > 1)
+        source.label = source.path.substr(0, source.path.rfind('/') + 1);
       if (source.kind != SourceKind::tar) continue;
       source.shard = static_cast<int64_t>(tars.size());
       tars.push_back(source.path);

@@ -38,7 +38,8 @@ struct Shard {
 /// - a glob (* ? []) and braces ({00000..00999}, {a,b}): what they stand for, in order;
 /// - a JSONL manifest, {"image": PATH or [PATHS], "prompt"?: TEXT or [TEXTS], "id"?} a line: the id, else the
 /// first image
-///   as written; relative paths start at the manifest's folder;
+///   as written, a relative one with the manifest's folder before it where the job has several sources; an id
+///   that several pictures have is the manifest's mistake; relative paths start at the manifest's folder;
 /// - a tar (also .tar.gz, .tgz, .tar.zst): the tar's stem, "/", and the entry's name without its extension
 ///   ("00000/000123"), which a second picture of that name right behind it keeps ("00000/000123.png"); the
 ///   stem has the tar's folder before it where two tars of the job share one, "~2" behind it for the same tar

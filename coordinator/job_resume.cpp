@@ -28,6 +28,7 @@ class Resume {
   bool trusted(const JobPart& part, const JournalPart& told) const;
   void begin_journal();
   void load_trusted();
+  [[noreturn]] void refuse(const JobPart& part) const;
   void scan(JobPart& part, int64_t from);
   void read_whole(JobPart& part);
   void remove_empty();
@@ -133,6 +134,14 @@ void Resume::load_trusted() {
   });
 }
 
+/// A death tears no finished part: somebody has edited it, and what follows the line is worth keeping.
+void Resume::refuse(const JobPart& part) const {
+  int64_t lines = 1;
+  scan_part(part.paths.closed, 0, [&](const RecordLine&, std::string_view) { ++lines; });
+  fail(part.paths.closed.string(), ", line ", lines,
+       ": no record; take the line out, or remove the file to have all its records made again");
+}
+
 /// Reads what the journal does not have, cuts what is no record, and tells the journal.
 void Resume::scan(JobPart& part, int64_t from) {
   if (from == part.size) return;
@@ -144,6 +153,7 @@ void Resume::scan(JobPart& part, int64_t from) {
     ++part.records;
     part.failed += record.error.has_value();
   });
+  if (part.closed && sound != part.size) refuse(part);
   DurableFile out(file, DurableFile::Open::existing);
   if (out.size() != sound) out.truncate(sound);
   out.sync();
@@ -156,6 +166,9 @@ void Resume::scan(JobPart& part, int64_t from) {
 /// A part whose journal does not count, or that has none.
 void Resume::read_whole(JobPart& part) {
   if (retry_failed_) {
+    if (part.closed &&
+        scan_part(part.paths.closed, 0, [](const RecordLine&, std::string_view) {}) != part.size)
+      refuse(part);
     if (part.closed && !loose(part.name)) part.reopen();
     const fs::path& file = part.closed ? part.paths.closed : part.paths.open;
     drop_failed(file);

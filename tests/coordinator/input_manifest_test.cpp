@@ -74,6 +74,26 @@ TEST_F(ManifestTest, LinesOfAnyLengthUpToTheLimit) {
   EXPECT_THAT(refusal({write("bin.jsonl", half + half)}), HasSubstr("line 1: longer than 16777216 bytes"));
 }
 
+TEST_F(ManifestTest, ALineBeyondTheLimitIsAnItemWithAnErrorAndTheRestGoesOn) {
+  std::string text;
+  for (int i = 1; i <= 10'000; ++i) text += "{\"image\": \"" + std::to_string(i) + ".png\"}\n";
+  const std::string path =
+      write("m.jsonl", text + std::string(20 << 20, 'x') + "\n{\"image\": \"last.png\"}\n");
+  const auto items = all({path});
+  ASSERT_EQ(items.size(), 10'002u);
+  EXPECT_EQ(items[10'000].key, path + ":10001");
+  EXPECT_THAT(*items[10'000].error, HasSubstr("line 10001: longer than 16777216 bytes"));
+  EXPECT_EQ(items[10'001].key, "last.png");
+}
+
+TEST_F(ManifestTest, PicturesOfSeveralManifestsHaveKeysOfTheirOwn) {
+  const std::string lines =
+      "{\"image\": \"1.png\"}\n{\"image\": \"/abs/2.png\"}\n{\"image\": \"3.png\", \"id\": 3}\n";
+  const std::string a = write("a/m.jsonl", lines), b = write("b/m.jsonl", lines);
+  EXPECT_THAT(keys({a}), ElementsAre("1.png", "/abs/2.png", "3"));
+  EXPECT_THAT(keys({a, b}), ElementsAre(at("a/1.png"), "/abs/2.png", "3", at("b/1.png"), "/abs/2.png", "3"));
+}
+
 TEST_F(ManifestTest, StandardInputIsAListOfPathsAndManifestLines) {
   write("list",
         "a.png\n\n{\"image\": \"b.png\", \"prompt\": \"ocr\"}\r\n/abs/c d.png\r\n{\"image\": 1}\ne.png");

@@ -1,5 +1,6 @@
 #include "coordinator/job_folder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -231,6 +232,25 @@ TEST_F(JobFolderTest, DeathBetweenTheRenameAndTheJournalChangesNothing) {
     EXPECT_EQ(records_in(folder.path()), once_each(items));
     EXPECT_FALSE(fs::exists(folder / ".part-00000.jsonl.open"));
   }
+}
+
+TEST_F(JobFolderTest, AFinishedPartThatSomebodySpoiledIsRefusedAndLeftAsItIs) {
+  const TempFolder folder;
+  run_whole(folder.path(), job_options(), loose_items(25));
+  std::string text = folder.read("part-00001.jsonl");
+  text.insert(text.find('\n') + 1, "\n");
+  folder.write("part-00001.jsonl", text);
+  for (const bool retry : {false, true}) {
+    auto options = job_options();
+    options.retry_failed = retry;
+    const std::string said = error_of([&] { run_whole(folder.path(), options, loose_items(25)); });
+    EXPECT_THAT(said, testing::AllOf(testing::HasSubstr("part-00001.jsonl, line 2"),
+                                     testing::HasSubstr("no record")));
+    EXPECT_EQ(folder.read("part-00001.jsonl"), text);
+  }
+  text.erase(text.find("\n\n"), 1);
+  folder.write("part-00001.jsonl", text);
+  EXPECT_EQ(run_whole(folder.path(), job_options(), loose_items(25)), 0);
 }
 
 TEST_F(JobFolderTest, APartThatIsGoneIsMadeAgain) {
