@@ -63,6 +63,7 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
   for (const std::string& prompt : options.prompts) prompts += (prompts.empty() ? "" : " | ") + prompt;
   job.fingerprint = {
       {"model", cat(fingerprint_of_model(engine.model), engine.load_format == "dummy" ? " (dummy)" : "")},
+      {"tokenizer", options.tokenizer.string()},
       {"prompt", prompts},
       {"max_new_tokens", std::to_string(settings.max_new_tokens)},
       {"sampling", sampling},

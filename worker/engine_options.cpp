@@ -49,7 +49,8 @@ Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config, c
   const int64_t least = divide_up(capacity.length / tokens, lanes);
   capacity.slots =
       options.max_images > 0 ? options.max_images : std::max(divide_up(2 * capacity.sequences, lanes), least);
-  capacity.images = std::clamp<int64_t>(2048 / tokens, 1, std::max<int64_t>(1, capacity.slots));
+  // As many as fill the matrix kernels, and no more: the decoder waits for the first until all are done.
+  capacity.images = std::clamp<int64_t>(256 / tokens, 1, std::max<int64_t>(1, capacity.slots));
   capacity.pages = capacity.sequences * divide_up(capacity.length, KvShape::kPageTokens);
   return capacity;
 }
