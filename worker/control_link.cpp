@@ -47,7 +47,9 @@ class ControlLink::Impl {
   void tick();
   void finish();
 
-  asio::io_context io_{1};
+  // Without a hint of one thread: with it, what this thread posts is overtaken by what others post later, and
+  // a frame sent from a callback could come after the farewell.
+  asio::io_context io_;
   Dialed dialed_;
   Pulse pulse_;
   asio::steady_timer ticks_;
