@@ -92,11 +92,13 @@ void VisionLane::run(std::promise<void> made) {
     return made.set_exception(std::current_exception());
   }
   made.set_value();
+  std::exception_ptr failure;
   try {
     work();
   } catch (...) {
-    parts_.failed(std::current_exception());
+    failure = std::current_exception();
   }
+  if (failure) parts_.failed(std::move(failure));  // handed over: another thread reads it from here on
 }
 
 void VisionLane::work() {

@@ -249,13 +249,13 @@ void Worker::Impl::lose(const std::string& why) {
 
 /// From any lane: the coordinator hears of the first failure, and the decoder lane ends.
 void Worker::Impl::fault(std::exception_ptr failure) {
+  wire::Frame frame;
+  frame.mutable_fault()->set_reason(reason_of(failure));
   {
     const std::lock_guard lock(mutex_);
     if (failure_) return;
-    failure_ = failure;
+    failure_ = std::move(failure);
   }
-  wire::Frame frame;
-  frame.mutable_fault()->set_reason(reason_of(failure));
   link_.send(frame);
   decoder_.stop();
 }

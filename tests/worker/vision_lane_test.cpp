@@ -54,7 +54,7 @@ class Rig {
       order_.push_back(encoded.job());
       changed_.notify_all();
     };
-    parts.failed = [this](std::exception_ptr failure) { failed.set_value(failure); };
+    parts.failed = [this](std::exception_ptr failure) { failed.set_value(std::move(failure)); };
     parts.read_threads = read_threads;
   }
 
