@@ -97,37 +97,24 @@ Setup set_up(CaptionOptions& options) {
   return setup;
 }
 
-/// Records to a folder, and pictures of them where asked.
-class Job::FolderSink : public RecordSink {
- public:
-  explicit FolderSink(Job& job) : job_(job) {}
-  void add(const Item& item, const Record& record) override { job_.folder_->add(item, record); }
-  void commit() override { job_.folder_->commit(); }
-  void finish(bool whole) override { job_.folder_->finish(whole); }
-
- private:
-  Job& job_;
-};
-
 namespace {
 
 /// Also draws what another sink writes.
 class DrawingSink : public RecordSink {
  public:
-  DrawingSink(std::unique_ptr<RecordSink> sink, Drawings& drawings)
-      : sink_(std::move(sink)), drawings_(drawings) {}
+  DrawingSink(RecordSink& sink, Drawings& drawings) : sink_(sink), drawings_(drawings) {}
   void add(const Item& item, const Record& record) override {
-    sink_->add(item, record);
+    sink_.add(item, record);
     if (!record.error) drawings_.add(record, item);
   }
-  void commit() override { sink_->commit(); }
+  void commit() override { sink_.commit(); }
   void finish(bool whole) override {
-    sink_->finish(whole);
+    sink_.finish(whole);
     drawings_.finish();
   }
 
  private:
-  std::unique_ptr<RecordSink> sink_;
+  RecordSink& sink_;
   Drawings& drawings_;
 };
 
@@ -146,7 +133,7 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     JobOptions job = job_options(options, setup);
     job.shards = inputs_.shards();
     folder_.emplace(options.output, job);
-    sink_ = std::make_unique<FolderSink>(*this);
+    sink_ = &*folder_;
   } else {
     if (options.output_format == OutputFormat::webdataset)
       fail("--output-format webdataset needs a folder as --output");
@@ -154,13 +141,15 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
       fail("--retry-failed needs a folder as --output, with the records of an earlier run");
     lines_.emplace(options.output);
     const bool shared = options.output.empty();
-    sink_ = std::make_unique<LineSink>(*lines_, [this, shared] {
+    line_sink_ = std::make_unique<LineSink>(*lines_, [this, shared] {
       if (shared && make_way_) make_way_();
     });
+    sink_ = line_sink_.get();
   }
   if (!options.draw.empty()) {
     drawings_.emplace(options.draw, pool_);
-    sink_ = std::make_unique<DrawingSink>(std::move(sink_), *drawings_);
+    drawing_sink_ = std::make_unique<DrawingSink>(*sink_, *drawings_);
+    sink_ = drawing_sink_.get();
   }
   counter_ = std::thread([this, sources = options.inputs, prompts = options.prompts.size()] {
     total_ = count_items(sources, prompts, cancelled_).value_or(0);

@@ -68,8 +68,6 @@ class Job {
   void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
 
  private:
-  class FolderSink;
-
   ModelConfig config_;
   Tokenizer tokenizer_;
   Inputs inputs_;
@@ -77,7 +75,8 @@ class Job {
   std::optional<JobFolder> folder_;
   TaskPool pool_;  // of the drawings
   std::optional<Drawings> drawings_;
-  std::unique_ptr<RecordSink> sink_;
+  std::unique_ptr<RecordSink> line_sink_, drawing_sink_;
+  RecordSink* sink_ = nullptr;  // the folder, or one of them
   std::function<void()> make_way_;
   std::atomic<int64_t> total_ = 0, before_ = 0;
   std::atomic<bool> cancelled_ = false;
