@@ -103,6 +103,7 @@ class Scheduler {
   struct Group {
     std::vector<int32_t> places;  // that will decode
     bool held_back = false;       // its last step left the decodes out, to make room for a prefill
+    uint64_t last_step = 0;       // the newest; throughput mode
   };
   /// Prefills whose layers are run group by group.
   struct Batch {
@@ -123,6 +124,7 @@ class Scheduler {
   Running& at(int32_t place) { return places_[static_cast<size_t>(place)]; }
   void prune();
   bool plan_together(wire::Step& step);
+  bool too_early(const Group& group) const;
   bool fill(size_t group, wire::Step& step);
   bool plan_in_turn(wire::Step& step);
   void plan_part(wire::Step& step);
@@ -134,6 +136,7 @@ class Scheduler {
   void sample_first(Group& group, const std::vector<int32_t>& prefilled);
   size_t groups_decoding() const;
   Flight& flight(uint64_t number) { return flights_[number % flights_.size()]; }
+  const Flight& flight(uint64_t number) const { return flights_[number % flights_.size()]; }
 
   void check(const wire::StepDone& done);
   void advance(int32_t place, int32_t token, std::vector<Event>& events);

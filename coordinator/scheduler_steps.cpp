@@ -33,10 +33,22 @@ void Scheduler::prune() {
 bool Scheduler::plan_together(wire::Step& step) {
   for (size_t i = 0; i < groups_.size(); ++i) {
     const size_t group = (turn_ + i) % groups_.size();
-    if (!fill(group, step)) continue;
+    if (too_early(groups_[group]) || !fill(group, step)) continue;
+    groups_[group].last_step = planned_ + 1;
     turn_ = (group + 1) % groups_.size();
     return true;
   }
+  return false;
+}
+
+/// Stages work in the order of their steps, and a decode step waits until the last stage has sampled its
+/// tokens. Behind a prefill that is long, and would hold up the prefills of pictures that become ready
+/// meanwhile; so the next decode step of a group is planned when the prefill before its last one is done.
+bool Scheduler::too_early(const Group& group) const {
+  const bool more_prefills = !(waiting_.empty() && encoding_.empty() && ready_.empty());
+  if (groups_.size() == 1 || !more_prefills || (allowance(group) > 0 && fits(0, 0))) return false;
+  for (uint64_t step = finished_ + 1; step <= group.last_step; ++step)
+    if (!flight(step).prefills.empty()) return true;
   return false;
 }
 

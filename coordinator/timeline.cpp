@@ -21,8 +21,8 @@ struct Shown {
   const char* number;
 };
 constexpr const char* kThreads[] = {"decoder lane", "collectives", "vision lane"};
-constexpr Shown kShown[] = {{0, "step", "step"}, {1, "collective", "step"}, {1, "receive", "step"},
-                            {0, "idle", "step"}, {2, "encode", "images"},   {2, "read", "images"}};
+constexpr Shown kShown[] = {{0, "decode", "step"}, {1, "collective", "step"}, {1, "receive", "step"},
+                            {0, "idle", "step"},   {2, "encode", "images"},   {2, "read", "images"}};
 static_assert(std::size(kShown) == wire::Span::Kind_ARRAYSIZE);
 
 }  // namespace
@@ -96,7 +96,7 @@ void Timeline::take_span(Rank& rank, const wire::Span& span, Interval when) {
   if (span.kind() != Kind::STEP) return;
   if (rank.last_step > 0 && span.number() == rank.last_step + 1)
     gaps_.push_back(span.begin() - rank.last_step_end);
-  rank.steps.push_back(when);
+  (span.prefills() ? rank.prefills : rank.decodes).push_back(when);
   rank.last_step = span.number();
   rank.last_step_end = span.end();
 }
@@ -104,7 +104,8 @@ void Timeline::take_span(Rank& rank, const wire::Span& span, Interval when) {
 void Timeline::write_span(const Rank& rank, const wire::Span& span, Interval when) {
   const Shown& shown = kShown[span.kind()];
   const int process = rank.place.replica * mesh_.replica_ranks() + rank.place.rank;
-  trace_->add(process, shown.thread, shown.name, when.begin - begin_, when.end - begin_, shown.number,
+  const char* name = span.prefills() ? "prefill" : shown.name;
+  trace_->add(process, shown.thread, name, when.begin - begin_, when.end - begin_, shown.number,
               span.number());
 }
 

@@ -48,10 +48,19 @@ struct StepGaps {
   double median_of_step = 0, p99_of_step = 0;  // as shares of the median step
 };
 
+/// How long steps of nothing but decodes took while the same rank's vision lane encoded from their begin to
+/// their end, and while it did not at all. Needs spans.
+struct DecodesBesideEncodes {
+  int64_t beside = 0, alone = 0;  // steps
+  double beside_median_ms = 0, beside_p99_ms = 0;
+  double alone_median_ms = 0, alone_p99_ms = 0;
+};
+
 struct TimelineSummary {
   std::vector<RankTimes> ranks;
   std::vector<ReplicaTimes> replicas;
   StepGaps gaps;
+  DecodesBesideEncodes decode_steps;
 
   std::string text() const;  // a table of the ranks, then a line for each figure that is there
 };
@@ -78,9 +87,9 @@ class Timeline {
   struct Rank {
     Place place;
     Clock clock;
-    Sums ended{};  // of processes of this rank that were replaced
-    Sums busy{};   // of the one that runs
-    std::vector<Interval> steps, encodes;
+    Sums ended{};                                      // of processes of this rank that were replaced
+    Sums busy{};                                       // of the one that runs
+    std::vector<Interval> prefills, decodes, encodes;  // steps with prefills and without; the vision lane's
     std::optional<Interval> observed;
     uint64_t last_step = 0;     // 0: the next one was waited for, or there is none before
     int64_t last_step_end = 0;  // in its own clock, which the comparison of clocks does not move
@@ -94,6 +103,7 @@ class Timeline {
   ReplicaTimes replica_times(int replica, const std::vector<RankTimes>& ranks) const;
   double observed(int replica) const;
   StepGaps gaps() const;
+  DecodesBesideEncodes decodes_beside_encodes() const;
 
   Mesh mesh_;
   int64_t begin_;            // of the trace, nanoseconds of this clock

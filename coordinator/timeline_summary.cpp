@@ -34,6 +34,12 @@ std::string microseconds(double value) {
   return text;
 }
 
+std::string milliseconds(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), value < 10 ? "%.2f ms" : "%.1f ms", value);
+  return text;
+}
+
 void append(std::vector<Interval>& all, const std::vector<Interval>& more) {
   all.insert(all.end(), more.begin(), more.end());
 }
@@ -61,6 +67,7 @@ TimelineSummary Timeline::summary() const {
   }
   for (int r = 0; r < mesh_.replicas; ++r) summary.replicas.push_back(replica_times(r, summary.ranks));
   summary.gaps = gaps();
+  summary.decode_steps = decodes_beside_encodes();
   return summary;
 }
 
@@ -88,7 +95,8 @@ ReplicaTimes Timeline::replica_times(int replica, const std::vector<RankTimes>& 
     if (rank.place.replica != replica) continue;
     append(encodes, rank.encodes);
     if (!rank.place.decodes()) continue;
-    append(steps, rank.steps);
+    append(steps, rank.prefills);
+    append(steps, rank.decodes);
     computed += ranks[r].step - ranks[r].receive;
     lasted += ranks[r].step + ranks[r].idle;
   }
@@ -106,8 +114,8 @@ ReplicaTimes Timeline::replica_times(int replica, const std::vector<RankTimes>& 
 StepGaps Timeline::gaps() const {
   std::vector<int64_t> waits = gaps_, steps;
   for (const Rank& rank : ranks_)
-    if (rank.place.decodes())
-      for (const Interval& step : rank.steps) steps.push_back(step.length());
+    for (const auto* kind : {&rank.prefills, &rank.decodes})
+      for (const Interval& step : *kind) steps.push_back(step.length());
   StepGaps gaps;
   gaps.count = static_cast<int64_t>(waits.size());
   const double median = quantile(waits, 0.5), p99 = quantile(waits, 0.99), step = quantile(steps, 0.5);
@@ -116,6 +124,30 @@ StepGaps Timeline::gaps() const {
   gaps.median_of_step = RankTimes::share(median, step);
   gaps.p99_of_step = RankTimes::share(p99, step);
   return gaps;
+}
+
+DecodesBesideEncodes Timeline::decodes_beside_encodes() const {
+  std::vector<int64_t> beside, alone;
+  for (const Rank& rank : ranks_) {
+    const std::vector<Interval> encodes = united(rank.encodes);
+    if (encodes.empty()) continue;
+    for (const Interval& step : rank.decodes) {
+      // The only encodes that can touch it: those before the first that begins after its end.
+      const auto after = std::upper_bound(encodes.begin(), encodes.end(), step.end,
+                                          [](int64_t end, const Interval& e) { return end <= e.begin; });
+      int64_t common = 0;
+      for (auto e = after; e != encodes.begin() && std::prev(e)->end > step.begin; --e)
+        common += std::min(std::prev(e)->end, step.end) - std::max(std::prev(e)->begin, step.begin);
+      if (common == step.length()) beside.push_back(step.length());
+      if (common == 0) alone.push_back(step.length());
+    }
+  }
+  DecodesBesideEncodes found{static_cast<int64_t>(beside.size()), static_cast<int64_t>(alone.size())};
+  found.beside_median_ms = quantile(beside, 0.5) * 1e-6;
+  found.beside_p99_ms = quantile(beside, 0.99) * 1e-6;
+  found.alone_median_ms = quantile(alone, 0.5) * 1e-6;
+  found.alone_p99_ms = quantile(alone, 0.99) * 1e-6;
+  return found;
 }
 
 std::string TimelineSummary::text() const {
@@ -140,6 +172,12 @@ std::string TimelineSummary::text() const {
   if (gaps.count > 0)
     text += cat("between steps: median ", microseconds(gaps.median_us), " (", percent(gaps.median_of_step),
                 " of a step), p99 ", microseconds(gaps.p99_us), " (", percent(gaps.p99_of_step), ")\n");
+  if (decode_steps.beside > 0 && decode_steps.alone > 0)
+    text += cat("decode steps: median ", milliseconds(decode_steps.alone_median_ms), ", p99 ",
+                milliseconds(decode_steps.alone_p99_ms), "; beside an encode median ",
+                milliseconds(decode_steps.beside_median_ms), " (",
+                percent(decode_steps.beside_median_ms / decode_steps.alone_median_ms), "), p99 ",
+                milliseconds(decode_steps.beside_p99_ms), "\n");
   return text;
 }
 

@@ -42,7 +42,9 @@ void DecoderLane::run() {
   for (wire::Step step; next(step);) {
     const int64_t begin = steady_time();
     wire::StepDone done = parts_.run(step);
-    recorder_.add(wire::Span::STEP, begin, steady_time(), step.number());
+    // A part of a prefill names its sequences in its first layers' step only.
+    const bool prefills = step.prefills_size() > 0 || step.end_layer() > 0;
+    recorder_.add(wire::Span::STEP, begin, steady_time(), step.number(), prefills);
     parts_.done(std::move(done));
     if (step.stop()) return;
   }

@@ -8,11 +8,11 @@ Recorder::Recorder(bool spans) : spans_(spans) {
   taken_.reserve(kMostSpans);
 }
 
-void Recorder::add(Kind kind, int64_t begin, int64_t end, uint64_t number) {
+void Recorder::add(Kind kind, int64_t begin, int64_t end, uint64_t number, bool prefills) {
   busy_[static_cast<size_t>(kind)].fetch_add(end - begin, std::memory_order_relaxed);
   if (!spans_) return;
   const std::lock_guard lock(mutex_);
-  if (entries_.size() < kMostSpans) entries_.push_back({kind, begin, end, number});
+  if (entries_.size() < kMostSpans) entries_.push_back({kind, begin, end, number, prefills});
 }
 
 void Recorder::take(wire::Heartbeat& heartbeat) {
@@ -31,6 +31,7 @@ void Recorder::take(wire::Heartbeat& heartbeat) {
     span.set_begin(entry.begin);
     span.set_end(entry.end);
     span.set_number(entry.number);
+    if (entry.prefills) span.set_prefills(true);
   }
   taken_.clear();
 }

@@ -19,8 +19,9 @@ class Recorder {
   /// Without spans an add is one atomic addition.
   explicit Recorder(bool spans);
 
-  /// Times are of steady_time(); `number` is the step's, or how many images were encoded.
-  void add(Kind kind, int64_t begin, int64_t end, uint64_t number);
+  /// Times are of steady_time(); `number` is the step's, or how many images were encoded; `prefills`: a step
+  /// that runs some.
+  void add(Kind kind, int64_t begin, int64_t end, uint64_t number, bool prefills = false);
 
   /// Fills in the sums since the start, and moves out the spans since the last call. Of spans nobody takes
   /// only the first kMostSpans are kept (sums stay whole), so that a heartbeat stays a message of a few MB.
@@ -33,6 +34,7 @@ class Recorder {
     Kind kind;
     int64_t begin, end;
     uint64_t number;
+    bool prefills;
   };
 
   const bool spans_;

@@ -252,6 +252,38 @@ TEST(Scheduler, AGroupWithoutSequencesIsSkipped) {
   EXPECT_EQ(scheduler.next()->decodes_size(), 1);
 }
 
+TEST(Scheduler, StagesKeepFreeForThePrefillsOfPicturesToCome) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9, {5}));
+  const auto encodes = scheduler.next_encodes();
+  const auto first = scheduler.next();
+  EXPECT_THAT(prefilled(*first), ElementsAre(1));
+  EXPECT_FALSE(scheduler.next())
+      << "a decode step would hold up the other's prefill until the first has ended";
+  scheduler.encoded(encoded(encodes[0]));
+  const auto second = scheduler.next();
+  EXPECT_THAT(prefilled(*second), ElementsAre(2));
+  EXPECT_EQ(second->decodes_size(), 0);
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "nobody else is to come";
+}
+
+TEST(Scheduler, WhilePicturesAreEncodedAGroupsDecodesFollowItsPrefillOnceThatHasEnded) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9, {5}));
+  scheduler.next_encodes();
+  const auto first = scheduler.next();
+  EXPECT_FALSE(scheduler.next());
+  scheduler.finish(done(1, {8}));
+  for (int step = 0; step < 3; ++step)
+    EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "no prefill is in flight";
+}
+
 TEST(Scheduler, DecodesRideWithPrefills) {
   Scheduler scheduler(roomy());
   scheduler.submit(ask(1, 4, 9));

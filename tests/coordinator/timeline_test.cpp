@@ -33,6 +33,11 @@ class Beat {
     beat_.set_busy(kind, beat_.busy(kind) + span.end() - span.begin());
     return *this;
   }
+  Beat& add_prefill(double begin, double end) {
+    add(wire::Span::STEP, begin, end);
+    beat_.mutable_spans()->rbegin()->set_prefills(true);
+    return *this;
+  }
   Beat& without_spans() {
     beat_.clear_spans();
     return *this;
@@ -119,6 +124,33 @@ TEST(Timeline, GapsAreBetweenStepsThatFollowEachOtherAtOnce) {
   EXPECT_NEAR(gaps.p99_us, 99, 0.01);
   EXPECT_NEAR(gaps.median_of_step, 0.05, 1e-4);
   EXPECT_NEAR(gaps.p99_of_step, 0.099, 1e-4);
+}
+
+TEST(Timeline, DecodesAreComparedBesideAnEncodeOfTheirRankAndAlone) {
+  Mesh mesh;
+  mesh.replicas = 2;
+  Timeline timeline(mesh);
+  timeline.take(0, 0,
+                Beat()
+                    .add(wire::Span::ENCODE, 0, 20)
+                    .add(wire::Span::ENCODE, 20, 60)
+                    .add_prefill(0, 10)
+                    .add(wire::Span::STEP, 10, 22)  // beside both
+                    .add(wire::Span::STEP, 30, 44)  // beside the second
+                    .add(wire::Span::STEP, 55, 65)  // neither
+                    .add(wire::Span::STEP, 60, 70)  // alone: it begins when the encode has ended
+                    .add_prefill(70, 80));
+  timeline.take(1, 0, Beat().add(wire::Span::STEP, 30, 35));  // has no encodes
+  const DecodesBesideEncodes decodes = timeline.summary().decode_steps;
+  EXPECT_EQ(decodes.beside, 2);
+  EXPECT_EQ(decodes.alone, 1);
+  EXPECT_DOUBLE_EQ(decodes.beside_median_ms, 12);
+  EXPECT_DOUBLE_EQ(decodes.beside_p99_ms, 14);
+  EXPECT_DOUBLE_EQ(decodes.alone_median_ms, 10);
+  EXPECT_THAT(
+      timeline.summary().text(),
+      HasSubstr("decode steps: median 10.0 ms, p99 10.0 ms; beside an encode median 12.0 ms (120.0%), "
+                "p99 14.0 ms\n"));
 }
 
 TEST(Timeline, WithoutSpansThereAreSums) {
@@ -213,7 +245,7 @@ TEST(Timeline, TheTraceIsJsonAfterEveryHeartbeat) {
   EXPECT_EQ(sum.at("name"), "collective");
   EXPECT_DOUBLE_EQ(sum.at("dur").to_number<double>(), 1500);
   const boost::json::object step = events[before + 2].as_object();
-  EXPECT_EQ(step.at("name"), "step");
+  EXPECT_EQ(step.at("name"), "decode");
   EXPECT_EQ(step.at("args").at("step"), 7);
   EXPECT_NE(step.at("tid"), sum.at("tid"));
   EXPECT_NEAR(sum.at("ts").to_number<double>() - step.at("ts").to_number<double>(), 1000, 0.01);
