@@ -13,6 +13,8 @@
 namespace lapidary {
 namespace {
 
+constexpr double kWriting = 10;  // seconds in which the last records are surely on the disk
+
 /// The coordinator on a thread of rank 0, whose main thread is a worker like all others. What ends the job is
 /// said here: the other thread may be waiting for a rank that is no more.
 class Hosted {
@@ -45,6 +47,33 @@ class Hosted {
   const bool alone_;
   std::promise<void> worker_ended_;
   int code_ = 0;
+  std::thread thread_;
+};
+
+/// MPI begins and ends when all ranks do, and waits for ever for one that is stopped. Who waited for too long
+/// leaves; its launcher ends the rest.
+class Patience {
+ public:
+  ~Patience() { met(); }
+
+  void expect(double seconds, const std::string& otherwise) {
+    met();
+    met_ = {};
+    thread_ = std::thread([met = met_.get_future(), seconds, otherwise]() mutable {
+      if (met.wait_for(std::chrono::duration<double>(seconds)) == std::future_status::ready) return;
+      std::fprintf(stderr, "lapidary caption: %s within %g s (--step-deadline)\n", otherwise.c_str(),
+                   seconds);
+      std::_Exit(1);  // with 0 a launcher would go on to wait
+    });
+  }
+  void met() {
+    if (!thread_.joinable()) return;
+    met_.set_value();
+    thread_.join();
+  }
+
+ private:
+  std::promise<void> met_;
   std::thread thread_;
 };
 
@@ -83,7 +112,10 @@ void work_here(const EngineFlags& flags, const Mesh& mesh, const Place& place, C
 
 /// All ranks are here: one mpirun with everything, or this process alone.
 int caption_here(CaptionOptions& options, StopSignal& stop) {
+  Patience patience;
+  patience.expect(options.step_deadline, "not all ranks have started");
   const auto comm = started_by_mpi() ? make_mpi() : make_solo();
+  patience.met();
   const bool leads = comm->rank() == 0;
   options.quiet = options.quiet || !leads;
   Mesh mesh;
@@ -106,7 +138,11 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   std::optional<Hosted> hosted;
   if (leads) hosted.emplace(*coordinator, comm->size() == 1);
   work_here(options.flags, mesh, place, *replica, invitation, *comm);
-  return leads ? hosted->join() : 0;
+  // The records are whole once rank 0 has come this far; the others leave it time to write them.
+  const int code = leads ? hosted->join() : 0;
+  patience.expect(options.step_deadline + (leads ? 0 : kWriting),
+                  leads ? "all records are written, but a rank has not ended" : "rank 0 has not ended");
+  return code;
 }
 
 /// The coordinator alone; each replica is a mpirun of its own, or started by hand.
@@ -125,7 +161,9 @@ int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
   stop.defer();
   if (by_hand) {
     if (!options.quiet)
-      std::fprintf(stderr, "listening on %s\n", coordinator.invitation().endpoints.front().c_str());
+      std::fprintf(stderr, "listening on %s; workers, with the same %s in their environment:\n  %s\n",
+                   coordinator.invitation().endpoints.front().c_str(), kTokenVariable,
+                   coordinator.worker_by_hand().c_str());
   } else {
     coordinator.launch();
   }

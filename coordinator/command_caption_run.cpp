@@ -128,18 +128,29 @@ void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>&
 
 Invitation CaptionCoordinator::invitation() { return {run_.fleet().endpoints(), token_}; }
 
-std::vector<std::string> CaptionCoordinator::worker_command(int replica) {
+std::vector<std::string> CaptionCoordinator::worker_program(const std::string& path,
+                                                            const std::string& replica) {
   std::string endpoints;
   for (const std::string& endpoint : invitation().endpoints)
     endpoints += (endpoints.empty() ? "" : ",") + endpoint;
-  std::vector<std::string> program{own_path(), "worker",    "--coordinator",
-                                   endpoints,  "--replica", std::to_string(replica)};
+  std::vector<std::string> program{path, "worker", "--coordinator", endpoints, "--replica", replica};
   for (std::string& argument : arguments_of(options_.flags)) program.push_back(std::move(argument));
+  return program;
+}
+
+std::string CaptionCoordinator::worker_by_hand() {
+  std::string text = cat("mpirun -np ", mesh_.replica_ranks());
+  for (const std::string& word : worker_program("lapidary", mesh_.replicas > 1 ? "REPLICA" : "0"))
+    text += " " + (word.find_first_of(" '\"$*\\") == word.npos && !word.empty() ? word : "'" + word + "'");
+  return text;
+}
+
+std::vector<std::string> CaptionCoordinator::worker_command(int replica) {
   MpirunOptions mpirun;
   mpirun.variables = {kTokenVariable};
   mpirun.root = ::geteuid() == 0;
   if (!hosts_.empty()) mpirun.hosts = hosts_[static_cast<size_t>(replica)];
-  return mpirun_command(mpirun, mesh_.replica_ranks(), program);
+  return mpirun_command(mpirun, mesh_.replica_ranks(), worker_program(own_path(), std::to_string(replica)));
 }
 
 void CaptionCoordinator::launch() {

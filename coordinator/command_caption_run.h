@@ -20,6 +20,8 @@ class CaptionCoordinator {
                      const std::string& token, bool local, const StopSignal& stop);
 
   Invitation invitation();
+  /// How a user starts the workers of a replica: with all of this job's settings, which they have to share.
+  std::string worker_by_hand();
   /// Starts a mpirun for each replica, and starts anew what dies.
   void launch();
   /// Until all is captioned; gives the exit code. Throws what ended the job.
@@ -31,6 +33,7 @@ class CaptionCoordinator {
   FleetEvents fleet_events();
   void show_ready(int replica, const std::vector<wire::Ready>& ranks);
   void say(const std::string& line);
+  std::vector<std::string> worker_program(const std::string& path, const std::string& replica);
   std::vector<std::string> worker_command(int replica);
 
   const CaptionOptions& options_;

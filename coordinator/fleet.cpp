@@ -56,6 +56,8 @@ void Fleet::launch(LauncherOptions options) {
 ControlServerEvents Fleet::server_events() {
   ControlServerEvents events;
   events.joined = [this](int replica, int rank, const wire::Hello& hello) {
+    Replica& joining = replicas_[static_cast<size_t>(replica)];
+    if (joining.joined++ == 0) joining.joined_since = Clock::now();
     if (events_.joined) events_.joined(replica, rank, hello);
   };
   events.received = [this](int replica, int rank, wire::Frame frame) {
@@ -209,6 +211,7 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   replica.ranks.assign(replica.ranks.size(), std::nullopt);
   replica.loading.assign(replica.loading.size(), {});
   replica.ready = false;
+  replica.joined = 0;
   replica.steps = replica.encodes = {};
   // What ends the very first start will end each that follows: a checkpoint that cannot be read, too little
   // memory.
@@ -235,15 +238,19 @@ void Fleet::watch() {
     if (error || ended_) return;
     const auto oldest = Clock::now() - nanoseconds(options_.step_deadline);
     for (size_t i = 0; i < replicas_.size() && !ended_; ++i)
-      for (const auto& [watch, what] :
-           {std::pair(replicas_[i].steps, "step"), {replicas_[i].encodes, "picture"}})
-        if (watch.out > 0 && watch.since < oldest) {
-          died(static_cast<int>(i),
-               cat("no ", what, " came back within ", options_.step_deadline, " s (--step-deadline)"));
-          break;
-        }
+      if (const std::string what = overdue(replicas_[i], oldest); !what.empty())
+        died(static_cast<int>(i), cat(what, " within ", options_.step_deadline, " s (--step-deadline)"));
     watch();
   });
+}
+
+/// What has not come, though it was due at `oldest`; empty: nothing.
+std::string Fleet::overdue(const Replica& replica, Clock::time_point oldest) const {
+  if (replica.joined > 0 && replica.joined < replica.ranks.size() && replica.joined_since < oldest)
+    return cat("only ", replica.joined, " of ", replica.ranks.size(), " ranks came");
+  if (replica.steps.out > 0 && replica.steps.since < oldest) return "no step came back";
+  if (replica.encodes.out > 0 && replica.encodes.since < oldest) return "no picture came back";
+  return "";
 }
 
 void Fleet::stop(std::function<void()> done) {

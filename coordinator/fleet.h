@@ -25,7 +25,9 @@ struct FleetOptions {
   int64_t layer_group = 0;  // latency mode; 0: an eighth of the layers
   int64_t steps_ahead = 0;  // steps in flight; 0: 2 * pp
   bool rejoin = false;      // without a launcher: a replica that died is waited for, not the end of the job
-  double step_deadline = 300;  // seconds in which a step, or a picture, has to come back
+  /// Seconds in which a step, or a picture, has to come back, and in which the first of a replica's ranks to
+  /// join is followed by all others.
+  double step_deadline = 300;
 };
 
 /// Called on the io_context's thread.
@@ -81,6 +83,8 @@ class Fleet {
   struct Replica {
     std::vector<std::optional<wire::Ready>> ranks;
     std::vector<wire::Loading> loading;
+    size_t joined = 0;
+    Clock::time_point joined_since;  // its first rank
     bool ready = false;
     Watch steps, encodes;
   };
@@ -96,6 +100,7 @@ class Fleet {
   void died(int replica, const std::string& why, bool answering = false);
   void fail(const std::string& why, bool answering = false);
   void watch();
+  std::string overdue(const Replica& replica, Clock::time_point oldest) const;
 
   boost::asio::io_context& io_;
   const FleetOptions options_;

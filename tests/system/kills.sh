@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Captioning loses nothing and doubles nothing, whatever dies: the records of an undisturbed run, after kill -9 of workers,
-# mpiruns and coordinators at random moments. LAPIDARY_KILLS and LAPIDARY_IMAGES make it longer, LAPIDARY_SEED another one.
+# mpiruns and coordinators at random moments, and after a disk that was full. LAPIDARY_KILLS and LAPIDARY_IMAGES make it longer, LAPIDARY_SEED another one.
 # shellcheck source=tests/system/support.bash
 source "$(dirname "$0")/support.bash" "$@"
 # shellcheck source=tests/system/dataset.bash
@@ -87,15 +87,51 @@ many_mpiruns() {
   same have want
 }
 
+# A disk of its own where root may mount one; else the largest file that may be written stands in for it.
+mkdir disk
+if mount -t tmpfs -o size=8m lapidary disk 2>/dev/null; then
+  trap 'umount -l "$work/disk"; rm -rf "$work"' EXIT
+  own_disk=yes
+else
+  echo "no disk can be mounted here: a limit on the size of files stands in for a full one"
+fi
+
+# fill_disk OUT COMMAND...: the job's disk fills up, at some record; it says so, and what it wrote stays.
+fills=0
+fill_disk() {
+  local out=$1 room=$((RANDOM % (size * 3 / 4) + 1)) code=0 # kB
+  shift
+  if [ -n "${own_disk:-}" ]; then
+    dd if=/dev/zero of=disk/rest bs=1k count=$((8 * 1024 - room)) status=none
+    "$@" >out 2>err || code=$?
+    rm disk/rest
+  else
+    (trap '' XFSZ && ulimit -f "$room" && "$@") >out 2>err || code=$?
+  fi
+  [ "$code" -ne 0 ] || fail "$room kB were enough for $size kB of records"
+  grep -qE 'No space left|File too large' err || fail "a full disk was not named:"$'\n'"$(tail -20 err)"
+  wait_for 30 none_left "$out"
+  fills=$((fills + 1))
+}
+size=$(du -k --total whole/*.jsonl | tail -1 | cut -f1)
+
 round=0
 while ((killed < kills)); do
   round=$((round + 1))
-  case $((round % 4)) in
+  case $((round % 6)) in
     0) one_mpirun "out$round" 3 --pp 2 --vision-ranks 1 ;;
     1) many_mpiruns "out$round" --replicas 2 --tp 1 ;;
     2) one_mpirun "out$round" 2 --replicas 2 ;;
     3) many_mpiruns "out$round" --replicas 2 --vision-ranks 1 ;;
+    4)
+      fill_disk "disk/out$round" start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/disk/out$round" --tp 2
+      one_mpirun "disk/out$round" 2 --tp 2
+      ;;
+    5)
+      fill_disk "disk/out$round" "${caption[@]}" "${dataset[@]}" --output "$work/disk/out$round" --replicas 2
+      many_mpiruns "disk/out$round" --replicas 2
+      ;;
   esac
-  rm -rf "out$round"
+  rm -rf "out$round" "disk/out$round"
 done
-echo "$killed kills in $round jobs of $images images, each with the records of an undisturbed one"
+echo "$killed kills and $fills full disks in $round jobs of $images images, each with the records of an undisturbed one"

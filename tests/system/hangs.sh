@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Who stops answering is dead after --step-deadline, and nothing waits for it: a worker that is stopped (SIGSTOP) at any moment
+# ends one mpirun with a sentence, and costs a job of several mpiruns nothing but time. No process is left.
+# LAPIDARY_STOPS makes it longer, LAPIDARY_SEED another one.
+# shellcheck source=tests/system/support.bash
+source "$(dirname "$0")/support.bash" "$@"
+# shellcheck source=tests/system/dataset.bash
+source "$source_dir/tests/system/dataset.bash"
+need_ranks
+RANDOM=${LAPIDARY_SEED:-11}
+make_dataset 600
+caption=("$program" caption --model "$model" --max-new-tokens 6 --threads 1 --step-deadline 2 --quiet)
+
+started=$(date +%s%N)
+run 0 "${caption[@]}" "${dataset[@]}" --output "$work/whole"
+took=$((($(date +%s%N) - started) / 1000000))
+records whole want
+
+moment() {
+  local ms=$((RANDOM % (took + 300) + 50))
+  sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+}
+ended() { ! kill -0 "$1" 2>/dev/null; }
+none_left() { [ -z "$(pgrep -f -- "$work/$1")" ]; }
+# ranks MPIRUN...: the processes that they started.
+ranks() { for mpi in "$@"; do pgrep -P "$mpi" || true; done; }
+# stop_one RANK...: SIGSTOP to one of them.
+stopped=0
+stop_one() {
+  local all=("$@")
+  [ $# -gt 0 ] || return 0
+  if kill -STOP "${all[$((RANDOM % $#))]}" 2>/dev/null; then stopped=$((stopped + 1)); fi
+}
+
+# one_mpirun OUT: a rank is stopped; the job ends, and run again it is whole.
+one_mpirun() {
+  local code=0 job all
+  "${mpirun[@]}" -np 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
+  job=$!
+  moment
+  mapfile -t all < <(ranks "$job")
+  stop_one "${all[@]}"
+  wait_for 60 ended "$job"
+  wait "$job" || code=$?
+  wait_for 30 none_left "$1"
+  if [ "$code" -ne 0 ]; then run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2; fi
+  records "$1" have
+  same have want
+}
+
+# many_mpiruns OUT: a rank of a replica is stopped; the job ends by itself.
+many_mpiruns() {
+  local code=0 job all
+  "${caption[@]}" "${dataset[@]}" --output "$work/$1" --replicas 2 >out 2>err &
+  job=$!
+  moment
+  # shellcheck disable=SC2046
+  mapfile -t all < <(ranks $(pgrep -P "$job"))
+  stop_one "${all[@]}"
+  wait_for 90 ended "$job"
+  wait "$job" || code=$?
+  [ "$code" -eq 0 ] || fail "replica mode ended with $code:"$'\n'"$(tail -20 err)"
+  wait_for 30 none_left "$1"
+  records "$1" have
+  same have want
+}
+
+round=0
+while ((stopped < ${LAPIDARY_STOPS:-6})); do
+  round=$((round + 1))
+  if ((round % 2 == 1)); then one_mpirun "out$round"; else many_mpiruns "out$round"; fi
+  rm -rf "out$round"
+done
+echo "$stopped ranks stopped in $round jobs, each with the records of an undisturbed one"
