@@ -130,7 +130,7 @@ DecodesBesideEncodes Timeline::decodes_beside_encodes() const {
   std::vector<int64_t> beside, alone;
   for (const Rank& rank : ranks_) {
     const std::vector<Interval> encodes = united(rank.encodes);
-    if (encodes.empty()) continue;
+    if (encodes.empty() || !rank.place.decodes()) continue;
     for (const Interval& step : rank.decodes) {
       // The only encodes that can touch it: those before the first that begins after its end.
       const auto after = std::upper_bound(encodes.begin(), encodes.end(), step.end,
