@@ -19,6 +19,7 @@ struct ModelBench {
   int prompt_tokens = 16;
   int new_tokens = 16;
   int repeats = 3;
+  int sequences = 1;  // that decode together
 };
 
 /// Floating-point operations, two a multiply-add; every row of a prefix attends to the whole prefix.
@@ -43,35 +44,77 @@ Work work_of(const ModelConfig& config, const ModelBench& bench, DType dtype) {
   const double prefill = 2 * rows * depth * decoder_layer + depth * 4 * rows * rows * q + 2 * head;
   const double kv = (rows + bench.new_tokens / 2.0) * depth * 2 * static_cast<double>(t.kv_width());
   return {vision * bench.images, prefill,
-          (depth * decoder_layer + head + kv) * static_cast<double>(size_of(dtype))};
+          (depth * decoder_layer + head + bench.sequences * kv) * static_cast<double>(size_of(dtype))};
+}
+
+/// What this rank could do at most: operations and bytes a second.
+struct Limits {
+  double flops, bytes;
+};
+
+/// Register-only products, and a streaming read of memory.
+Limits host_limits(Backend& backend, const cpu::Isa& isa, DType dtype, const Buffer& data, size_t bytes) {
+  std::memset(data.get(), 1, bytes);
+  return {cpu::peak_tile_rate(backend.threads(), isa, dtype),
+          cpu::read_bandwidth(backend.threads(), data.get(), bytes)};
+}
+
+/// A large product of random numbers (a chip that multiplies zeros runs faster), and a copy, of which both
+/// the read and the write count.
+Limits device_limits(Backend& backend, DType dtype, const Buffer& data, size_t bytes) {
+  constexpr int64_t kRows = 4096, kWidth = 8192;
+  std::vector<float> noise(static_cast<size_t>(kRows * kWidth));
+  uint32_t state = 1;
+  for (float& value : noise)
+    value = static_cast<float>((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f;
+  Matrix w = backend.make_matrix(kWidth, kWidth, dtype, SumPlan::whole(kWidth));
+  for (int64_t row = 0; row < kWidth; row += kRows)
+    backend.pack(w, row, view(noise.data(), DType::f32, kRows, kWidth));
+  Workspace space(backend);
+  const Tensor floats = space.make(kRows, kWidth), x = space.make(kRows, kWidth, backend.operands(dtype));
+  backend.copy(floats, view(noise.data(), DType::f32, kRows, kWidth));
+  const std::vector<float> ones(static_cast<size_t>(kWidth), 0);
+  const Buffer gain = backend.allocate(ones.size() * sizeof(float));
+  backend.rms_norm(x, floats, reinterpret_cast<const float*>(gain.get()), 1e-6f);
+  const Tensor y = space.make(kRows, kWidth, backend.operands(dtype));
+  backend.reserve(kRows, kWidth);
+  const auto seconds = [&](const auto& body) {
+    body();
+    backend.synchronize();
+    return seconds_of([&] {
+             for (int i = 0; i < 10; ++i) body();
+             backend.synchronize();
+           }) /
+           10;
+  };
+  const double product = seconds([&] { backend.matmul(y, x, w); });
+  const auto half = static_cast<int64_t>(bytes / 2);
+  const double copy = seconds([&] {
+    backend.copy(view(data.get() + half, DType::u8, 1, half), view(data.get(), DType::u8, 1, half));
+  });
+  return {2.0 * kRows * kWidth * kWidth / product, static_cast<double>(bytes) / copy};
 }
 
 /// The limits of all ranks together, measured by all at once.
-struct Limits {
-  double flops, read;
-};
-
 Limits measure_limits(Communicator& comm, Engine& engine, const std::string& isa_name) {
   Backend& backend = engine.backend();
-  const cpu::Isa& isa = cpu::choose_isa(isa_name);
-  const size_t bytes = size_t{512} << 20;
+  const size_t bytes = backend.on_host() ? size_t{512} << 20 : size_t{4} << 30;
   const Buffer data = backend.allocate(bytes);
-  std::memset(data.get(), 1, bytes);
   // The best of a few tries: a limit is what the machine can do, not what a busy moment left of it.
   Limits best{0, 0};
   for (int i = 0; i < 5; ++i) {
     comm.barrier();
-    const double flops = cpu::peak_tile_rate(backend.threads(), isa, engine.dtype());
-    comm.barrier();
-    const double read = cpu::read_bandwidth(backend.threads(), data.get(), bytes);
+    const Limits mine = backend.on_host()
+                            ? host_limits(backend, cpu::choose_isa(isa_name), engine.dtype(), data, bytes)
+                            : device_limits(backend, engine.dtype(), data, bytes);
     Limits sum{0, 0};
-    for (const std::string& text : gather_texts(comm, cat(flops, " ", read))) {
+    for (const std::string& text : gather_texts(comm, cat(mine.flops, " ", mine.bytes))) {
       Limits rank{};
-      std::sscanf(text.c_str(), "%lf %lf", &rank.flops, &rank.read);
+      std::sscanf(text.c_str(), "%lf %lf", &rank.flops, &rank.bytes);
       sum.flops += rank.flops;
-      sum.read += rank.read;
+      sum.bytes += rank.bytes;
     }
-    best = {std::max(best.flops, sum.flops), std::max(best.read, sum.read)};
+    best = {std::max(best.flops, sum.flops), std::max(best.bytes, sum.bytes)};
   }
   return best;
 }
@@ -86,10 +129,10 @@ std::string noise_image(const ModelConfig& config, int index) {
 /// Sequences of one prompt, noise images and arbitrary text, in KV pages of their own. Without `images` there
 /// is text in their place: as many rows.
 wire::Step prefill_step(const ModelConfig& config, const ModelBench& bench, const Capacity& capacity,
-                        int sequences, bool images = true) {
+                        int sequences, bool images = true, int first = 0) {
   wire::Step step;
   const int64_t pages = capacity.pages / capacity.sequences;
-  for (int s = 0; s < sequences; ++s) {
+  for (int s = first; s < first + sequences; ++s) {
     wire::Prefill& prefill = *step.add_prefills();
     prefill.set_sequence(s);
     for (int i = 0; images && i < bench.images; ++i) {
@@ -122,6 +165,18 @@ struct Timings {
   double vision, prefill, decode;  // seconds
 };
 
+/// A decode step of bench.sequences, which are prefilled one after the other.
+double time_decode(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
+  wire::Step step;
+  for (int s = 0; s < bench.sequences; ++s) {
+    engine.lead(prefill_step(config, bench, engine.capacity(), 1, false, s));
+    step.add_decodes(s);
+  }
+  std::vector<double> seconds;
+  for (int t = 0; t < bench.new_tokens; ++t) seconds.push_back(seconds_of([&] { engine.lead(step); }));
+  return median(seconds);
+}
+
 Timings lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
   const Capacity& capacity = engine.capacity();
   std::vector<std::vector<int32_t>> alone, pair;
@@ -133,7 +188,7 @@ Timings lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& e
   const wire::Step text = prefill_step(config, bench, capacity, 1, false);
   Timings timings{};
   timings.prefill = median_seconds(bench.repeats, [&] { engine.lead(text); });
-  timings.decode = median(generate(engine, text, bench.new_tokens, alone));
+  timings.decode = time_decode(bench, config, engine);
   wire::Step stop;
   stop.set_stop(true);
   engine.lead(stop);
@@ -150,23 +205,30 @@ double time_vision(const ModelBench& bench, const ModelConfig& config, Engine& e
   for (size_t i = 0; i < value_of.size(); ++i) value_of[i] = static_cast<float>(i) / 127.5f - 1;
   Workspace space(engine.backend());
   const Tensor out = space.make(bench.images * config.vision.tokens(), config.text.hidden_size);
-  return median_seconds(bench.repeats, [&] { engine.model().encode(out, pixels, value_of.data()); });
+  return median_seconds(bench.repeats, [&] {
+    engine.model().encode(out, pixels, value_of.data());
+    engine.backend().synchronize();
+  });
 }
 
-void print_speed(const Timings& timings, const Work& work, const Limits& limits) {
+void print_speed(const Timings& timings, const Work& work, const Limits& limits, const ModelBench& bench,
+                 bool on_host) {
   const auto row = [&](const char* what, double seconds, double amount, double limit, const char* unit,
                        double goal) {
     std::printf("%-22s %10.1f %12.1f %-8s %8.1f %%   %s\n", what, seconds * 1e3, amount / seconds / 1e9, unit,
                 100 * amount / seconds / limit, goal > 0 ? cat("goal ", goal, " %").c_str() : "");
   };
-  std::printf("# limits in this run: %.1f GFLOP/s register-only, %.1f GB/s streaming read\n",
-              limits.flops / 1e9, limits.read / 1e9);
+  std::printf("# limits in this run: %.1f GFLOP/s %s, %.1f GB/s %s\n", limits.flops / 1e9,
+              on_host ? "register-only" : "of a large product", limits.bytes / 1e9,
+              on_host ? "streaming read" : "copied (read and write)");
   std::printf("%-22s %10s %12s %-8s %10s\n", "part", "ms", "rate", "", "of limit");
   row("vision", timings.vision, work.vision, limits.flops, "GFLOP/s", 0);
   row("decoder prefill", timings.prefill, work.prefill, limits.flops, "GFLOP/s", 0);
   row("prefill, both", timings.vision + timings.prefill, work.vision + work.prefill, limits.flops, "GFLOP/s",
-      35);
-  row("decode, one token", timings.decode, work.decode_bytes, limits.read, "GB/s", 80);
+      on_host ? 35 : 88);
+  const std::string decode =
+      bench.sequences == 1 ? "decode, one token" : cat("decode, ", bench.sequences, " tokens");
+  row(decode.c_str(), timings.decode, work.decode_bytes, limits.bytes, "GB/s", on_host ? 80 : 88);
 }
 
 /// The most memory this process has had in use, as the system counts it.
@@ -205,7 +267,7 @@ int run_model(ModelBench bench) {
   const auto comm = start_ranks(bench.flags, "bench model");
   const ModelConfig config = read_model_config(bench.flags.engine.model);
   EngineOptions& options = bench.flags.engine;
-  options.max_num_seqs = 2;
+  options.max_num_seqs = std::max(2, bench.sequences);
   options.shared_vision = true;
   options.max_model_len = config.vision.tokens() * bench.images + bench.prompt_tokens + bench.new_tokens + 8;
   options.max_num_batched_tokens = 2 * options.max_model_len;
@@ -222,7 +284,8 @@ int run_model(ModelBench bench) {
   timings.vision = time_vision(bench, config, engine);
   print_memory(*comm, engine);  // before the limits, whose data would count
   const Limits limits = measure_limits(*comm, engine, options.isa);
-  if (comm->rank() == 0) print_speed(timings, work_of(config, bench, engine.dtype()), limits);
+  if (comm->rank() == 0)
+    print_speed(timings, work_of(config, bench, engine.dtype()), limits, bench, engine.backend().on_host());
   return 0;
 }
 
@@ -243,6 +306,9 @@ void add_bench_model(CLI::App& bench, Chosen& chosen) {
       ->capture_default_str();
   command.add_option("--repeats", options->repeats, "Timed runs of each part")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command.add_option("--sequences", options->sequences, "Sequences that decode together")
+      ->check(CLI::Range(1, 256))
       ->capture_default_str();
   when_named(command, chosen, [options] { return run_model(*options); });
 }

@@ -42,6 +42,15 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                   "CPU threads of each rank; 0: its share of the cores it may use")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      .add_option(
+          "--device", engine.device,
+          "cpu; cuda: each rank the GPU of its number on its host; cuda:N: GPU N; auto: cuda where there "
+          "is one")
+      ->capture_default_str();
+  command.add_flag("--deterministic", engine.deterministic,
+                   "GPU: the same bits on any number of ranks and in any batch, as CPUs always give; slower");
+  command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");
   command.add_option("--isa", engine.isa, "Instruction set of the CPU kernels")
       ->check(CLI::IsMember({"auto", "amx", "avx512-bf16", "avx512", "avx2", "portable"}))
       ->capture_default_str();
@@ -97,6 +106,9 @@ std::vector<std::string> arguments_of(const EngineFlags& flags) {
   add("--dtype", e.dtype);
   add("--profile", e.profile);
   add("--isa", e.isa);
+  add("--device", e.device);
+  if (e.deterministic) arguments.push_back("--deterministic");
+  if (e.shared_gpu) arguments.push_back("--test-shared-gpu");
   add("--tp", std::to_string(flags.mesh.tp));
   add("--pp", std::to_string(flags.mesh.pp));
   if (!layers.empty()) add("--pp-layers", layers);

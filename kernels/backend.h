@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -33,10 +34,11 @@ struct SumPlan {
 struct Matrix {
   int64_t out = 0;
   int64_t in = 0;
-  DType dtype = DType::f32;  // f32 or bf16
+  DType dtype = DType::f32;  // f32 or bf16; e4m3 where the backend says so
   SumPlan sums;
   Buffer data;
-  size_t bytes = 0;
+  size_t bytes = 0;  // of data
+  Buffer scales{};   // e4m3: float32 [out], what the numbers of a row are multiplied by
 };
 
 /// Shape of one layer's KV cache on this rank. A page holds kPageTokens tokens of all kv_heads, in a layout
@@ -67,11 +69,23 @@ struct AttentionArgs {
   bool window_in_prefix = false;  // false: rows of the prefix see the whole prefix at any distance
 };
 
+/// The largest steps of attention: what a backend keeps memory for.
+struct AttentionRoom {
+  int64_t spans = 0, rows = 0;  // of a step
+  int64_t pages = 0;            // of all its spans together
+  int64_t heads = 0, head_dim = 0;
+};
+
+inline AttentionRoom larger(const AttentionRoom& a, const AttentionRoom& b) {
+  return {std::max(a.spans, b.spans), std::max(a.rows, b.rows), std::max(a.pages, b.pages),
+          std::max(a.heads, b.heads), std::max(a.head_dim, b.head_dim)};
+}
+
 /// Keys [begin, end) that the row at index `i` of a sequence sees. The mask is this and nothing else.
 struct KeyRange {
   int64_t begin, end;
 };
-inline KeyRange visible_keys(int64_t i, int64_t prefix, int64_t window, bool window_in_prefix) {
+constexpr KeyRange visible_keys(int64_t i, int64_t prefix, int64_t window, bool window_in_prefix) {
   const bool in_prefix = i < prefix;
   const int64_t begin = window > 0 && (!in_prefix || window_in_prefix) && i + 1 > window ? i + 1 - window : 0;
   return {begin, in_prefix ? prefix : i + 1};
@@ -95,6 +109,20 @@ class Backend {
   virtual Buffer allocate(size_t bytes) = 0;      // zeroed, aligned for the kernels
   virtual void copy(Tensor dst, Tensor src) = 0;  // same shape and dtype
   virtual void synchronize() = 0;
+  /// Whether tensors lie in host memory. Where they do not, the host reads and writes them by copy() alone,
+  /// and matrices by pack() and unpack_row().
+  virtual bool on_host() const { return true; }
+  /// Dtype of the activations that are operands of products with weights of `weights`. The residual stream,
+  /// sums over ranks and logits are float32 everywhere.
+  virtual DType operands(DType weights) const {
+    (void)weights;
+    return DType::f32;
+  }
+  /// The queue that its operations run in, as the device's own libraries want it (cudaStream_t); for
+  /// communicators that run in it too. Null: there is none.
+  virtual void* native_stream() const { return nullptr; }
+  /// Bytes of its own memory that are free; where tensors lie in host memory that is the host's affair: 0.
+  virtual size_t free_memory() const { return 0; }
 
   // --- weights
   // -------------------------------------------------------------------------------------------------
@@ -118,7 +146,10 @@ class Backend {
   virtual void rms_norm(Tensor y, Tensor x, const float* gain, float eps) = 0;
   /// y = (x - mean) · rsqrt(var + eps) · gain + bias
   virtual void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) = 0;
-  virtual void add(Tensor x, Tensor y) = 0;                // x += y
+  virtual void add(Tensor x, Tensor y) = 0;  // x += y
+  /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
+  /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
+  virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);
   virtual void add_bias(Tensor x, const float* bias) = 0;  // x[r] += bias
   virtual void scale(Tensor x, float factor) = 0;
   virtual void gelu(Tensor x) = 0;                      // tanh form, in place
@@ -130,6 +161,8 @@ class Backend {
   // --- attention
   // -----------------------------------------------------------------------------------------------
   virtual size_t kv_page_bytes(const KvShape& shape) const = 0;
+  /// Scratch for store_kv and attention, as reserve() does for the other operations. A backend may need none.
+  virtual size_t reserve_attention(const AttentionRoom&) { return 0; }
   /// Writes k, v [rows, kv_heads * head_dim] of the spans' new rows to their pages. `pages` is the base of
   /// one layer's pages.
   virtual void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
@@ -163,5 +196,20 @@ class Backend {
 /// `threads` stays alive as long as the backend. isa: "auto", "amx", "avx512-bf16", "avx512", "avx2",
 /// "portable"; one this machine can't run is refused with a sentence.
 std::unique_ptr<Backend> make_cpu_backend(ThreadPool& threads, const std::string& isa = "auto");
+
+/// The GPUs that this program and host have between them.
+struct CudaDevices {
+  int count = 0;
+  std::string why_none;  // where count is 0, half a sentence: "this program was built without CUDA (…)"
+};
+CudaDevices cuda_devices();
+
+struct CudaOptions {
+  int device = 0;
+  bool deterministic =
+      true;  // sums as SumPlan says; else their partials become one, in an order of the library's
+};
+/// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
+std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);
 
 }  // namespace lapidary

@@ -9,15 +9,15 @@
 
 namespace lapidary {
 
-enum class DType : uint8_t { f32, bf16, i32, u8 };
+enum class DType : uint8_t { f32, bf16, i32, u8, e4m3 };
 
 constexpr size_t size_of(DType dtype) {
-  constexpr std::array<size_t, 4> kSizes{4, 2, 4, 1};
+  constexpr std::array<size_t, 5> kSizes{4, 2, 4, 1, 1};
   return kSizes[static_cast<size_t>(dtype)];
 }
 
 constexpr const char* name_of(DType dtype) {
-  constexpr std::array<const char*, 4> kNames{"float32", "bfloat16", "int32", "uint8"};
+  constexpr std::array<const char*, 5> kNames{"float32", "bfloat16", "int32", "uint8", "float8_e4m3"};
   return kNames[static_cast<size_t>(dtype)];
 }
 
@@ -29,6 +29,27 @@ constexpr uint16_t to_bf16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/// float8 e4m3: sign, four bits of exponent (bias 7), three of mantissa; no infinity, 0x7f is a NaN.
+constexpr float from_e4m3(uint8_t bits) {
+  const uint32_t sign = uint32_t{bits} >> 7 << 31, rest = bits & 0x7fu;
+  if (rest == 0x7f) return std::bit_cast<float>(sign | 0x7fc00000u);
+  return std::bit_cast<float>(sign | rest << 20) * 0x1p120f;
+}
+
+/// Round to nearest, ties to even; what is larger than 448 becomes 448, a NaN stays a NaN.
+constexpr uint8_t to_e4m3(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 31 << 7, size = bits & 0x7fffffffu;
+  if (size > 0x7f800000u) return static_cast<uint8_t>(sign | 0x7f);
+  const auto magnitude = std::bit_cast<float>(size);
+  if (magnitude >= 448) return static_cast<uint8_t>(sign | 0x7e);
+  // Below the normal range numbers are multiples of 2^-9, as float32 is next to 2^14.
+  const uint32_t rounded =
+      magnitude < 0x1p-6f ? std::bit_cast<uint32_t>(magnitude + 0x1p14f) - std::bit_cast<uint32_t>(0x1p14f)
+                          : ((size + 0x7ffffu + (size >> 20 & 1u)) >> 20) - ((127u - 7u) << 3);
+  return static_cast<uint8_t>(sign | rounded);
 }
 
 /// A view of rows on one device: never owns, copied freely. Rows may lie further apart than they are long, so

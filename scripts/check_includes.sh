@@ -2,7 +2,8 @@
 # Who may include whom, one direction only:
 #   coordinator → configs;  worker → sharding, kernels, configs;  sharding → kernels, configs;  configs and kernels →
 #   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
-# Also: mpi.h in one file; no #ifdef outside the choice of files; includes from the root; #pragma once in each header.
+# Also: mpi.h and nccl.h in one file each; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
+# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
 status=0
@@ -31,9 +32,21 @@ while IFS= read -r file; do
     case "$included" in *.pb.h) ;; *) [ -f "$included" ] || complain "$file includes \"$included\", which is not there" ;; esac
   done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file")
   if grep -nE '^#\s*(if|ifdef|ifndef)\b' "$file" >/dev/null; then complain "$file chooses code by #if; choose files in CMake"; fi
-  case "$file" in *.h) grep -q '^#pragma once' "$file" || complain "$file has no #pragma once" ;; esac
-done < <(find configs kernels sharding worker coordinator -name '*.h' -o -name '*.cpp')
+  case "$file" in *.h | *.cuh) grep -q '^#pragma once' "$file" || complain "$file has no #pragma once" ;; esac
+  while IFS= read -r system; do
+    case "$file:$system" in
+      kernels/cuda/gpu/*) ;;
+      kernels/cuda/*.cu:cuda_platform.h | kernels/cuda/*.cuh:cuda_platform.h) ;;
+      *) complain "$file may not include <$system>: CUDA's headers belong to kernels/cuda/gpu" ;;
+    esac
+  done < <(sed -nE 's/^#include <((cu|nv|cooperative_groups|mma|device_launch|thrust)[^>]*)>.*/\1/p' "$file")
+done < <(find configs kernels sharding worker coordinator -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 mpi_users=$(grep -lE '^#include <mpi\.h>' -r configs kernels sharding worker coordinator || true)
 [ "$mpi_users" = sharding/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/mpi_comm.cpp alone, found in: $mpi_users"
+nccl_users=$(grep -lE '^#include <nccl\.h>' -r configs kernels sharding worker coordinator || true)
+case "$nccl_users" in
+  '' | sharding/nccl_comm.cpp) ;;
+  *) complain "nccl.h belongs to sharding/nccl_comm.cpp alone, found in: $nccl_users" ;;
+esac
 exit $status

@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(-i)
 if [ "${1:-}" = --check ]; then mode=(--dry-run --Werror); fi
-find configs kernels sharding worker coordinator tests \( -name '*.h' -o -name '*.cpp' \) -print0 |
+find configs kernels sharding worker coordinator tests \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -print0 |
   xargs -0 clang-format-14 "${mode[@]}"

@@ -8,7 +8,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config git ca-certificates
   libopenmpi-dev openmpi-bin openssh-client
-  libboost1.81-dev libprotobuf-dev protobuf-compiler
+  libboost1.81-dev libboost-context1.81-dev libprotobuf-dev protobuf-compiler
   libjpeg62-turbo-dev libpng-dev libwebp-dev
   libcli11-dev libspdlog-dev libarchive-dev libxxhash-dev
   libgtest-dev libgmock-dev

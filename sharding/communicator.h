@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "kernels/tensor.h"
+#include "kernels/backend.h"
 #include "sharding/sum_tree.h"
 
 namespace lapidary {
@@ -14,9 +14,9 @@ namespace lapidary {
 /// What a message between two ranks is about: each kind is a queue of its own.
 enum class Channel : int { activations, tokens, embeddings };
 
-/// A group of ranks. Every rank calls the same operations in the same order, after the backend work before
-/// them. A group of one is real: its collectives are the identity. Messages (send, receive) are between two
-/// ranks and ask nothing of the others.
+/// A group of ranks. Every rank calls the same operations in the same order. Operations on a backend's
+/// tensors follow the backend's work before them. A group of one is real: its collectives are the identity.
+/// Messages (send, receive) are between two ranks and ask nothing of the others.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -44,6 +44,11 @@ class Communicator {
   /// that sent something and then computes, or has nothing to do.
   virtual bool progress() = 0;
 
+  // --- contiguous rows in the memory of the rank's backend. Communicators of host memory move their bytes.
+  virtual void broadcast_rows(Tensor rows, int root);
+  virtual void send_rows(Tensor rows, int to, Channel channel);
+  virtual void receive_rows(Tensor rows, int from, Channel channel);
+
   /// Ranks of equal color become a group, in the order of their ranks here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 
@@ -52,6 +57,10 @@ class Communicator {
 };
 
 std::unique_ptr<Communicator> make_solo();
+
+/// `host`, for a backend whose tensors do not lie in host memory: rows are copied there, travel as `host`
+/// lets them, and are copied back. Both outlive the result.
+std::unique_ptr<Communicator> make_staged(Communicator& host, Backend& ops);
 
 /// N ranks as threads of this process: body(rank's communicator) on each. The first exception of any rank
 /// ends the others' collectives and is thrown again here.

@@ -7,16 +7,39 @@
 #include "configs/error.h"
 #include "configs/processor_config.h"
 #include "sharding/model_tensors.h"
+#include "worker/device.h"
 #include "worker/image.h"
 #include "worker/step_runner.h"
 
 namespace lapidary {
+namespace {
+
+/// A probe hears of float32 in host memory, wherever the tensors are and whatever their dtype.
+Probe fetched(Backend& backend, const Probe& probe) {
+  return [&backend, &probe](const std::string& name, Tensor value) {
+    const auto size = static_cast<size_t>(value.rows() * value.cols());
+    std::vector<float> floats(size);
+    const Tensor whole = view(floats.data(), DType::f32, value.rows(), value.cols());
+    if (value.dtype == DType::f32) {
+      backend.copy(whole, value);
+    } else {
+      std::vector<uint16_t> halves(size);
+      backend.copy(view(halves.data(), DType::bf16, value.rows(), value.cols()), value);
+      std::transform(halves.begin(), halves.end(), floats.begin(), from_bf16);
+    }
+    probe(name, whole);
+  };
+}
+
+}  // namespace
 
 struct Engine::Parts {
   Parts(const EngineOptions& options, const ModelConfig& given, const Group& where)
-      : group(where),
-        threads(where.place.decodes() ? decoder_threads(options) : 1),
-        backend(make_cpu_backend(threads, options.isa)),
+      : threads(where.place.decodes() ? decoder_threads(options) : 1),
+        backend(make_backend(options, threads)),
+        replica(make_device_comm(where.replica, *backend, options)),
+        tp(make_device_comm(where.tp, *backend, options)),
+        group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.place},
         profile(numerics_profile(options.profile)),
         config(given),
         dtype(resolve_dtype(options.dtype, given)),
@@ -30,8 +53,12 @@ struct Engine::Parts {
     plan = PaliGemma::plan_for(config, group.place.tp_rank, group.mesh.tp);
     share = share_of(config, group.mesh, group.place, options.pp_layers, shared_vision);
     const bool lane = !shared_vision && has_vision_lane(group.mesh, group.place);
-    check_memory(plan_memory(config, plan, share, lane, capacity, dtype, *backend), ranks_on_host(),
-                 available_memory());
+    const Memory planned = plan_memory(config, plan, share, lane, capacity, dtype, *backend);
+    if (backend->on_host()) {
+      check_memory(planned, ranks_on_host(), available_memory());
+    } else {
+      check_memory(planned, 1, static_cast<double>(backend->free_memory()));
+    }
   }
 
   void load(const LoadProgress& progress) {
@@ -59,11 +86,16 @@ struct Engine::Parts {
       backend->reserve(capacity.images * v.tokens(), std::max({v.hidden_size, plan.vision.ffn.size(),
                                                                v.channels * v.patch_size * v.patch_size}));
     scratch_bytes = backend->reserve(std::min<int64_t>(capacity.rows, 512), plan.decoder.ffn.size());
+    AttentionRoom room{capacity.sequences, capacity.rows, capacity.pages, plan.decoder.heads.size(),
+                       t.head_dim};
+    if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.images));
+    scratch_bytes += backend->reserve_attention(room);
   }
 
-  Group group;
   ThreadPool threads;
   std::unique_ptr<Backend> backend;
+  std::unique_ptr<Communicator> replica, tp;  // for tensors that do not lie in host memory
+  Group group;
   NumericsProfile profile;
   ModelConfig config;
   DType dtype;
@@ -93,7 +125,8 @@ Engine::~Engine() = default;
 void Engine::read_slots(const EmbeddingSlots* slots) { parts_->runner->read_slots(slots); }
 
 wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
-  return parts_->runner->run(step, probe);
+  const bool fetch = probe && !parts_->backend->on_host();
+  return parts_->runner->run(step, fetch ? fetched(*parts_->backend, probe) : probe);
 }
 
 PaliGemma& Engine::model() {

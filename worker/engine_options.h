@@ -19,6 +19,9 @@ struct EngineOptions {
   std::string load_format = "auto";  // "auto": read the checkpoint; "dummy": make weights from tensor names
   std::string dtype = "auto";        // "float32", "bfloat16"; "auto": as config.json says, else bfloat16
   std::string profile = "hf";        // numerics profile
+  std::string device = "cpu";        // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
+  bool shared_gpu = false;           // ranks may share a GPU; for tests
+  bool deterministic = false;        // GPU: the bits of a sum do not depend on the number of ranks
   std::string isa = "auto";          // instruction set of the CPU backend
   int threads = 0;                   // of this rank's decoder lane; 0: its share of the cores
   int vision_threads = 0;     // of its vision lane; 0: its share of the cores, half of it beside a decoder

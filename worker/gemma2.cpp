@@ -13,8 +13,10 @@ namespace {
 constexpr int64_t kMlpRows = 512;
 
 /// Angles as transformers computes them, in float32: position * theta^(-2j / head_dim).
-void fill_rotary(Tensor cos_sin, double theta) {
-  const int64_t half = cos_sin.cols() / 2;
+std::vector<float> rotary_table(int64_t positions, int64_t head_dim, double theta) {
+  std::vector<float> table(static_cast<size_t>(positions * head_dim));
+  const Tensor cos_sin = view(table.data(), DType::f32, positions, head_dim);
+  const int64_t half = head_dim / 2;
   for (int64_t j = 0; j < half; ++j) {
     const auto inverse = static_cast<float>(
         1.0 / std::pow(theta, static_cast<double>(2 * j) / static_cast<double>(cos_sin.cols())));
@@ -24,6 +26,7 @@ void fill_rotary(Tensor cos_sin, double theta) {
       cos_sin.row<float>(position)[half + j] = std::sin(angle);
     }
   }
+  return table;
 }
 
 }  // namespace
@@ -47,13 +50,16 @@ Gemma2::Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightS
 void Gemma2::make_workspace(int64_t rows, int64_t length) {
   const int64_t q = plan_.heads.size() * config_.head_dim, kv = plan_.kv_heads.size() * config_.head_dim;
   cos_sin_ = workspace_.make(length + 1, config_.head_dim);
-  fill_rotary(cos_sin_, config_.rope_theta);
-  h_ = workspace_.make(rows, config_.hidden_size);
-  qkv_ = workspace_.make(rows, q + 2 * kv);
-  attention_ = workspace_.make(rows, q);
+  std::vector<float> table = rotary_table(length + 1, config_.head_dim, config_.rope_theta);
+  rank_.ops.copy(cos_sin_, view(table.data(), DType::f32, cos_sin_.rows(), cos_sin_.cols()));
+  const DType operands = rank_.ops.operands(dtype_);
+  h_ = workspace_.make(rows, config_.hidden_size, operands);
+  sum_ = operands == DType::f32 ? h_ : workspace_.make(rows, config_.hidden_size);
+  qkv_ = workspace_.make(rows, q + 2 * kv, operands);
+  attention_ = workspace_.make(rows, q, operands);
   const int64_t chunk = std::min(rows, kMlpRows);
-  gate_up_ = workspace_.make(chunk, 2 * plan_.ffn.size());
-  mlp_ = workspace_.make(chunk, plan_.ffn.size());
+  gate_up_ = workspace_.make(chunk, 2 * plan_.ffn.size(), operands);
+  mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
   const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * chunk);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
 }
@@ -108,7 +114,7 @@ void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run
 void Gemma2::forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages) {
   const int64_t rows = x.rows(), q = plan_.heads.size() * config_.head_dim;
   const int64_t kv = plan_.kv_heads.size() * config_.head_dim;
-  const Tensor h = h_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
+  const Tensor h = h_.row_range(0, rows), sum = sum_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
                attention = attention_.row_range(0, rows);
   const KvShape shape = kv_shape();
 
@@ -117,21 +123,21 @@ void Gemma2::forward(const Layer& layer, Tensor x, const RaggedRows& step, std::
   rank_.ops.rope(qkv.col_range(0, q + kv), config_.head_dim, cos_sin_, step.positions);
   rank_.ops.store_kv(pages, shape, step.spans, qkv.col_range(q, q + kv), qkv.col_range(q + kv, q + 2 * kv));
   rank_.ops.attention(attention, qkv.col_range(0, q), pages, shape, step.spans, layer.attention);
-  layer.out(rank_, h, attention, partials_);
-  layer.post_attention_norm(rank_, h, h);  // over whole rows: the sum over ranks comes first
-  rank_.ops.add(x, h);
+  layer.out(rank_, sum, attention, partials_);
+  layer.post_attention_norm(rank_, sum, sum);  // over whole rows: the sum over ranks comes first
+  rank_.ops.add(x, sum);
 
   layer.pre_ffn_norm(rank_, h, x);
   for (int64_t begin = 0; begin < rows; begin += kMlpRows) {
     const int64_t end = std::min(rows, begin + kMlpRows);
-    const Tensor part = h.row_range(begin, end);
+    const Tensor part = h.row_range(begin, end), part_sum = sum.row_range(begin, end);
     const Tensor gate_up = gate_up_.row_range(0, end - begin), mlp = mlp_.row_range(0, end - begin);
     layer.gate_up(rank_, gate_up, part);
     rank_.ops.gelu_mul(mlp, gate_up);
-    layer.down(rank_, part, mlp, partials_);
+    layer.down(rank_, part_sum, mlp, partials_);
   }
-  layer.post_ffn_norm(rank_, h, h);
-  rank_.ops.add(x, h);
+  layer.post_ffn_norm(rank_, sum, sum);
+  rank_.ops.add(x, sum);
 }
 
 }  // namespace lapidary

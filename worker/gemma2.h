@@ -62,7 +62,8 @@ class Gemma2 {
 
   Workspace workspace_;
   Tensor cos_sin_;    // [length + 1, head_dim]
-  Tensor h_;          // [rows, hidden]
+  Tensor h_;          // [rows, hidden], operands
+  Tensor sum_;        // [rows, hidden], what goes into the residual stream; h_ where operands are float32
   Tensor qkv_;        // [rows, (my heads + 2 * my KV heads) * head_dim]
   Tensor attention_;  // [rows, my heads * head_dim]
   Tensor gate_up_;    // [a chunk of rows, 2 * my ffn]

@@ -27,10 +27,4 @@ inline Group one_stage(Communicator& comm) {
   return {comm, comm, {comm.size(), 1, 1, 0}, {0, comm.rank(), 0, comm.rank()}};
 }
 
-/// The bytes of contiguous rows.
-inline std::span<std::byte> bytes_of(Tensor rows) {
-  return {static_cast<std::byte*>(rows.data),
-          static_cast<size_t>(rows.rows() * rows.cols()) * size_of(rows.dtype)};
-}
-
 }  // namespace lapidary

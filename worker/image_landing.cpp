@@ -43,7 +43,7 @@ void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
 void ImageLanding::send_mine() {
   for (const wire::Image* image : images_)
     if (image->rgb().empty() && image->rank() == group_.place.rank)
-      group_.replica.send(bytes_of(slot_of(*image)), 0, Channel::embeddings);
+      group_.replica.send_rows(slot_of(*image), 0, Channel::embeddings);
 }
 
 /// A rank of another stage sends once, to the first rank, which hands it on to its stage: the stage's ranks
@@ -52,12 +52,10 @@ void ImageLanding::land(const wire::Image& image, Tensor to) {
   const int owner = image.rank(), me = group_.place.rank;
   if (owner == me) {
     ops_.copy(to, slot_of(image));
-    ops_.synchronize();
   } else if (owner >= group_.mesh.tp && me == 0) {
-    group_.replica.receive(bytes_of(to), owner, Channel::embeddings);
+    group_.replica.receive_rows(to, owner, Channel::embeddings);
   }
-  const auto bytes = bytes_of(to);
-  group_.tp.broadcast(bytes.data(), bytes.size(), owner < group_.mesh.tp ? owner : 0);
+  group_.tp.broadcast_rows(to, owner < group_.mesh.tp ? owner : 0);
 }
 
 }  // namespace lapidary

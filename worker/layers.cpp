@@ -9,7 +9,6 @@ void RowLinear::operator()(Rank r, Tensor y, Tensor x, Tensor partials) const {
     const int blocks = w.sums.outputs();
     const Tensor mine = view(partials.data, DType::f32, blocks * y.rows(), w.out);  // [blocks * rows, out]
     r.ops.matmul(mine, x, w);
-    r.ops.synchronize();
     r.comm.tree_sum(y, mine, finish);
   }
   if (bias.size > 0) r.ops.add_bias(y, bias.get());

@@ -27,11 +27,11 @@ inline void report(const Probe& probe, const std::string& name, Tensor value) {
 class Workspace {
  public:
   explicit Workspace(Backend& ops) : ops_(ops) {}
-  Tensor make(int64_t rows, int64_t cols) {
-    const size_t bytes = static_cast<size_t>(rows * cols) * sizeof(float);
+  Tensor make(int64_t rows, int64_t cols, DType dtype = DType::f32) {
+    const size_t bytes = static_cast<size_t>(rows * cols) * size_of(dtype);
     buffers_.push_back(ops_.allocate(bytes));
     bytes_ += bytes;
-    return view(buffers_.back().get(), DType::f32, rows, cols);
+    return view(buffers_.back().get(), dtype, rows, cols);
   }
   size_t bytes() const { return bytes_; }
 

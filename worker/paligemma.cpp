@@ -82,7 +82,7 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
   embedded_ = workspace_.make(share.embedding && rank.comm.size() > 1 ? capacity.rows : 0, hidden);
   const int64_t sequences = share.head ? capacity.sequences : 0;
   last_ = workspace_.make(sequences, hidden);
-  normed_ = workspace_.make(sequences, hidden);
+  normed_ = workspace_.make(sequences, hidden, rank.ops.operands(weights.linear()));
   logits_ = workspace_.make(sequences, plan_.vocab.size());
 }
 
@@ -125,7 +125,6 @@ void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const
 void PaliGemma::embed(Tensor x, const Batch& batch, Tensor images, const Probe& probe) {
   const Tensor mine = rank_.comm.size() > 1 ? embedded_.row_range(0, x.rows()) : x;
   rank_.ops.embed(mine, embedding_, batch.ids, plan_.vocab.begin, text_scale_);
-  rank_.ops.synchronize();
   if (rank_.comm.size() > 1) rank_.comm.tree_sum(x, mine, embed_finish_);
 
   const int64_t tokens = config_.vision.tokens();
@@ -172,8 +171,9 @@ void PaliGemma::report_logits(Tensor mine, const Probe& probe) {
     sizes.push_back(static_cast<size_t>(rows * plan_for(config_, r, comm.size()).vocab.size()) *
                     sizeof(float));
   std::vector<float> slices(static_cast<size_t>(rows * vocab)), whole(slices.size());
-  const std::span own(mine.row<float>(0), static_cast<size_t>(rows * mine.cols()));
-  comm.all_gather(reinterpret_cast<std::byte*>(slices.data()), std::as_bytes(own), sizes);
+  std::vector<float> own(static_cast<size_t>(rows * mine.cols()));
+  rank_.ops.copy(view(own.data(), DType::f32, rows, mine.cols()), mine);
+  comm.all_gather(reinterpret_cast<std::byte*>(slices.data()), std::as_bytes(std::span(own)), sizes);
   const float* from = slices.data();
   int64_t first = 0;
   for (size_t bytes : sizes) {

@@ -8,6 +8,11 @@
 
 namespace lapidary {
 
+AttentionRoom attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images) {
+  const int64_t tokens = config.tokens(), pages = (tokens + KvShape::kPageTokens - 1) / KvShape::kPageTokens;
+  return {images, images * tokens, images * pages, plan.heads.size(), config.head_dim()};
+}
+
 Siglip::Siglip(const VisionConfig& config, int64_t projection, WeightStore& weights, const BlockPlan& plan,
                Rank rank, int64_t images)
     : config_(config), plan_(plan), rank_(rank), images_(images), workspace_(rank.ops) {
@@ -46,12 +51,14 @@ Siglip::Siglip(const VisionConfig& config, int64_t projection, WeightStore& weig
 
   const int64_t rows = images * config.tokens();
   const int64_t mine = plan.heads.size() * head_dim;
-  patches_ = workspace_.make(rows, pixels);
+  const DType operands = rank.ops.operands(weights.linear());
+  patches_ = workspace_.make(rows, pixels, operands);
   x_ = workspace_.make(rows, hidden);
-  h_ = workspace_.make(rows, hidden);
-  qkv_ = workspace_.make(rows, 3 * mine);
-  attention_ = workspace_.make(rows, mine);
-  mlp_ = workspace_.make(rows, plan.ffn.size());
+  h_ = workspace_.make(rows, hidden, operands);
+  sum_ = operands == DType::f32 ? h_ : workspace_.make(rows, hidden);
+  qkv_ = workspace_.make(rows, 3 * mine, operands);
+  attention_ = workspace_.make(rows, mine, operands);
+  mlp_ = workspace_.make(rows, plan.ffn.size(), operands);
   const int blocks = std::max(plan.out_sums.outputs(), plan.down_sums.outputs());
   partials_ = workspace_.make(rank.comm.size() > 1 ? blocks * rows : 0, hidden);
 
@@ -94,7 +101,7 @@ void Siglip::encode(Tensor out, std::span<const uint8_t* const> images, const fl
 
 void Siglip::forward(const Layer& layer, Tensor x, std::span<const AttentionSpan> spans) {
   const int64_t rows = x.rows(), width = plan_.heads.size() * config_.head_dim();
-  const Tensor h = h_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
+  const Tensor h = h_.row_range(0, rows), sum = sum_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
                attention = attention_.row_range(0, rows);
   const Tensor mlp = mlp_.row_range(0, rows);
   AttentionArgs args;
@@ -106,13 +113,13 @@ void Siglip::forward(const Layer& layer, Tensor x, std::span<const AttentionSpan
   rank_.ops.store_kv(kv_.get(), kv_shape_, spans, qkv.col_range(width, 2 * width),
                      qkv.col_range(2 * width, 3 * width));
   rank_.ops.attention(attention, qkv.col_range(0, width), kv_.get(), kv_shape_, spans, args);
-  layer.out(rank_, h, attention, partials_);
-  rank_.ops.add(x, h);
+  layer.out(rank_, sum, attention, partials_);
+  rank_.ops.add(x, sum);
   layer.norm2(rank_, h, x);
   layer.fc1(rank_, mlp, h);
   rank_.ops.gelu(mlp);
-  layer.fc2(rank_, h, mlp, partials_);
-  rank_.ops.add(x, h);
+  layer.fc2(rank_, sum, mlp, partials_);
+  rank_.ops.add(x, sum);
 }
 
 }  // namespace lapidary

@@ -8,6 +8,9 @@
 
 namespace lapidary {
 
+/// What the attention of `images` at once needs of a backend.
+AttentionRoom attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images);
+
 /// The vision tower and the projector: images to rows of the decoder's width. Every image sees itself only.
 class Siglip {
  public:
@@ -49,7 +52,8 @@ class Siglip {
 
   Workspace workspace_;
   Tensor patches_;    // [rows, channels * patch * patch]
-  Tensor x_, h_;      // [rows, hidden]
+  Tensor x_;          // [rows, hidden], the residual stream
+  Tensor h_, sum_;    // [rows, hidden]: operands; what goes into the residual stream
   Tensor qkv_;        // [rows, 3 * my heads * head_dim]
   Tensor attention_;  // [rows, my heads * head_dim]
   Tensor mlp_;        // [rows, my ffn]

@@ -108,12 +108,10 @@ void StepRunner::advance(Work& work, LayerRun run, const wire::Step& step, wire:
     const Tensor x = work.x();
     if (share_.embedding && run.begin == 0) model_->embed(x, work.batch, landing_.rows(), probe);
     if (!share_.embedding && reaches(run, share_.layers.begin))
-      group_.replica.receive(bytes_of(x), group_.peer(group_.place.stage - 1), Channel::activations);
+      group_.replica.receive_rows(x, group_.peer(group_.place.stage - 1), Channel::activations);
     model_->run_layers(x, work.batch, common(run, share_.layers), group_.replica, probe);
-    if (!share_.head && reaches(run, share_.layers.end)) {
-      ops_.synchronize();
-      group_.replica.send(bytes_of(x), group_.peer(group_.place.stage + 1), Channel::activations);
-    }
+    if (!share_.head && reaches(run, share_.layers.end))
+      group_.replica.send_rows(x, group_.peer(group_.place.stage + 1), Channel::activations);
   }
   if (run.end < limits_.config.text.layers) return;
   if (share_.head) sample_last(work, step, done, probe);

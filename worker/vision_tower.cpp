@@ -6,6 +6,7 @@
 
 #include "configs/processor_config.h"
 #include "sharding/model_tensors.h"
+#include "worker/device.h"
 #include "worker/image.h"
 #include "worker/memory_plan.h"
 #include "worker/paligemma.h"
@@ -15,7 +16,7 @@ namespace lapidary {
 struct VisionTower::Parts {
   Parts(const EngineOptions& options, const ModelConfig& given, bool beside_decoder)
       : threads(vision_threads(options, beside_decoder)),
-        backend(make_cpu_backend(threads, options.isa)),
+        backend(make_backend(options, threads)),
         alone(make_solo()),
         config(given),
         images(fit_capacity(options, given).images) {
@@ -44,6 +45,7 @@ struct VisionTower::Parts {
     scratch_bytes = backend->reserve(
         images * v.tokens(),
         std::max({v.hidden_size, v.intermediate_size, v.channels * v.patch_size * v.patch_size}));
+    scratch_bytes += backend->reserve_attention(attention_of(v, plan.vision, images));
     if (progress) progress(total, total);
   }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/amx_emulation/emulated_isa.h"
+#include "tests/kernels/cpu_devices.h"
 #include "tests/kernels/matmul_cases.h"
 
 // The kernel itself runs through all of matmul_test.cpp on the tiles in software. Here: the software's own
@@ -112,8 +113,8 @@ TEST(AmxTileTest, MachineAndSoftwareAgree) {
   const auto isas = available_isas();
   if (isas.front() != &amx_isa()) GTEST_SKIP() << "this machine has no AMX";
   const Product product(75, 130, 500, DType::bf16, tree_plan(500, 4));
-  Engine machine(amx_isa(), 2, product.rows, product.in),
-      software(emulated_amx_isa(), 2, product.rows, product.in);
+  Engine machine(device_with(amx_isa()), 2, product.rows, product.in),
+      software(device_with(emulated_amx_isa()), 2, product.rows, product.in);
   EXPECT_TRUE(same_bits(product.run(machine), product.run(software)));
 }
 

@@ -47,7 +47,10 @@ class Pages {
     }
     const size_t bytes = count * ops.kv_page_bytes(shape);
     memory_ = ops.allocate(bytes);
-    std::fill_n(memory_.get(), bytes, std::byte{0xff});
+    std::vector<std::byte> worst(bytes, std::byte{0xff});
+    const auto count_of_bytes = static_cast<int64_t>(bytes);
+    ops.copy(view(memory_.get(), DType::u8, 1, count_of_bytes),
+             view(worst.data(), DType::u8, 1, count_of_bytes));
   }
   std::byte* data() { return memory_.get(); }
 
@@ -63,6 +66,7 @@ inline void step(Backend& ops, const AttentionCase& c, Pages& pages, Sequence& s
                s.v.tensor().row_range(begin, end));
   ops.attention(out.tensor().row_range(begin, end), s.q.tensor().row_range(begin, end), pages.data(), c.shape,
                 {&span, 1}, c.args);
+  ops.synchronize();
 }
 
 /// One head of one row in double, and how far a float32 computation may be from it.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -11,12 +12,40 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "tests/amx_emulation/emulated_isa.h"
+#include "tests/kernels/device_choice.h"
 
 namespace lapidary {
 
 constexpr double kEps = 0x1p-24;  // largest relative error of one float32 rounding
+
+/// Floats that devices read and write. Before the host looks at what an operation wrote here, or changes what
+/// one reads, it calls Backend::synchronize().
+class Floats {
+ public:
+  explicit Floats(size_t size, float value = 0)
+      : memory_(test_memory(size * sizeof(float))), data_(new (memory_.get()) float[size]), size_(size) {
+    std::fill_n(data_, size, value);
+  }
+  Floats(const float* from, size_t size) : Floats(size) { std::copy_n(from, size, data_); }
+  explicit Floats(const std::vector<float>& values) : Floats(values.data(), values.size()) {}
+  Floats(const Floats& other) : Floats(other.data_, other.size_) {}
+  Floats& operator=(const Floats& other) {
+    if (this != &other) *this = Floats(other);
+    return *this;
+  }
+  Floats(Floats&&) = default;
+  Floats& operator=(Floats&&) = default;
+
+  float* data() const { return data_; }
+  size_t size() const { return size_; }
+  float& operator[](size_t i) const { return data_[i]; }
+  std::vector<float> values() const { return {data_, data_ + size_}; }
+
+ private:
+  Buffer memory_;
+  float* data_;
+  size_t size_;
+};
 
 /// Rows of floats with a gap behind each that nobody may touch.
 class Rows {
@@ -60,24 +89,28 @@ class Rows {
   static constexpr int64_t kGap = 5;
   static constexpr float kCanary = 12345.5f;
   int64_t rows_, cols_;
-  std::vector<float> data_;
+  Floats data_;
 };
 
-/// A backend of one instruction set with its threads.
+/// A backend with its host threads.
 struct Device {
-  explicit Device(const cpu::Isa& isa, int count = 2) : threads(count), backend(threads, isa) {}
+  explicit Device(const DeviceChoice& choice, int count = 2)
+      : threads(count), backend(choice.make(threads)), ops(*backend) {}
   ThreadPool threads;
-  cpu::CpuBackend backend;
+  std::unique_ptr<Backend> backend;
+  Backend& ops;
 };
 
-/// A test that runs once for each instruction set: all that this machine has, and AMX in software.
-class KernelTest : public testing::TestWithParam<const cpu::Isa*> {
+/// A test that runs once for each device of the program.
+class KernelTest : public testing::TestWithParam<DeviceChoice> {
  protected:
-  const cpu::Isa& isa = *GetParam();
+  const DeviceChoice& choice = GetParam();
 };
 
-inline constexpr auto kTestNameOfIsa = [](const testing::TestParamInfo<const cpu::Isa*>& info) {
-  return cpu::test_name(*info.param);
+inline void PrintTo(const DeviceChoice& choice, std::ostream* out) { *out << choice.name; }
+
+inline constexpr auto kTestNameOfDevice = [](const testing::TestParamInfo<DeviceChoice>& info) {
+  return info.param.name;
 };
 
 }  // namespace lapidary

@@ -1,10 +1,14 @@
 #include "kernels/cpu/math.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/cpu/row_kernels.h"
-#include "tests/kernels/kernel_test.h"
+#include "tests/amx_emulation/emulated_isa.h"
 
 namespace lapidary {
 namespace {
@@ -37,9 +41,9 @@ std::vector<float> apply(Function f, std::vector<float> x) {
   return x;
 }
 
-class Math : public KernelTest {
+class Math : public testing::TestWithParam<const cpu::Isa*> {
  protected:
-  const cpu::RowKernels& rows = *isa.rows;
+  const cpu::RowKernels& rows = *GetParam()->rows;
 };
 
 // The bounds are the ones that kernels/cpu/math.h states.
@@ -86,7 +90,8 @@ TEST_P(Math, NanStaysNan) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Math, testing::ValuesIn(cpu::tested_isas()), kTestNameOfIsa);
+INSTANTIATE_TEST_SUITE_P(Isa, Math, testing::ValuesIn(cpu::tested_isas()),
+                         [](const auto& test) { return cpu::test_name(*test.param); });
 
 }  // namespace
 }  // namespace lapidary

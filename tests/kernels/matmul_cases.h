@@ -1,29 +1,13 @@
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <random>
-#include <vector>
+#include "tests/kernels/kernel_test.h"
 
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/pack.h"
-#include "kernels/thread_pool.h"
+namespace lapidary {
 
-namespace lapidary::cpu {
-
-/// A pool, an instruction set and its scratch.
-struct Engine {
-  ThreadPool threads;
-  const Isa& isa;
-  MatmulScratch scratch;
-
-  Engine(const Isa& which, int n, int64_t rows, int64_t width) : threads(n), isa(which), scratch(which, n) {
-    scratch.reserve(rows, width);
-  }
-  void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias = nullptr) {
-    cpu::matmul(threads, isa, scratch, y, x, w, bias);
+/// A device with its scratch.
+struct Engine : Device {
+  Engine(const DeviceChoice& choice, int n, int64_t rows, int64_t width) : Device(choice, n) {
+    ops.reserve(rows, width);
   }
 };
 
@@ -62,20 +46,18 @@ struct Product {
     for (float& v : x) v = draw();
   }
 
-  Matrix packed(const Isa& isa) const {
-    Matrix matrix = make_matrix(isa, out, in, dtype, sums);
-    pack(isa, matrix, 0, view(const_cast<float*>(w.data()), DType::f32, out, in));
+  Matrix packed(Backend& ops) const {
+    Matrix matrix = ops.make_matrix(out, in, dtype, sums);
+    ops.pack(matrix, 0, view(const_cast<float*>(w.data()), DType::f32, out, in));
     return matrix;
   }
-  Tensor rows_of_x(int64_t begin, int64_t end) const {
-    return view(const_cast<float*>(x.data()), DType::f32, rows, in).row_range(begin, end);
-  }
   std::vector<float> run(Engine& engine, int64_t begin, int64_t end) const {
-    const Matrix matrix = packed(engine.isa);
-    std::vector<float> y(sums.outputs() * (end - begin) * out, NAN);
-    engine.matmul(view(y.data(), DType::f32, sums.outputs() * (end - begin), out), rows_of_x(begin, end),
-                  matrix);
-    return y;
+    const Matrix matrix = packed(engine.ops);
+    const Floats on_device(x), y(static_cast<size_t>(sums.outputs() * (end - begin) * out), NAN);
+    engine.ops.matmul(view(y.data(), DType::f32, sums.outputs() * (end - begin), out),
+                      view(on_device.data(), DType::f32, rows, in).row_range(begin, end), matrix);
+    engine.ops.synchronize();
+    return y.values();
   }
   std::vector<float> run(Engine& engine) const { return run(engine, 0, rows); }
 
@@ -119,4 +101,4 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-}  // namespace lapidary::cpu
+}  // namespace lapidary

@@ -1,32 +1,24 @@
-#include "kernels/cpu/matmul.h"
-
-#include <gtest/gtest.h>
-
 #include <stdexcept>
-#include <string>
 #include <tuple>
-#include <vector>
 
-#include "tests/amx_emulation/emulated_isa.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace lapidary::cpu {
+namespace lapidary {
 namespace {
 
-class MatmulTest : public testing::TestWithParam<std::tuple<const Isa*, DType>> {
+class Matmul : public testing::TestWithParam<std::tuple<DeviceChoice, DType>> {
  protected:
-  const Isa& isa() const { return *std::get<0>(GetParam()); }
+  const DeviceChoice& choice() const { return std::get<0>(GetParam()); }
   DType dtype() const { return std::get<1>(GetParam()); }
-  /// Every tile in software costs a thousand times the machine's.
-  bool slow() const { return &isa() == &emulated_amx_isa(); }
+  bool slow() const { return choice().slow; }
 };
 
-std::string case_name(const testing::TestParamInfo<MatmulTest::ParamType>& info) {
-  return test_name(*std::get<0>(info.param)) + "_" + name_of(std::get<1>(info.param));
+std::string case_name(const testing::TestParamInfo<Matmul::ParamType>& info) {
+  return std::get<0>(info.param).name + "_" + name_of(std::get<1>(info.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryIsa, MatmulTest,
-                         testing::Combine(testing::ValuesIn(tested_isas()),
+INSTANTIATE_TEST_SUITE_P(Device, Matmul,
+                         testing::Combine(testing::ValuesIn(tested_devices()),
                                           testing::Values(DType::f32, DType::bf16)),
                          case_name);
 
@@ -46,50 +38,50 @@ void expect_close(const Product& product, const std::vector<float>& y) {
                       << product.sums.leaves();
 }
 
-TEST_P(MatmulTest, IsTheProductAtAwkwardSizes) {
+TEST_P(Matmul, IsTheProductAtAwkwardSizes) {
   for (const int64_t rows : {1, 2, 5, 7, 16, 17, 31, 33, 70}) {
     for (const int64_t out : {1, 16, 40, 129}) {
       for (const int64_t in : {1, 33, 300}) {
         if (slow() && rows * out * in > 33 * 129 * 300) continue;
         const Product product(rows, out, in, dtype(), SumPlan::whole(in));
-        Engine engine(isa(), 2, rows, in);
+        Engine engine(choice(), 2, rows, in);
         expect_close(product, product.run(engine));
       }
     }
   }
 }
 
-TEST_P(MatmulTest, IsTheProductOverSeveralChunksOfRowsAndSlabs) {
-  const int64_t chunk = isa().chunk_rows;
+TEST_P(Matmul, IsTheProductOverSeveralChunksOfRowsAndSlabs) {
+  const int64_t chunk = choice().chunk_rows;
   for (const int64_t rows : {chunk + 1, 3 * chunk - 7, 5 * chunk + 3}) {
     const Product product(rows, 50, slow() ? 20 : 70, dtype(), SumPlan::whole(slow() ? 20 : 70));
-    Engine engine(isa(), 3, rows, product.in);
+    Engine engine(choice(), 3, rows, product.in);
     expect_close(product, product.run(engine));
   }
 }
 
-TEST_P(MatmulTest, IsTheProductWithLessScratchThanRows) {
-  const Product product(3 * isa().tile_rows + 1, 40, 70, dtype(), SumPlan::whole(70));
-  Engine engine(isa(), 2, 1, product.in);
+TEST_P(Matmul, IsTheProductWithLessScratchThanRows) {
+  const Product product(97, 40, 70, dtype(), SumPlan::whole(70));
+  Engine engine(choice(), 2, 1, product.in);
   expect_close(product, product.run(engine));
 }
 
-TEST_P(MatmulTest, AddsLeavesAsThePlanSays) {
+TEST_P(Matmul, AddsLeavesAsThePlanSays) {
   const SumPlan two_outputs{{0, 11, 40, 41, 80, 100, 129}, {0, 1, 0, 2, 0, 1}};
   const SumPlan untouched{{0, 50, 50, 129}, {0, 0, 0}};  // with an empty leaf
   for (const SumPlan& plan : {tree_plan(129, 16), tree_plan(129, 5), two_outputs, untouched}) {
     for (const int64_t rows : {1, 37}) {
       const Product product(rows, 70, 129, dtype(), plan);
-      Engine engine(isa(), 2, rows, product.in);
+      Engine engine(choice(), 2, rows, product.in);
       expect_close(product, product.run(engine));
     }
   }
 }
 
-TEST_P(MatmulTest, IsExactOnWholeNumbers) {
+TEST_P(Matmul, IsExactOnWholeNumbers) {
   for (const SumPlan& plan : {SumPlan::whole(600), tree_plan(600, 16), tree_plan(600, 3)}) {
     const Product product(slow() ? 20 : 70, 33, 600, dtype(), plan, true);
-    Engine engine(isa(), 2, product.rows, product.in);
+    Engine engine(choice(), 2, product.rows, product.in);
     const std::vector<float> y = product.run(engine);
     int64_t wrong = 0;
     product.for_each([&](int64_t at, double sum, double) { wrong += static_cast<double>(y[at]) != sum; });
@@ -97,14 +89,14 @@ TEST_P(MatmulTest, IsExactOnWholeNumbers) {
   }
 }
 
-TEST_P(MatmulTest, GivesARowTheSameBitsInAnyBatchOnAnyThreads) {
+TEST_P(Matmul, GivesARowTheSameBitsInAnyBatchOnAnyThreads) {
   for (const int leaves : {1, 16}) {
-    const int64_t rows = slow() ? 70 : 2 * isa().chunk_rows + 9;
+    const int64_t rows = slow() ? 70 : 2 * choice().chunk_rows + 9;
     const Product product(rows, 100, 700, dtype(), tree_plan(700, leaves));
-    Engine engine(isa(), 1, rows, product.in);
+    Engine engine(choice(), 1, rows, product.in);
     const std::vector<float> whole = product.run(engine);
     for (const int threads : {2, 3}) {
-      Engine other(isa(), threads, rows, product.in);
+      Engine other(choice(), threads, rows, product.in);
       EXPECT_TRUE(same_bits(product.run(other), whole)) << threads << " threads";
     }
     for (const auto& [begin, end] :
@@ -117,9 +109,9 @@ TEST_P(MatmulTest, GivesARowTheSameBitsInAnyBatchOnAnyThreads) {
   }
 }
 
-TEST_P(MatmulTest, GivesAColumnTheSameBitsInAnyPartOfTheWeight) {
+TEST_P(Matmul, GivesAColumnTheSameBitsInAnyPartOfTheWeight) {
   const Product product(9, 100, 200, dtype(), tree_plan(200, 4));
-  Engine engine(isa(), 2, product.rows, product.in);
+  Engine engine(choice(), 2, product.rows, product.in);
   const std::vector<float> whole = product.run(engine);
   Product part = product;
   part.out = 52;
@@ -150,9 +142,9 @@ Product slice(const Product& whole, int first_leaf, int last_leaf, SumPlan plan)
   return part;
 }
 
-TEST_P(MatmulTest, SubtreesAddedLaterGiveTheBitsOfTheWholeTree) {
+TEST_P(Matmul, SubtreesAddedLaterGiveTheBitsOfTheWholeTree) {
   const Product product(19, 40, 16 * 21 + 5, dtype(), tree_plan(16 * 21 + 5, 16));
-  Engine engine(isa(), 2, product.rows, product.in);
+  Engine engine(choice(), 2, product.rows, product.in);
   const std::vector<float> whole = product.run(engine);
   // Leaves 0-5 make a subtree of four and one of two; 6-15 one of two and one of eight.
   const std::vector<float> low = slice(product, 0, 6, {{}, {0, 1, 0, 2, 0, 1}}).run(engine);
@@ -165,18 +157,21 @@ TEST_P(MatmulTest, SubtreesAddedLaterGiveTheBitsOfTheWholeTree) {
   EXPECT_TRUE(same_bits(sum, whole));
 }
 
-TEST_P(MatmulTest, AddsABiasAndTakesViews) {
+TEST_P(Matmul, AddsABiasAndTakesViews) {
   const Product product(21, 37, 64, dtype(), SumPlan::whole(64));
-  Engine engine(isa(), 2, product.rows, product.in);
+  Engine engine(choice(), 2, product.rows, product.in);
   const std::vector<float> plain = product.run(engine);
-  std::vector<float> wide_x(product.rows * 100, NAN), wide_y(product.rows * 90, -7), bias(product.out);
+  const Floats wide_x(static_cast<size_t>(product.rows * 100), NAN);
+  const Floats wide_y(static_cast<size_t>(product.rows * 90), -7), bias(static_cast<size_t>(product.out));
   for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i) / 3;
   for (int64_t r = 0; r < product.rows; ++r) {
     std::memcpy(&wide_x[r * 100 + 10], &product.x[r * 64], 64 * sizeof(float));
   }
   const Tensor x = view(wide_x.data(), DType::f32, product.rows, 100).col_range(10, 74);
   const Tensor y = view(wide_y.data(), DType::f32, product.rows, 90).col_range(5, 42);
-  engine.matmul(y, x, product.packed(isa()), bias.data());
+  const Matrix w = product.packed(engine.ops);
+  engine.ops.matmul(y, x, w, bias.data());
+  engine.ops.synchronize();
   for (int64_t r = 0; r < product.rows; ++r) {
     for (int64_t c = 0; c < 90; ++c) {
       const bool inside = c >= 5 && c < 42;
@@ -186,44 +181,42 @@ TEST_P(MatmulTest, AddsABiasAndTakesViews) {
 }
 
 TEST(MatmulOperandTest, IsRoundedForABfloat16Weight) {
-  for (const Isa* isa : tested_isas()) {
+  for (const DeviceChoice& choice : tested_devices()) {
     Product product(3, 20, 50, DType::bf16, SumPlan::whole(50));
-    Engine engine(*isa, 1, product.rows, product.in);
+    Engine engine(choice, 1, product.rows, product.in);
     const std::vector<float> rounded = product.run(engine);
     for (float& v : product.x) v = std::nextafter(v, 2 * v);
-    EXPECT_TRUE(same_bits(product.run(engine), rounded)) << isa->name;
+    EXPECT_TRUE(same_bits(product.run(engine), rounded)) << choice.name;
   }
 }
 
-TEST_P(MatmulTest, TakesNoRowsAndNoInnerSize) {
-  Engine engine(isa(), 2, 4, 64);
+TEST_P(Matmul, TakesNoRowsAndNoInnerSize) {
+  Engine engine(choice(), 2, 4, 64);
   const Product none(0, 20, 64, dtype(), SumPlan::whole(64));
   EXPECT_TRUE(none.run(engine).empty());
   const Product empty(4, 20, 0, dtype(), SumPlan::whole(0));
   for (float v : empty.run(engine)) EXPECT_EQ(v, 0);
 }
 
-TEST_P(MatmulTest, RefusesShapesThatDoNotFit) {
-  Engine engine(isa(), 2, 8, 64);
+TEST_P(Matmul, RefusesShapesThatDoNotFit) {
+  Engine engine(choice(), 2, 8, 64);
   const Product product(4, 20, 64, dtype(), tree_plan(64, 2));
-  const Matrix w = product.packed(isa());
-  std::vector<float> memory(8 * 4096);
+  const Matrix w = product.packed(engine.ops);
+  const Floats memory(8 * 4096), given(4 * 64);
   const auto tensor = [&](int64_t rows, int64_t cols, DType type = DType::f32) {
     return view(memory.data(), type, rows, cols);
   };
-  EXPECT_NO_THROW(engine.matmul(tensor(4, 20), product.rows_of_x(0, 4), w));
-  EXPECT_THROW(engine.matmul(tensor(4, 20), tensor(4, 63), w), std::logic_error);
-  EXPECT_THROW(engine.matmul(tensor(4, 21), product.rows_of_x(0, 4), w), std::logic_error);
-  EXPECT_THROW(engine.matmul(tensor(3, 20), product.rows_of_x(0, 4), w), std::logic_error);
-  EXPECT_THROW(engine.matmul(tensor(4, 20), tensor(4, 64, DType::bf16), w), std::logic_error);
-  EXPECT_THROW(engine.matmul(tensor(4, 20, DType::bf16), product.rows_of_x(0, 4), w), std::logic_error);
+  const auto x = [&](int64_t cols, DType type = DType::f32) { return view(given.data(), type, 4, cols); };
+  EXPECT_NO_THROW(engine.ops.matmul(tensor(4, 20), x(64), w));
+  EXPECT_THROW(engine.ops.matmul(tensor(4, 20), x(63), w), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(4, 21), x(64), w), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(3, 20), x(64), w), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(4, 20), x(64, DType::i32), w), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(4, 20, DType::i32), x(64), w), std::logic_error);
 
-  const Matrix two = make_matrix(isa(), 20, 64, dtype(), {{0, 32, 64}, {0, 0}});
-  EXPECT_THROW(engine.matmul(tensor(8, 20), product.rows_of_x(0, 4), two, memory.data()), std::logic_error);
-  const Matrix wide = make_matrix(isa(), 16, 100000, dtype(), SumPlan::whole(100000));
-  std::vector<float> x(100000);
-  EXPECT_THROW(engine.matmul(tensor(1, 16), view(x.data(), DType::f32, 1, 100000), wide), std::logic_error);
+  const Matrix two = engine.ops.make_matrix(20, 64, dtype(), {{0, 32, 64}, {0, 0}});
+  EXPECT_THROW(engine.ops.matmul(tensor(8, 20), x(64), two, memory.data()), std::logic_error);
 }
 
 }  // namespace
-}  // namespace lapidary::cpu
+}  // namespace lapidary

@@ -11,8 +11,8 @@ constexpr std::array<int64_t, 11> kWidths{1, 2, 15, 16, 17, 31, 33, 64, 130, 115
 
 class RowOps : public KernelTest {
  protected:
-  Device device{isa};
-  Backend& ops = device.backend;
+  Device device{choice};
+  Backend& ops = device.ops;
 };
 
 /// x (1 + tanh(u)) / 2, where 1 + tanh(u) = 2 / (1 + exp(-2u)) keeps its digits for large negative x.
@@ -25,7 +25,8 @@ double gelu_bound(double x) {
   return (10 + 4 * u) * kEps * std::fabs(gelu(x)) + 1e-37;
 }
 
-/// A sum of n terms of one sign in 64 partial sums, a tree, and a few operations behind it.
+/// A sum of n terms of one sign in at least 64 partial sums (or one a term, where there are fewer), a tree of
+/// up to ten levels, and a few operations behind it.
 double sum_bound(int64_t n) { return (static_cast<double>(n) / 64 + 16) * kEps; }
 
 TEST_P(RowOps, RmsNorm) {
@@ -34,6 +35,7 @@ TEST_P(RowOps, RmsNorm) {
     Rows gain = Rows::random(1, n, 2);
     Rows y(3, n);
     ops.rms_norm(y.tensor(), x.tensor(), gain.row(0), 1e-6f);
+    ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       double squares = 0;
       for (int64_t c = 0; c < n; ++c) squares += double{x.at(r, c)} * x.at(r, c);
@@ -54,6 +56,7 @@ TEST_P(RowOps, LayerNorm) {
     Rows bias = Rows::random(1, n, 5);
     Rows y(3, n);
     ops.layer_norm(y.tensor(), x.tensor(), gain.row(0), bias.row(0), 1e-6f);
+    ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       double mean = 0, variance = 0, largest = 0;
       for (int64_t c = 0; c < n; ++c) mean += x.at(r, c) / static_cast<double>(n);
@@ -83,6 +86,7 @@ TEST_P(RowOps, AddAndScaleAreExact) {
     ops.add(sum.tensor(), y.tensor());
     ops.add_bias(biased.tensor(), y.row(0));
     ops.scale(scaled.tensor(), -1.7f);
+    ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       for (int64_t c = 0; c < n; ++c) {
         ASSERT_EQ(sum.at(r, c), x.at(r, c) + y.at(r, c));
@@ -102,6 +106,7 @@ TEST_P(RowOps, GeluAndGeluMul) {
     Rows gate_up = Rows::random(3, 2 * n, 9, 3);
     Rows product(3, n);
     ops.gelu_mul(product.tensor(), gate_up.tensor());
+    ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       for (int64_t c = 0; c < n; ++c) {
         ASSERT_NEAR(y.at(r, c), gelu(x.at(r, c)), gelu_bound(x.at(r, c))) << x.at(r, c);
@@ -115,6 +120,7 @@ TEST_P(RowOps, GeluAndGeluMul) {
   for (int64_t c = 0; c < 4; ++c)
     ends.at(0, c) = std::array<float, 4>{-1e20f, -30.0f, 30.0f, 1e20f}[static_cast<size_t>(c)];
   ops.gelu(ends.tensor());
+  ops.synchronize();
   EXPECT_NEAR(ends.at(0, 0), 0, 1e-17);
   EXPECT_NEAR(ends.at(0, 1), 0, 1e-30);
   EXPECT_EQ(ends.at(0, 2), 30.0f);
@@ -129,6 +135,7 @@ TEST_P(RowOps, Rope) {
     const Rows x = Rows::random(3, kHeads * head_dim, 11);
     Rows y = x;
     ops.rope(y.tensor(), head_dim, table.tensor(), positions);
+    ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       const float* angles = table.row(positions[static_cast<size_t>(r)]);
       for (int64_t h = 0; h < kHeads; ++h) {
@@ -150,6 +157,7 @@ TEST_P(RowOps, Softcap) {
   const Rows x = Rows::random(3, 1000, 12, 40);
   Rows y = x;
   ops.softcap(y.tensor(), 30);
+  ops.synchronize();
   for (int64_t r = 0; r < 3; ++r) {
     for (int64_t c = 0; c < x.cols(); ++c) {
       const double want = 30 * std::tanh(x.at(r, c) / 30.0);
@@ -166,6 +174,7 @@ TEST_P(RowOps, PatchifyIsExact) {
   for (size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<uint8_t>(i * 7919 >> 3);
   Rows y(kGrid * kGrid, 3 * kPatch * kPatch);
   ops.patchify(y.tensor(), rgb.data(), kSize, kPatch, value_of.data());
+  ops.synchronize();
   for (int64_t r = 0; r < y.rows(); ++r) {
     for (int64_t c = 0; c < y.cols(); ++c) {
       const int64_t channel = c / (kPatch * kPatch), ky = c / kPatch % kPatch, kx = c % kPatch;
@@ -187,6 +196,7 @@ TEST_P(RowOps, EmbedGivesRowsTimesFactorAndZerosElsewhere) {
       const std::vector<int32_t> ids{104, 99, 100, 136, 137, 0, 136};
       Rows y(static_cast<int64_t>(ids.size()), n, 7);
       ops.embed(y.tensor(), w, ids, kFirst, 59.75f);
+      ops.synchronize();
       for (int64_t r = 0; r < y.rows(); ++r) {
         const int64_t row = ids[static_cast<size_t>(r)] - kFirst;
         for (int64_t c = 0; c < n; ++c) {
@@ -205,6 +215,7 @@ TEST_P(RowOps, CopyTakesAnyTypeAndStride) {
   Rows from = Rows::random(9, 40, 14);
   Rows to(9, 30, 1);
   ops.copy(to.tensor(), from.tensor().col_range(3, 33));
+  ops.synchronize();
   for (int64_t r = 0; r < 9; ++r) {
     for (int64_t c = 0; c < 30; ++c) ASSERT_EQ(to.at(r, c), from.at(r, c + 3));
   }
@@ -223,6 +234,7 @@ TEST_P(RowOps, NoRowsIsNothing) {
   ops.add(y.tensor(), x.tensor());
   ops.gelu_mul(y.tensor(), gate_up.tensor());
   ops.copy(y.tensor(), x.tensor());
+  ops.synchronize();
 }
 
 TEST_P(RowOps, WrongShapesAreRefused) {
@@ -262,18 +274,20 @@ TEST_P(RowOps, BitsDependNeitherOnThreadsNorOnOtherRows) {
   for (size_t i = 0; i < operations.size(); ++i) {
     Rows whole = x;
     operations[i](ops, whole.tensor(), 0);
+    ops.synchronize();
     for (const int threads : {1, 3}) {
-      Device other(isa, threads);
+      Device other(choice, threads);
       Rows batch = x, alone = x;
-      operations[i](other.backend, batch.tensor(), 0);
-      for (int64_t r = 0; r < kRows; ++r) operations[i](other.backend, alone.tensor_of_row(r), r);
+      operations[i](other.ops, batch.tensor(), 0);
+      for (int64_t r = 0; r < kRows; ++r) operations[i](other.ops, alone.tensor_of_row(r), r);
+      other.ops.synchronize();
       EXPECT_TRUE(batch.same_bits(whole)) << "operation " << i << ", threads " << threads;
       EXPECT_TRUE(alone.same_bits(whole)) << "operation " << i << ", threads " << threads;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, RowOps, testing::ValuesIn(cpu::tested_isas()), kTestNameOfIsa);
+INSTANTIATE_TEST_SUITE_P(Device, RowOps, testing::ValuesIn(tested_devices()), kTestNameOfDevice);
 
 }  // namespace
 }  // namespace lapidary

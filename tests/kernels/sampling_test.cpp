@@ -12,8 +12,8 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 class Sampling : public KernelTest {
  protected:
-  Device device{isa};
-  Backend& ops = device.backend;
+  Device device{choice};
+  Backend& ops = device.ops;
 };
 
 std::vector<Candidate> sorted(const Rows& logits, int64_t r, int64_t first, size_t k) {
@@ -36,12 +36,12 @@ void expect_equal(const std::vector<Candidate>& got, const std::vector<Candidate
   }
 }
 
-void check_top_k(const cpu::Isa& isa, Rows& logits) {
+void check_top_k(const DeviceChoice& choice, Rows& logits) {
   constexpr int64_t kFirst = 1000;
   for (const int threads : {1, 2, 3}) {
-    Device device(isa, threads);
+    Device device(choice, threads);
     for (const int k : {0, 1, 2, 40, 3000}) {
-      const auto got = device.backend.top_k(logits.tensor(), kFirst, k);
+      const auto got = device.ops.top_k(logits.tensor(), kFirst, k);
       ASSERT_EQ(got.size(), static_cast<size_t>(logits.rows()));
       for (int64_t r = 0; r < logits.rows(); ++r) {
         expect_equal(got[static_cast<size_t>(r)], sorted(logits, r, kFirst, static_cast<size_t>(k)));
@@ -54,7 +54,7 @@ void check_top_k(const cpu::Isa& isa, Rows& logits) {
 TEST_P(Sampling, TopKEqualsASort) {
   for (const int64_t n : {1, 2, 15, 16, 31, 33, 513, 5000}) {
     Rows logits = Rows::random(3, n, static_cast<uint32_t>(n));
-    check_top_k(isa, logits);
+    check_top_k(choice, logits);
   }
 }
 
@@ -64,7 +64,7 @@ TEST_P(Sampling, TopKBreaksTiesByToken) {
     logits.at(0, c) = std::round(logits.at(0, c) * 2);  // a dozen different values, zeros of both signs
     logits.at(1, c) = 3;
   }
-  check_top_k(isa, logits);
+  check_top_k(choice, logits);
 }
 
 TEST_P(Sampling, TopKTakesNanForTheLowest) {
@@ -76,13 +76,13 @@ TEST_P(Sampling, TopKTakesNanForTheLowest) {
     if (c > 650) logits.at(3, c) = kNan;
   }
   logits.at(3, 699) = kInf;
-  check_top_k(isa, logits);
+  check_top_k(choice, logits);
 }
 
 TEST_P(Sampling, TopKOfAscendingLogits) {
   Rows logits(1, 6000);
   for (int64_t c = 0; c < 6000; ++c) logits.at(0, c) = static_cast<float>(c);
-  check_top_k(isa, logits);
+  check_top_k(choice, logits);
 }
 
 uint64_t mix(uint64_t z) {
@@ -105,6 +105,7 @@ TEST_P(Sampling, NoiseIsAPureFunctionOfSeedPositionAndToken) {
   Rows logits(2, kTokens);
   const std::vector<Backend::Draw> draws{{1, 42, 0}, {1, 0xffffffffffffffffu, 8191}};
   ops.perturb(logits.tensor(), kFirst, draws);
+  ops.synchronize();
   for (int64_t r = 0; r < 2; ++r) {
     const Backend::Draw& d = draws[static_cast<size_t>(r)];
     for (int64_t c = 0; c < kTokens; ++c) {
@@ -122,13 +123,15 @@ TEST_P(Sampling, NoiseDoesNotDependOnTheSliceNorOnThreads) {
   const Backend::Draw draw{0.7f, 9, 5};
   Rows whole = plain;
   ops.perturb(whole.tensor(), 0, {&draw, 1});
+  ops.synchronize();
   for (const int threads : {1, 3}) {
-    Device other(isa, threads);
+    Device other(choice, threads);
     Rows sliced = plain;
     for (const auto& [begin, end] :
          std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {1, 1000}, {1000, kTokens}}) {
-      other.backend.perturb(sliced.tensor().col_range(begin, end), begin, {&draw, 1});
+      other.ops.perturb(sliced.tensor().col_range(begin, end), begin, {&draw, 1});
     }
+    other.ops.synchronize();
     EXPECT_TRUE(sliced.same_bits(whole));
   }
 }
@@ -138,6 +141,7 @@ TEST_P(Sampling, TemperatureZeroLeavesTheRow) {
   Rows x = plain;
   const std::vector<Backend::Draw> draws{{0, 1, 1}, {1, 1, 1}};
   ops.perturb(x.tensor(), 0, draws);
+  ops.synchronize();
   EXPECT_EQ(std::memcmp(x.row(0), plain.row(0), 100 * sizeof(float)), 0);
   EXPECT_NE(x.at(1, 0), plain.at(1, 0));
   const std::vector<Backend::Draw> below{{-1, 1, 1}, {1, 1, 1}};
@@ -178,6 +182,7 @@ TEST_P(Sampling, NoiseHasTheMomentsOfGumbel) {
   Rows x(1, kTokens);
   const Backend::Draw draw{1, 123, 7};
   ops.perturb(x.tensor(), 0, {&draw, 1});
+  ops.synchronize();
   double mean = 0, square = 0, lag = 0;
   for (int64_t c = 0; c < kTokens; ++c) mean += x.at(0, c) / static_cast<double>(kTokens);
   for (int64_t c = 0; c < kTokens; ++c) {
@@ -191,7 +196,7 @@ TEST_P(Sampling, NoiseHasTheMomentsOfGumbel) {
   EXPECT_NEAR(lag, 0, 4 * variance / root);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Sampling, testing::ValuesIn(cpu::tested_isas()), kTestNameOfIsa);
+INSTANTIATE_TEST_SUITE_P(Device, Sampling, testing::ValuesIn(tested_devices()), kTestNameOfDevice);
 
 }  // namespace
 }  // namespace lapidary

@@ -36,6 +36,8 @@ Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::ve
   options.isa = isa;
   options.max_num_seqs = 2;
   options.shared_vision = true;
+  options.device = "auto";
+  options.deterministic = true;  // a GPU, too, keeps the bits then
   options.max_model_len = static_cast<int64_t>(prefix.size()) + run.max_new_tokens;
   Tensors tensors;
   run_threads(ranks, [&](Communicator& comm) {

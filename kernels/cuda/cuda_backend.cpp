@@ -1,0 +1,241 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "kernels/cuda/add_blocks.h"
+#include "kernels/cuda/kv_pages.h"
+#include "kernels/cuda/norms.h"
+#include "kernels/cuda/patches.h"
+#include "kernels/cuda/require.h"
+#include "kernels/cuda/rope.h"
+#include "kernels/cuda/row_ops.h"
+
+namespace lapidary {
+namespace cuda {
+namespace {
+
+constexpr size_t kStagingBytes = size_t{1} << 20;
+int chosen(int device) {
+  const int count = device_count();
+  if (count == 0) throw std::runtime_error("there is no CUDA device here, or no driver for it");
+  if (device < 0 || device >= count)
+    throw std::runtime_error("there is no CUDA device " + std::to_string(device) + ": this machine has " +
+                             std::to_string(count));
+  use_device(device);
+  return device;
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode)
+    : threads_(threads),
+      device_(chosen(device)),
+      info_(device_info()),
+      staging_(owned_.stream, kStagingBytes),
+      mode_(mode),
+      blas_(mode.deterministic ? nullptr : std::make_unique<Blas>()),
+      matmul_(mode, blas_.get()) {
+  reserve_attention({64, 8192, 4096, 16, 256});
+}
+
+CudaBackend::~CudaBackend() {
+  try {
+    cuda::synchronize(stream());  // the host's memory goes back, too, which the device may be reading
+  } catch (const std::exception&) {
+    // A device that failed has said so to whoever waited for a result.
+  }
+}
+
+Stream CudaBackend::stream() const {
+  use_device(device_);
+  return owned_.stream;
+}
+
+Buffer CudaBackend::allocate(size_t bytes) {
+  use_device(device_);
+  return cuda::allocate(bytes);
+}
+
+void CudaBackend::copy(Tensor dst, Tensor src) {
+  require(dst.shape == src.shape, "copy", "both shapes must be equal");
+  const Stream here = stream();
+  if (on_device(dst.data) && on_device(src.data)) return copy_tensor(here, dst, src);
+  require(dst.dtype == src.dtype, "copy", "types must be equal where one side is memory of the host");
+  const size_t element = size_of(src.dtype);
+  copy_rows(here, dst.data, static_cast<size_t>(dst.stride) * element, src.data,
+            static_cast<size_t>(src.stride) * element, static_cast<size_t>(src.cols()) * element,
+            static_cast<size_t>(src.rows()));
+  cuda::synchronize(here);
+}
+
+void CudaBackend::synchronize() { cuda::synchronize(stream()); }
+
+Matrix CudaBackend::make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) {
+  use_device(device_);
+  return cuda::make_matrix(out, in, dtype, std::move(sums), mode_);
+}
+
+void CudaBackend::pack(Matrix& w, int64_t first_row, Tensor rows) {
+  use_device(device_);
+  cuda::pack(pack_, w, first_row, rows);
+}
+
+void CudaBackend::unpack_row(const Matrix& w, int64_t r, float* out) {
+  cuda::unpack_row(stream(), w, r, out);
+}
+
+size_t CudaBackend::reserve(int64_t rows, int64_t width) {
+  cuda::synchronize(stream());
+  matmul_.reserve(rows, width);
+  staging_.reserve(static_cast<size_t>(rows) * 16);  // a draw a row
+  return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes() + pack_.bytes();
+}
+
+void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) {
+  cuda::matmul(stream(), matmul_, y, x, w, bias);
+}
+
+void CudaBackend::rms_norm(Tensor y, Tensor x, const float* gain, float eps) {
+  cuda::rms_norm(stream(), y, x, gain, eps);
+}
+
+void CudaBackend::layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) {
+  cuda::layer_norm(stream(), y, x, gain, bias, eps);
+}
+
+void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
+
+void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {
+  cuda::add_blocks(stream(), y, blocks, merges);
+}
+
+size_t CudaBackend::free_memory() const {
+  use_device(device_);
+  return device_info().free_memory;
+}
+
+void CudaBackend::add_bias(Tensor x, const float* bias) { cuda::add_bias(stream(), x, bias); }
+
+void CudaBackend::scale(Tensor x, float factor) { cuda::scale(stream(), x, factor); }
+
+void CudaBackend::gelu(Tensor x) { cuda::gelu(stream(), x); }
+
+void CudaBackend::gelu_mul(Tensor y, Tensor gate_up) { cuda::gelu_mul(stream(), y, gate_up); }
+
+void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) {
+  require(static_cast<int64_t>(positions.size()) == x.rows(), "rope", "one position a row is wanted");
+  for (const int32_t p : positions)
+    require(p >= 0 && p < cos_sin.rows(), "rope", "a position lies outside the table");
+  cuda::rope(stream(), x, head_dim, cos_sin, staging_.upload(positions));
+}
+
+size_t CudaBackend::kv_page_bytes(const KvShape& shape) const { return page_bytes(shape); }
+
+size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
+  const auto grows = [](int64_t& held, int64_t wanted) {
+    return wanted > std::exchange(held, std::max(held, wanted));
+  };
+  const bool steps =
+      grows(room_.spans, room.spans) | grows(room_.rows, room.rows) | grows(room_.pages, room.pages);
+  const bool heads = grows(room_.heads, room.heads) | grows(room_.head_dim, room.head_dim);
+  if (steps || heads) cuda::synchronize(stream());
+  if (steps) {
+    table_.reset();
+    table_ = std::make_unique<StepTable>(room_.spans, room_.pages, room_.rows);
+    spans_.clear();
+  }
+  if (steps || heads) {
+    attention_.reset();
+    // A page of keys is the least that a block of its own is worth.
+    const int64_t splits = std::min(room_.spans * StepTable::kMaxSplits, room_.pages);
+    attention_ =
+        std::make_unique<AttentionScratch>(splits, room_.heads, room_.head_dim, KvShape::kPageTokens);
+  }
+  return table_->bytes() + attention_->bytes();
+}
+
+void CudaBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
+                           Tensor k, Tensor v) {
+  cuda::store_kv(stream(), pages, shape, table_of(spans), k, v);
+}
+
+void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
+                            std::span<const AttentionSpan> spans, const AttentionArgs& args) {
+  cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args);
+}
+
+const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
+  size_t page = 0;
+  const auto same = [&](const AttentionSpan& a, const AttentionSpan& b) {
+    const bool equal =
+        a.first_row == b.first_row && a.rows == b.rows && a.position == b.position && a.prefix == b.prefix &&
+        page + b.pages.size() <= pages_.size() &&
+        std::equal(b.pages.begin(), b.pages.end(), pages_.begin() + static_cast<int64_t>(page));
+    page += b.pages.size();
+    return equal;
+  };
+  if (!spans_.empty() && std::ranges::equal(spans_, spans, same) && page == pages_.size()) return *table_;
+  spans_.clear();
+  table_->upload(stream(), spans);
+  pages_.clear();
+  for (const AttentionSpan& span : spans) pages_.insert(pages_.end(), span.pages.begin(), span.pages.end());
+  spans_.assign(spans.begin(), spans.end());
+  return *table_;
+}
+
+void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) {
+  require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
+  const int64_t grid = size / patch;
+  require(y.rows() == grid * grid, "patchify", "y must be [patches, channels * patch * patch]");
+  const Stream here = stream();
+  // Bands of patches, as many at a time as one upload takes.
+  const int64_t band = patch * size * kChannels;
+  const int64_t at_once = std::max<int64_t>(1, static_cast<int64_t>(staging_.most()) / band);
+  for (int64_t first = 0; first < grid; first += at_once) {
+    const int64_t last = std::min(first + at_once, grid);
+    const std::span pixels(rgb + first * band, static_cast<size_t>((last - first) * band));
+    const float* values = staging_.upload(std::span(value_of, 256));  // beside the pixels: both must last
+    cuda::patchify(here, y.row_range(first * grid, last * grid), staging_.upload(pixels), size, patch,
+                   values);
+  }
+}
+
+void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
+                        float factor) {
+  require(static_cast<int64_t>(ids.size()) == y.rows(), "embed", "y must be [ids, columns of the table]");
+  Tensor rows = view(table.data.get(), table.dtype, table.out, table.in);
+  rows.stride = row_bytes(table) / static_cast<int64_t>(size_of(table.dtype));
+  cuda::embed(stream(), y, rows, staging_.upload(ids), first_id, factor);
+}
+
+void CudaBackend::softcap(Tensor x, float cap) { cuda::softcap(stream(), x, cap); }
+
+void CudaBackend::perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) {
+  cuda::perturb(stream(), staging_, logits, first_token, draws);
+}
+
+std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t first_token, int k) {
+  return cuda::top_k(stream(), top_k_, logits, first_token, k, info_.multiprocessors);
+}
+
+}  // namespace cuda
+
+CudaDevices cuda_devices() {
+  CudaDevices found;
+  try {
+    found.count = cuda::device_count();
+    if (found.count == 0) found.why_none = "this host has no GPU, or no driver for one";
+  } catch (const std::exception& e) {
+    found.why_none = std::string("the driver does not answer: ") + e.what();
+  }
+  return found;
+}
+
+std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options) {
+  return std::make_unique<cuda::CudaBackend>(threads, options.device,
+                                             cuda::MatmulMode{options.deterministic});
+}
+
+}  // namespace lapidary

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/pack.h"
+#include "kernels/cuda/sampling.h"
+#include "kernels/cuda/staging.h"
+#include "kernels/cuda/step_table.h"
+
+namespace lapidary::cuda {
+
+/// The Backend of one CUDA device: a stream of its own and scratch memory; each operation is a function of
+/// its own file. Operations return when they are in the stream, but for those that give or take memory of the
+/// host (copy, pack, unpack_row, top_k): they are complete. Tensors, biases, gains and tables are device
+/// memory, activations float32 or bfloat16. One thread at a time calls operations; pack() is for several.
+class CudaBackend final : public Backend {
+ public:
+  /// `device`: its number. Throws std::runtime_error where there is none such.
+  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {});
+  ~CudaBackend() override;
+
+  std::string name() const override { return "cuda " + info_.name; }
+  ThreadPool& threads() override { return threads_; }
+  Buffer allocate(size_t bytes) override;
+  void copy(Tensor dst, Tensor src) override;  // also between float32 and bfloat16, both on the device
+  void synchronize() override;
+  bool on_host() const override { return false; }
+  DType operands(DType weights) const override { return weights == DType::f32 ? DType::f32 : DType::bf16; }
+  void* native_stream() const override { return native_handle(stream()); }
+  size_t free_memory() const override;
+
+  Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) override;
+  void pack(Matrix& w, int64_t first_row, Tensor rows) override;
+  void unpack_row(const Matrix& w, int64_t r, float* out) override;
+  size_t reserve(int64_t rows, int64_t width) override;
+
+  void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) override;
+  void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
+  void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
+  void add(Tensor x, Tensor y) override;
+  void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
+  void add_bias(Tensor x, const float* bias) override;
+  void scale(Tensor x, float factor) override;
+  void gelu(Tensor x) override;
+  void gelu_mul(Tensor y, Tensor gate_up) override;
+  void rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) override;
+
+  size_t kv_page_bytes(const KvShape& shape) const override;
+  /// Without it there is room for 64 spans with 4096 pages and 8192 rows, 16 heads of 256 columns.
+  size_t reserve_attention(const AttentionRoom& room) override;
+  void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
+                Tensor v) override;
+  void attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
+                 std::span<const AttentionSpan> spans, const AttentionArgs& args) override;
+
+  void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) override;
+  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
+             float factor) override;
+  void softcap(Tensor x, float cap) override;
+  void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) override;
+  std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) override;
+
+ private:
+  struct OwnedStream {
+    OwnedStream() : stream(make_stream(false)) {}
+    ~OwnedStream() { destroy(stream); }
+    OwnedStream(const OwnedStream&) = delete;
+    const Stream stream;
+  };
+
+  /// The stream, for a caller whose thread may have used another device.
+  Stream stream() const;
+  /// The spans on the device. Every layer of a step names the same ones: they travel once.
+  const StepTable& table_of(std::span<const AttentionSpan> spans);
+
+  ThreadPool& threads_;
+  const int device_;
+  const DeviceInfo info_;
+  OwnedStream owned_;
+  Staging staging_;
+  TopKScratch top_k_;
+  PackBuffers pack_;
+  const MatmulMode mode_;
+  std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums
+  MatmulScratch matmul_;
+  AttentionRoom room_;  // of the next two
+  std::unique_ptr<AttentionScratch> attention_;
+  std::unique_ptr<StepTable> table_;
+  std::vector<AttentionSpan> spans_;  // in the table; their pages are in pages_
+  std::vector<int32_t> pages_;
+};
+
+}  // namespace lapidary::cuda

@@ -1,0 +1,128 @@
+#include "kernels/cuda/device.h"
+
+#include <cuda_platform.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace lapidary::cuda {
+namespace {
+
+cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+cudaEvent_t event_of(Event event) { return static_cast<cudaEvent_t>(event.handle); }
+
+int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "tell the current CUDA device");
+  return device;
+}
+
+int attribute(cudaDeviceAttr name) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, name, current_device()), "ask the CUDA device what it is");
+  return value;
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* what) {
+  if (status != cudaSuccess)
+    throw std::runtime_error(std::string("cannot ") + what + ": " + cudaGetErrorString(status));
+}
+
+int device_count() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver) return 0;
+  check(status, "count the CUDA devices");
+  return count;
+}
+
+void use_device(int index) { check(cudaSetDevice(index), "use the CUDA device"); }
+
+DeviceInfo device_info() {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, current_device()), "ask the CUDA device what it is");
+  DeviceInfo info;
+  info.name = properties.name;
+  info.major = properties.major;
+  info.minor = properties.minor;
+  info.multiprocessors = properties.multiProcessorCount;
+  info.shared_memory = properties.sharedMemPerBlockOptin;
+  info.l2_cache = static_cast<size_t>(attribute(cudaDevAttrL2CacheSize));
+  check(cudaMemGetInfo(&info.free_memory, &info.memory), "ask for the free memory of the CUDA device");
+  return info;
+}
+
+Stream make_stream(bool high_priority) {
+  int lowest = 0, highest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "ask for the priorities of streams");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, high_priority ? highest : lowest),
+        "make a stream");
+  return {stream};
+}
+
+// What is given back at the end of a program may find the driver gone: that is no error.
+void destroy(Stream stream) { static_cast<void>(cudaStreamDestroy(stream_of(stream))); }
+
+void* native_handle(Stream stream) { return stream.handle; }
+void destroy(Event event) { static_cast<void>(cudaEventDestroy(event_of(event))); }
+
+void synchronize(Stream stream) {
+  check(cudaStreamSynchronize(stream_of(stream)), "finish the work of a stream");
+}
+
+Event make_event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event");
+  return {event};
+}
+
+void record(Event event, Stream stream) {
+  check(cudaEventRecord(event_of(event), stream_of(stream)), "record an event");
+}
+
+void wait(Event event) { check(cudaEventSynchronize(event_of(event)), "wait for an event"); }
+
+Buffer allocate(size_t bytes) {
+  const std::string what = "allocate " + std::to_string(bytes) + " bytes of device memory";
+  void* data = nullptr;
+  check(cudaMalloc(&data, std::max<size_t>(bytes, 1)), what.c_str());
+  Buffer buffer(static_cast<std::byte*>(data), [](std::byte* p) { static_cast<void>(cudaFree(p)); });
+  check(cudaMemset(data, 0, bytes), "clear device memory");
+  check(cudaStreamSynchronize(nullptr), "clear device memory");  // streams of our own don't wait for it
+  return buffer;
+}
+
+Buffer allocate_pinned(size_t bytes) {
+  const std::string what = "allocate " + std::to_string(bytes) + " bytes of pinned memory";
+  void* data = nullptr;
+  check(cudaHostAlloc(&data, std::max<size_t>(bytes, 1), cudaHostAllocPortable), what.c_str());
+  return {static_cast<std::byte*>(data), [](std::byte* p) { static_cast<void>(cudaFreeHost(p)); }};
+}
+
+bool on_device(const void* data) {
+  cudaPointerAttributes attributes;
+  check(cudaPointerGetAttributes(&attributes, data), "ask where memory lies");
+  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+}
+
+void copy(Stream stream, void* to, const void* from, size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(stream)), "copy memory");
+}
+
+void copy_rows(Stream stream, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
+               size_t rows) {
+  if (bytes == 0 || rows == 0) return;
+  if (rows == 1) return copy(stream, to, from, bytes);  // its pitch may be anything
+  check(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, bytes, rows, cudaMemcpyDefault, stream_of(stream)),
+        "copy rows of memory");
+}
+
+void zero(Stream stream, void* data, size_t bytes) {
+  check(cudaMemsetAsync(data, 0, bytes, stream_of(stream)), "clear memory");
+}
+
+}  // namespace lapidary::cuda

@@ -1,0 +1,249 @@
+#include "kernels/cuda/matmul.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/matmul_kernels.h"
+
+namespace lapidary::cuda {
+namespace {
+
+// More than this a scratch does not hold: larger products go part by part.
+constexpr size_t kMostBytes = size_t{64} << 20;
+constexpr size_t kLeastPartials = size_t{1} << 20;
+// Leaves and rows that reserve() counts on for sums apart.
+constexpr int64_t kLeaves = 16, kPartialRows = 128;
+constexpr int64_t kTickets = 4096;
+// Rows of one part, at most: a grid's second dimension ends at 65535.
+constexpr int64_t kMostRows = 32768;
+
+int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
+
+void require(bool holds, const std::string& rule) {
+  if (!holds) throw std::logic_error("matmul: " + rule);
+}
+
+std::string shape_of(Tensor t) {
+  return "[" + std::to_string(t.rows()) + ", " + std::to_string(t.cols()) + "]";
+}
+
+bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
+
+void check(Tensor y, Tensor x, const Matrix& w, const float* bias) {
+  require(is_float(x.dtype) && is_float(y.dtype), "x and y are float32 or bfloat16");
+  require(x.cols() == w.in, "x " + shape_of(x) + " for a weight of inner size " + std::to_string(w.in));
+  require(y.cols() == w.out && y.rows() == w.sums.outputs() * x.rows(),
+          "y " + shape_of(y) + " for x " + shape_of(x) + " and " + std::to_string(w.sums.outputs()) +
+              " outputs of size " + std::to_string(w.out));
+  require(bias == nullptr || w.sums.outputs() == 1, "a bias goes with one output");
+}
+
+bool grow(Buffer& buffer, size_t& held, size_t bytes) {
+  if (bytes <= held) return false;
+  buffer = {};
+  held = 0;
+  buffer = allocate(bytes);
+  held = bytes;
+  return true;
+}
+
+}  // namespace
+
+SumUnits units_of(const SumPlan& sums, int64_t in) {
+  require(sums.leaves() > 0 && sums.cuts.size() == sums.merges.size() + 1,
+          "a sum of n leaves has n + 1 cuts, n > 0");
+  require(sums.leaves() <= SumUnits::kMost,
+          std::to_string(sums.leaves()) + " leaves, more than " + std::to_string(SumUnits::kMost));
+  require(sums.cuts.front() == 0 && sums.cuts.back() == in,
+          "the cuts go from 0 to the inner size " + std::to_string(in));
+  SumUnits units;
+  int depth = 0;
+  for (; units.count < sums.leaves(); ++units.count) {
+    const auto leaf = static_cast<size_t>(units.count);
+    require(sums.cuts[leaf] <= sums.cuts[leaf + 1], "cuts ascend");
+    require(sums.merges[leaf] >= 0 && sums.merges[leaf] <= depth, "a merge needs two sums on the stack");
+    depth += 1 - sums.merges[leaf];
+    units.cuts[leaf + 1] = static_cast<int>(sums.cuts[leaf + 1]);
+    units.merges[leaf] = static_cast<uint8_t>(sums.merges[leaf]);
+  }
+  return units;
+}
+
+SumUnits split_into_pieces(const SumUnits& whole) {
+  SumUnits units;
+  const int n = whole.cuts[1];
+  units.count = pieces_of(n);
+  for (int p = 0; p < units.count; ++p) {
+    units.cuts[p + 1] = piece_begin(n, units.count, p + 1);
+    units.merges[p] = p > 0 ? 1 : 0;
+  }
+  return units;
+}
+
+void MatmulScratch::reserve(int64_t rows, int64_t width) {
+  multiprocessors_ = device_info().multiprocessors;
+  rows = std::max<int64_t>(rows, 1);
+  width = std::max<int64_t>(round_up(width, 8), 8);
+  const auto row = static_cast<size_t>(width);
+  const auto operand = std::max(row * 2, std::min(kMostBytes, row * static_cast<size_t>(rows) * 2));
+  grow(operand_, operand_bytes_, operand);
+  const auto sums = row * static_cast<size_t>(std::min(rows, kPartialRows) * kLeaves) * sizeof(float);
+  grow(partials_, partial_bytes_, std::clamp(sums, kLeastPartials, kMostBytes));
+  grow(tickets_, ticket_bytes_, kTickets * sizeof(uint32_t));
+}
+
+/// One product: which kernels, and in how many parts of its rows. Nothing here decides the order of a sum.
+class MatmulRun {
+ public:
+  MatmulRun(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const float* bias)
+      : stream_(stream), scratch_(scratch), y_(y), x_(x), w_(w), bias_(bias), units_(units_of(w.sums, w.in)) {
+    const int element = static_cast<int>(size_of(w.dtype));
+    for (int u = 1; u < units_.count; ++u) {
+      aligned_ = aligned_ && units_.cuts[u] * element % 16 == 0;
+      in_eights_ = in_eights_ && units_.cuts[u] % 8 == 0;
+    }
+  }
+
+  void run() {
+    if (x_.rows() == 0 || w_.out == 0) return;
+    require(scratch_.ticket_bytes_ > 0, "no scratch was reserved");
+    if (w_.dtype == DType::f32) return plain();
+    if (!aligned_) return skinny(kUnalignedRows);
+    if (x_.rows() <= kSkinnyRows) return skinny(kSkinnyRows);
+    tiled();
+  }
+
+ private:
+  /// Rows of x can be read eight elements at a time: 32 bytes of float32, 16 of bfloat16.
+  bool reads_in_eights(Tensor x) const {
+    const auto at = reinterpret_cast<uintptr_t>(x.data);
+    const int64_t unit = 16 / static_cast<int64_t>(size_of(x.dtype));
+    return in_eights_ && x.cols() % 8 == 0 && at % 16 == 0 && x.stride % unit == 0;
+  }
+
+  ProductArgs args(Tensor x, int64_t first_row) const {
+    ProductArgs p;
+    p.w = w_.data.get();
+    p.w_pitch = row_bytes(w_);
+    p.w_dtype = w_.dtype;
+    p.scales = reinterpret_cast<const float*>(w_.scales.get());
+    p.x = x.data;
+    p.x_stride = x.stride;
+    p.x_dtype = x.dtype;
+    p.x_vector = reads_in_eights(x);
+    p.y = y_.row_range(first_row, first_row).data;
+    p.y_stride = y_.stride;
+    p.y_output = x_.rows() * y_.stride;
+    p.y_dtype = y_.dtype;
+    p.bias = bias_;
+    p.rows = x.rows();
+    p.out = w_.out;
+    p.partial_pitch = round_up(w_.out, 4);
+    return p;
+  }
+
+  /// Rows whose sums apart fit the scratch.
+  int64_t fitting_rows(int units) const {
+    const auto row = static_cast<size_t>(units * round_up(w_.out, 4)) * sizeof(float);
+    return static_cast<int64_t>(scratch_.partial_bytes_ / row);
+  }
+
+  /// The most rows of one part, if the leaves' sums are kept apart.
+  int64_t rows_at_once() const {
+    if (units_.count == 1) return kMostRows;
+    const int64_t rows = std::min(kMostRows, fitting_rows(units_.count));
+    require(rows > 0, "no scratch for " + std::to_string(units_.count) + " sums of " +
+                          std::to_string(w_.out) + " channels was reserved");
+    return rows > kTileSide ? rows / kTileSide * kTileSide : rows;
+  }
+
+  /// The only leaf's pieces, if its `blocks` are fewer than `wanted` and the pieces' sums fit.
+  SumUnits units_for(int64_t blocks, int64_t wanted, int64_t rows) const {
+    if (units_.count > 1 || blocks >= wanted) return units_;
+    const int pieces = pieces_of(units_.cuts[1]);
+    if (pieces > SumUnits::kMost || fitting_rows(pieces) < rows) return units_;
+    return split_into_pieces(units_);
+  }
+
+  float* partials(const SumUnits& units) const {
+    return units.count > 1 ? reinterpret_cast<float*>(scratch_.partials_.get()) : nullptr;
+  }
+
+  /// Calls part(x, first row) for up to `most` rows at a time.
+  template <class Part>
+  void in_parts(int64_t most, Part part) const {
+    for (int64_t r = 0; r < x_.rows(); r += most) part(x_.row_range(r, std::min(x_.rows(), r + most)), r);
+  }
+
+  void plain() const {
+    in_parts(rows_at_once(), [&](Tensor x, int64_t r) {
+      ProductArgs p = args(x, r);
+      p.partials = partials(units_);
+      plain_product(stream_, p, units_);
+      if (units_.count > 1) merge_units(stream_, p, units_);
+    });
+  }
+
+  void skinny(int64_t most) const {
+    in_parts(std::min(most, rows_at_once()), [&](Tensor x, int64_t r) {
+      ProductArgs p = args(x, r);
+      const int64_t tiles = parts_of(w_.out, skinny_channels(p.rows));
+      const SumUnits units =
+          units_for(tiles, int64_t{scratch_.multiprocessors_} * skinny_blocks(p.rows), p.rows);
+      p.partials = partials(units);
+      const bool apart = units.count > 1;
+      const bool at_once = apart && tiles <= kTickets && skinny_can_merge(p.rows, units.count);
+      skinny_product(stream_, p, units, aligned_,
+                     at_once ? reinterpret_cast<uint32_t*>(scratch_.tickets_.get()) : nullptr);
+      if (apart && !at_once) merge_units(stream_, p, units);
+    });
+  }
+
+  void tiled() const {
+    const bool as_it_is = x_.dtype == DType::bf16 && reads_in_eights(x_);
+    const int64_t pitch = round_up(w_.in, 8);
+    int64_t most = rows_at_once();
+    if (!as_it_is)
+      most = std::min(most, static_cast<int64_t>(scratch_.operand_bytes_) / std::max<int64_t>(2 * pitch, 1));
+    if (most <= kSkinnyRows) return skinny(kSkinnyRows);  // which rounds x by itself
+    in_parts(most > kTileSide ? most / kTileSide * kTileSide : most, [&](Tensor x, int64_t r) {
+      if (!as_it_is) {
+        auto* operand = reinterpret_cast<uint16_t*>(scratch_.operand_.get());
+        round_rows(stream_, operand, pitch, x);
+        x = view(operand, DType::bf16, x.rows(), pitch).col_range(0, w_.in);
+      }
+      tiled_part(x, r);
+    });
+  }
+
+  /// x is bf16, its rows aligned.
+  void tiled_part(Tensor x, int64_t r) const {
+    if (!scratch_.mode_.deterministic && scratch_.blas_ != nullptr && w_.dtype == DType::bf16 &&
+        units_.count == 1)
+      return scratch_.blas_->gemm(stream_, y_.row_range(r, r + x.rows()), x, w_, bias_);
+    ProductArgs p = args(x, r);
+    const int64_t tiles = parts_of(w_.out, kTileSide) * parts_of(p.rows, kTileSide);
+    const SumUnits units = units_for(2 * tiles, scratch_.multiprocessors_, p.rows);
+    p.partials = partials(units);
+    tiled_product(stream_, p, units);
+    if (units.count > 1) merge_units(stream_, p, units);
+  }
+
+  Stream stream_;
+  MatmulScratch& scratch_;
+  const Tensor y_, x_;
+  const Matrix& w_;
+  const float* bias_;
+  const SumUnits units_;
+  bool aligned_ = true, in_eights_ = true;
+};
+
+void matmul(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const float* bias) {
+  check(y, x, w, bias);
+  MatmulRun(stream, scratch, y, x, w, bias).run();
+}
+
+}  // namespace lapidary::cuda

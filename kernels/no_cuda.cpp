@@ -1,0 +1,17 @@
+#include <stdexcept>
+
+#include "kernels/backend.h"
+
+namespace lapidary {
+namespace {
+constexpr const char* kWhy =
+    "this program was built without CUDA (CMake option LAPIDARY_CUDA, which needs nvcc)";
+}
+
+CudaDevices cuda_devices() { return {0, kWhy}; }
+
+std::unique_ptr<Backend> make_cuda_backend(ThreadPool&, const CudaOptions&) {
+  throw std::runtime_error(kWhy);
+}
+
+}  // namespace lapidary

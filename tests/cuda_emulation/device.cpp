@@ -1,0 +1,207 @@
+#include "kernels/cuda/device.h"
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <vector>
+
+#include "tests/cuda_emulation/block.h"
+#include "tests/cuda_emulation/stream.h"
+
+// The device of the emulation: its memory is the host's, its streams wait until they are waited for.
+
+namespace lapidary {
+namespace emulation {
+namespace {
+
+/// What a stream has yet to do.
+class Queue {
+ public:
+  void push(std::function<void()> work) {
+    const std::lock_guard lock(list_);
+    work_.push_back(std::move(work));
+    ++pushed_;
+  }
+  uint64_t pushed() {
+    const std::lock_guard lock(list_);
+    return pushed_;
+  }
+  /// Returns when the first `count` pieces of work of all times are done.
+  void run_until(uint64_t count) {
+    const std::lock_guard one_at_a_time(running_);
+    while (done_ < count) {
+      const std::function<void()> work = next();
+      ++done_;
+      work();
+    }
+  }
+
+ private:
+  std::function<void()> next() {
+    const std::lock_guard lock(list_);
+    std::function<void()> work = std::move(work_.front());
+    work_.pop_front();
+    return work;
+  }
+
+  std::mutex list_, running_;
+  std::deque<std::function<void()>> work_;
+  uint64_t pushed_ = 0, done_ = 0;
+};
+
+struct Mark {
+  Queue* queue = nullptr;
+  uint64_t count = 0;
+};
+
+/// Memory given out, and the streams there are.
+class Machine {
+ public:
+  enum class Kind { none, device, pinned };
+
+  static Machine& instance() {
+    static Machine machine;
+    return machine;
+  }
+
+  Buffer allocate(size_t bytes, Kind kind) {
+    std::byte* data = allocate_guarded(bytes);
+    const std::lock_guard lock(mutex_);
+    memory_[data] = {bytes, kind};
+    return {data, [this](std::byte* p) { release(p); }};
+  }
+  Kind kind_of(const void* data) {
+    const std::lock_guard lock(mutex_);
+    auto after = memory_.upper_bound(static_cast<const std::byte*>(data));
+    if (after == memory_.begin()) return Kind::none;
+    const auto& [begin, piece] = *--after;
+    return static_cast<const std::byte*>(data) <= begin + piece.bytes ? piece.kind : Kind::none;
+  }
+
+  Queue* add_queue() {
+    const std::lock_guard lock(mutex_);
+    return queues_.emplace(std::make_shared<Queue>()).first->get();
+  }
+  void remove(Queue* queue) {
+    queue->run_until(queue->pushed());
+    const std::lock_guard lock(mutex_);
+    std::erase_if(queues_, [&](const auto& one) { return one.get() == queue; });
+  }
+
+ private:
+  struct Piece {
+    size_t bytes;
+    Kind kind;
+  };
+
+  /// A device ends its work before it takes memory back.
+  void release(std::byte* data) {
+    std::vector<std::shared_ptr<Queue>> all;  // another thread may take one of them back meanwhile
+    size_t bytes = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      all.assign(queues_.begin(), queues_.end());
+      bytes = memory_.at(data).bytes;
+    }
+    for (const auto& queue : all) queue->run_until(queue->pushed());
+    const std::lock_guard lock(mutex_);
+    memory_.erase(data);
+    release_guarded(data, bytes);
+  }
+
+  std::mutex mutex_;
+  std::map<const std::byte*, Piece> memory_;
+  std::set<std::shared_ptr<Queue>> queues_;
+};
+
+}  // namespace
+
+void submit(cuda::Stream stream, std::function<void()> work) {
+  if (stream.handle == nullptr) return work();
+  static_cast<Queue*>(stream.handle)->push(std::move(work));
+}
+
+}  // namespace emulation
+
+namespace cuda {
+
+using emulation::Machine;
+using emulation::Mark;
+using emulation::Queue;
+
+int device_count() { return 1; }
+
+void use_device(int index) {
+  if (index != 0) throw std::runtime_error("the emulation has one device, number 0");
+}
+
+DeviceInfo device_info() {
+  DeviceInfo info;
+  info.name = "emulated";
+  info.major = 9;
+  info.multiprocessors = 4;
+  info.memory = info.free_memory = size_t{1} << 30;
+  info.shared_memory = size_t{163} << 10;
+  info.l2_cache = size_t{1} << 20;
+  return info;
+}
+
+Stream make_stream(bool) { return {Machine::instance().add_queue()}; }
+void destroy(Stream stream) { Machine::instance().remove(static_cast<Queue*>(stream.handle)); }
+
+void* native_handle(Stream) { return nullptr; }
+void synchronize(Stream stream) {
+  auto* queue = static_cast<Queue*>(stream.handle);
+  if (queue != nullptr) queue->run_until(queue->pushed());
+}
+
+Event make_event() { return {new Mark}; }
+void destroy(Event event) { delete static_cast<Mark*>(event.handle); }
+void record(Event event, Stream stream) {
+  auto* queue = static_cast<Queue*>(stream.handle);
+  if (queue != nullptr) *static_cast<Mark*>(event.handle) = {queue, queue->pushed()};
+}
+void wait(Event event) {
+  const Mark mark = *static_cast<Mark*>(event.handle);
+  if (mark.queue != nullptr) mark.queue->run_until(mark.count);
+}
+
+Buffer allocate(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::device); }
+Buffer allocate_pinned(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::pinned); }
+bool on_device(const void* data) { return Machine::instance().kind_of(data) == Machine::Kind::device; }
+
+void copy(Stream stream, void* to, const void* from, size_t bytes) {
+  copy_rows(stream, to, bytes, from, bytes, bytes, 1);
+}
+
+void copy_rows(Stream stream, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
+               size_t rows) {
+  const auto move = [=](const void* source, size_t pitch) {
+    for (size_t r = 0; r < rows; ++r)
+      std::memcpy(static_cast<std::byte*>(to) + r * to_pitch,
+                  static_cast<const std::byte*>(source) + r * pitch, bytes);
+  };
+  Machine& machine = Machine::instance();
+  if (machine.kind_of(to) == Machine::Kind::none) {
+    synchronize(stream);
+    return move(from, from_pitch);
+  }
+  if (machine.kind_of(from) != Machine::Kind::none)
+    return emulation::submit(stream, [=] { move(from, from_pitch); });
+  // Memory of the host alone is read before the call returns.
+  std::vector<std::byte> taken(bytes * rows);
+  for (size_t r = 0; r < rows && bytes > 0; ++r)
+    std::memcpy(taken.data() + r * bytes, static_cast<const std::byte*>(from) + r * from_pitch, bytes);
+  emulation::submit(stream, [=] { move(taken.data(), bytes); });
+}
+
+void zero(Stream stream, void* data, size_t bytes) {
+  emulation::submit(stream, [=] { std::memset(data, 0, bytes); });
+}
+
+}  // namespace cuda
+}  // namespace lapidary

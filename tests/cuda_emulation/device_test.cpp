@@ -1,0 +1,101 @@
+#include "kernels/cuda/device.h"
+
+#include <cuda_platform.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+// The emulated device does what its streams are given as late as a real one may.
+
+namespace lapidary::cuda {
+namespace {
+
+__global__ void fill(int* to, int value, int n) {
+  if (static_cast<int>(threadIdx.x) < n) to[threadIdx.x] = value;
+}
+
+__global__ void fail(int) { __shfl_sync(1u, 0, 0); }
+
+class EmulatedDevice : public testing::Test {
+ protected:
+  EmulatedDevice() : stream(make_stream(false)), memory(allocate(64)), pinned(allocate_pinned(64)) {}
+  ~EmulatedDevice() override { destroy(stream); }
+
+  const Stream stream;
+  Buffer memory, pinned;
+  int* numbers = reinterpret_cast<int*>(memory.get());
+  int* host = reinterpret_cast<int*>(pinned.get());
+};
+
+TEST_F(EmulatedDevice, KernelsRunWhenTheStreamIsWaitedFor) {
+  launch(stream, dim3(1), 32, 0, fill, numbers, 7, 16);
+  EXPECT_EQ(numbers[0], 0);
+  synchronize(stream);
+  EXPECT_EQ(numbers[15], 7);
+}
+
+TEST_F(EmulatedDevice, PinnedMemoryIsReadWhenTheCopyIsMade) {
+  host[0] = 1;
+  copy(stream, memory.get(), pinned.get(), 4);
+  host[0] = 2;  // too early
+  synchronize(stream);
+  EXPECT_EQ(numbers[0], 2);
+}
+
+TEST_F(EmulatedDevice, OtherMemoryOfTheHostIsReadAtOnceAndWrittenWhenTheCallReturns) {
+  int own = 5;
+  copy(stream, memory.get(), &own, 4);
+  own = 6;
+  launch(stream, dim3(1), 32, 0, fill, numbers + 1, 8, 1);
+  int both[2];
+  copy(stream, both, memory.get(), 8);
+  EXPECT_EQ(both[0], 5);
+  EXPECT_EQ(both[1], 8);
+}
+
+TEST_F(EmulatedDevice, CopiesRowsAndZeroes) {
+  std::vector<int> from(12);
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<int>(i) + 1;
+  copy_rows(stream, memory.get(), 8, from.data(), 16, 8, 3);
+  zero(stream, memory.get() + 4, 4);
+  synchronize(stream);
+  EXPECT_EQ(std::vector<int>(numbers, numbers + 7), (std::vector<int>{1, 0, 5, 6, 9, 10, 0}));
+}
+
+TEST_F(EmulatedDevice, AnEventEndsWhereItWasRecorded) {
+  const Event event = make_event();
+  wait(event);  // never recorded
+  launch(stream, dim3(1), 32, 0, fill, numbers, 1, 1);
+  record(event, stream);
+  launch(stream, dim3(1), 32, 0, fill, numbers, 2, 1);
+  wait(event);
+  EXPECT_EQ(numbers[0], 1);
+  synchronize(stream);
+  EXPECT_EQ(numbers[0], 2);
+  destroy(event);
+}
+
+TEST_F(EmulatedDevice, EndsItsWorkBeforeMemoryGoesBack) {
+  Buffer other = allocate(64);
+  copy(stream, memory.get(), other.get(), 4);
+  launch(stream, dim3(1), 32, 0, fill, numbers, 3, 1);
+  other.reset();
+  EXPECT_EQ(numbers[0], 3);
+}
+
+TEST_F(EmulatedDevice, KnowsItsMemory) {
+  int own = 0;
+  EXPECT_TRUE(on_device(memory.get() + 63));
+  EXPECT_FALSE(on_device(pinned.get()));
+  EXPECT_FALSE(on_device(&own));
+}
+
+TEST_F(EmulatedDevice, TellsOfAFailedKernelWhenItIsWaitedFor) {
+  launch(stream, dim3(1), 32, 0, fail, 0);
+  EXPECT_THROW(synchronize(stream), std::logic_error);
+  EXPECT_NO_THROW(synchronize(stream));
+}
+
+}  // namespace
+}  // namespace lapidary::cuda

@@ -1,0 +1,42 @@
+#include "worker/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "configs/model_config.h"
+#include "tests/support/error_text.h"
+#include "worker/group.h"
+
+namespace lapidary {
+namespace {
+
+EngineOptions options_for(const std::string& device) {
+  EngineOptions options;
+  options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
+  options.device = device;
+  options.max_num_seqs = 2;
+  options.deterministic = true;
+  return options;
+}
+
+std::string engine_on(const std::string& device) {
+  const EngineOptions options = options_for(device);
+  const auto alone = make_solo();
+  return Engine(options, read_model_config(options.model), one_stage(*alone)).describe();
+}
+
+// The other tests of this program say nothing of the GPU if they run on the CPU.
+TEST(EmulatedEngine, RunsOnTheEmulatedDeviceUnlessToldOtherwise) {
+  EXPECT_THAT(engine_on("auto"), testing::HasSubstr("cuda emulated"));
+  EXPECT_THAT(engine_on("cuda"), testing::HasSubstr("cuda emulated"));
+  EXPECT_THAT(engine_on("cpu"), testing::HasSubstr("cpu "));
+}
+
+TEST(EmulatedEngine, RefusesDevicesThatAreNotThere) {
+  EXPECT_THAT(error_of([] { engine_on("cuda:9"); }), testing::HasSubstr("this host has 1 GPU"));
+  EXPECT_THAT(error_of([] { engine_on("cuda:"); }), testing::HasSubstr("cpu, cuda, cuda:N or auto"));
+  EXPECT_THAT(error_of([] { engine_on("gpu"); }), testing::HasSubstr("cpu, cuda, cuda:N or auto"));
+}
+
+}  // namespace
+}  // namespace lapidary

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "kernels/cuda/device.h"
+
+namespace lapidary::emulation {
+
+/// Gives work to a stream. It is done in order and as late as a device may do it: when somebody waits for it,
+/// so that what the host reads or overwrites too early shows. A stream without a handle does it at once.
+void submit(cuda::Stream stream, std::function<void()> work);
+
+}  // namespace lapidary::emulation

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/backend.h"
+#include "sharding/communicator.h"
+#include "worker/engine_options.h"
+
+namespace lapidary {
+
+/// The backend that options.device names, on this rank's share of the host: "cpu"; "cuda": the GPU of this
+/// rank's number on its host; "cuda:N": GPU N; "auto": cuda where the program and the host have it, else cpu.
+/// Throws a sentence where there is none, or where ranks would have to share a GPU and options.shared_gpu
+/// does not allow it.
+std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& threads);
+
+/// `host`, able to move what lies in the backend's memory: by NCCL where the backend has a stream for it;
+/// null where `host` itself is able, because that is host memory. Called by all ranks of `host`; both outlive
+/// the result.
+std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend,
+                                               const EngineOptions& options);
+
+/// This rank's number among those that the launcher started on this host, from 0.
+int rank_on_host();
+
+}  // namespace lapidary
