@@ -45,7 +45,6 @@ struct ControlServerEvents {
 
 /// The coordinator's end of the control plane: knows who joined and who is alive, not what they say.
 /// All calls on the io_context's one thread, or while it does not run.
-/// run.
 class ControlServer {
  public:
   /// Listens from now on. Throws Error where the address cannot be listened on.

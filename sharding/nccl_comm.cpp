@@ -9,6 +9,7 @@
 
 #include "configs/error.h"
 #include "sharding/nccl_options.h"
+#include "sharding/staged_comm.h"
 
 namespace lapidary {
 namespace {
@@ -73,10 +74,10 @@ void pretend_hosts(int rank) {
 
 /// A communicator never blocks a thread inside NCCL: calls are polled until they are under way, so that a
 /// rank whose peer died can be told to end.
-class NcclComm final : public Communicator {
+class NcclComm final : public StagedComm {
  public:
   NcclComm(Communicator& host, Backend& ops, const NcclOptions& options)
-      : host_(host), ops_(ops), options_(options), staged_(make_staged(host, ops)) {
+      : StagedComm(host, ops), options_(options) {
     if (options.shared_gpu) pretend_hosts(host.rank());
     ncclUniqueId id{};
     agree(host, [&] {
@@ -96,9 +97,6 @@ class NcclComm final : public Communicator {
   }
   NcclComm(const NcclComm&) = delete;
 
-  int rank() const override { return host_.rank(); }
-  int size() const override { return host_.size(); }
-
   void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     if (y.rows() * y.cols() == 0) return;
     if (!options_.deterministic) {  // the backend's matrices have made each rank's blocks one
@@ -113,30 +111,10 @@ class NcclComm final : public Communicator {
       sum_rows(y, partials, finish, begin, std::min(y.rows(), begin + chunk));
   }
 
-  void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) override {
-    host_.all_gather(out, mine, sizes);
-  }
-  void broadcast(std::byte* data, size_t bytes, int root) override { host_.broadcast(data, bytes, root); }
-  void barrier() override { host_.barrier(); }
-  void send(std::span<const std::byte> data, int to, Channel channel) override {
-    host_.send(data, to, channel);
-  }
-  void receive(std::span<std::byte> data, int from, Channel channel) override {
-    host_.receive(data, from, channel);
-  }
-  bool progress() override { return host_.progress(); }
-
   void broadcast_rows(Tensor rows, int root) override {
     const size_t bytes = static_cast<size_t>(rows.rows() * rows.cols()) * size_of(rows.dtype);
     settle(nccl().broadcast(rows.data, rows.data, bytes, ncclChar, root, comm_, stream()), "broadcast rows");
   }
-  void send_rows(Tensor rows, int to, Channel channel) override { staged_->send_rows(rows, to, channel); }
-  void receive_rows(Tensor rows, int from, Channel channel) override {
-    staged_->receive_rows(rows, from, channel);
-  }
-
-  std::unique_ptr<Communicator> split(int color) override { return host_.split(color); }
-  void abort(int code) override { host_.abort(code); }
 
  private:
   static constexpr size_t kGathered = size_t{64} << 20;  // bytes of blocks that are added at a time
@@ -180,17 +158,12 @@ class NcclComm final : public Communicator {
                     finish.merges);
   }
 
-  Communicator& host_;
-  Backend& ops_;
   const NcclOptions options_;
-  std::unique_ptr<Communicator> staged_;
   ncclComm_t comm_ = nullptr;
   Buffer gathered_;
 };
 
 }  // namespace
-
-std::string why_no_nccl() { return nccl().missing; }
 
 std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, const NcclOptions& options) {
   return std::make_unique<NcclComm>(host, ops, options);

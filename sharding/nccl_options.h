@@ -22,7 +22,4 @@ struct NcclOptions {
 /// this host, or does not connect.
 std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, const NcclOptions& options);
 
-/// Why make_nccl cannot work on this host: half a sentence; empty: it can.
-std::string why_no_nccl();
-
 }  // namespace lapidary

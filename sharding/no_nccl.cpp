@@ -3,8 +3,8 @@
 
 namespace lapidary {
 
-std::string why_no_nccl() { return "this program was built without NCCL (CMake option LAPIDARY_NCCL)"; }
-
-std::unique_ptr<Communicator> make_nccl(Communicator&, Backend&, const NcclOptions&) { fail(why_no_nccl()); }
+std::unique_ptr<Communicator> make_nccl(Communicator&, Backend&, const NcclOptions&) {
+  fail("this program was built without NCCL (CMake option LAPIDARY_NCCL)");
+}
 
 }  // namespace lapidary
