@@ -48,6 +48,11 @@ class Communicator {
   virtual void broadcast_rows(Tensor rows, int root);
   virtual void send_rows(Tensor rows, int to, Channel channel);
   virtual void receive_rows(Tensor rows, int from, Channel channel);
+  /// all [size * rows, cols] = every rank's mine [rows, cols], in rank order.
+  virtual void gather_rows(Tensor all, Tensor mine);
+  /// Whether tree_sum and the operations on rows are work in the backend's stream and nothing else, so that
+  /// they return before they are done and a backend can record and replay them (Backend::replay).
+  virtual bool in_stream() const { return false; }
 
   /// Ranks of equal color become a group, in the order of their ranks here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;

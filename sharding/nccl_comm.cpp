@@ -115,6 +115,10 @@ class NcclComm final : public StagedComm {
     const size_t bytes = static_cast<size_t>(rows.rows() * rows.cols()) * size_of(rows.dtype);
     settle(nccl().broadcast(rows.data, rows.data, bytes, ncclChar, root, comm_, stream()), "broadcast rows");
   }
+  void gather_rows(Tensor all, Tensor mine) override {
+    settle(nccl().all_gather(mine.data, all.data, bytes_of(mine).size(), ncclChar, comm_, stream()),
+           "gather rows");
+  }
 
  private:
   static constexpr size_t kGathered = size_t{64} << 20;  // bytes of blocks that are added at a time

@@ -9,6 +9,10 @@ void Communicator::send_rows(Tensor rows, int to, Channel channel) { send(bytes_
 void Communicator::receive_rows(Tensor rows, int from, Channel channel) {
   receive(bytes_of(rows), from, channel);
 }
+void Communicator::gather_rows(Tensor all, Tensor mine) {
+  const std::vector<size_t> sizes(static_cast<size_t>(size()), bytes_of(mine).size());
+  all_gather(bytes_of(all).data(), bytes_of(mine), sizes);
+}
 
 std::unique_ptr<Communicator> make_staged(Communicator& host, Backend& ops) {
   return std::make_unique<StagedComm>(host, ops);

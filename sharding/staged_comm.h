@@ -54,6 +54,12 @@ class StagedComm : public Communicator {
     host_.receive(bytes_of(bounce), from, channel);
     ops_.copy(rows, bounce);
   }
+  void gather_rows(Tensor all, Tensor mine) override {
+    if (size() == 1) return ops_.copy(all, mine);
+    const Tensor gathered = host_view(out_, all);
+    host_.gather_rows(gathered, fetched(in_, mine));
+    ops_.copy(all, gathered);
+  }
 
   /// The groups of host memory; who splits one off for tensors stages it in its turn.
   std::unique_ptr<Communicator> split(int color) override { return host_.split(color); }

@@ -102,6 +102,12 @@ inline void check_communicator(Communicator& comm) {
       expect(text == std::string(bytes, 'y'), cat("broadcast of ", bytes, " from ", root));
     }
 
+  std::vector<int32_t> rows(static_cast<size_t>(ranks * 6)), my_rows(6, comm.rank());
+  comm.gather_rows(view(rows.data(), DType::i32, ranks * 2, 3), view(my_rows.data(), DType::i32, 2, 3));
+  for (size_t i = 0; i < rows.size(); ++i) expect(rows[i] == static_cast<int32_t>(i / 6), "gather_rows");
+  comm.broadcast_rows(view(my_rows.data(), DType::i32, 2, 3), ranks - 1);
+  expect(my_rows == std::vector<int32_t>(6, ranks - 1), "broadcast_rows");
+
   auto half = comm.split(comm.rank() % 2);
   expect(half->size() == (ranks + (comm.rank() % 2 == 0 ? 1 : 0)) / 2, "size of a split");
   expect(half->rank() == comm.rank() / 2, "rank in a split");
