@@ -48,6 +48,8 @@ void wait(Event event);  // until the work before it is done; at once if it was 
 Buffer allocate(size_t bytes);
 /// Host memory that the device copies from and to without help.
 Buffer allocate_pinned(size_t bytes);
+/// Device memory that the host reads and writes, too, while the device does nothing: for tests.
+Buffer allocate_shared(size_t bytes);
 /// Whether `data` is memory of the device (or managed memory): what a kernel reads and writes fast.
 bool on_device(const void* data);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/cuda/pack.h"
+#include "tests/cuda_emulation/protection.h"
 
 // The library's products on the host: plain loops in float32.
 
@@ -19,8 +20,10 @@ void Blas::tune(Stream stream, Tensor y, Tensor x, const Matrix& w, const float*
   gemm(stream, y, x, w, bias, epilogue);
 }
 
-void Blas::gemm(Stream, Tensor y, Tensor x, const Matrix& w, const float* bias, Epilogue epilogue) {
+void Blas::gemm(Stream stream, Tensor y, Tensor x, const Matrix& w, const float* bias, Epilogue epilogue) {
   check_gemm(y, x, w, bias);
+  synchronize(stream);
+  const emulation::AsDevice device;
   for (int64_t r = 0; r < y.rows(); ++r) {
     for (int64_t c = 0; c < y.cols(); ++c) {
       const auto* row = reinterpret_cast<const uint16_t*>(row_of(w, c));

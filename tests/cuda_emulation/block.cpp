@@ -29,8 +29,14 @@ size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * u
 
 }  // namespace
 
+size_t guarded_bytes(size_t bytes) { return rounded(rounded(bytes, 16), page()); }
+
+std::byte* first_page(std::byte* data, size_t bytes) {
+  return data + rounded(bytes, 16) - guarded_bytes(bytes);
+}
+
 std::byte* allocate_guarded(size_t bytes) {
-  const size_t usable = rounded(rounded(bytes, 16), page());
+  const size_t usable = guarded_bytes(bytes);
   void* base = ::mmap(nullptr, usable + page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) throw std::bad_alloc();
   auto* first = static_cast<std::byte*>(base);
@@ -39,8 +45,7 @@ std::byte* allocate_guarded(size_t bytes) {
 }
 
 void release_guarded(std::byte* data, size_t bytes) {
-  const size_t usable = rounded(rounded(bytes, 16), page());
-  ::munmap(data + rounded(bytes, 16) - usable, usable + page());
+  ::munmap(first_page(data, bytes), guarded_bytes(bytes) + page());
 }
 
 struct Block::Thread {

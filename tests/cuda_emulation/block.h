@@ -84,5 +84,8 @@ class Block {
 /// Aligned to 16 bytes.
 std::byte* allocate_guarded(size_t bytes);
 void release_guarded(std::byte* data, size_t bytes);
+/// The page where what allocate_guarded() gave begins, and its whole pages before the guarded one.
+std::byte* first_page(std::byte* data, size_t bytes);
+size_t guarded_bytes(size_t bytes);
 
 }  // namespace lapidary::emulation

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/cuda_emulation/block.h"
+#include "tests/cuda_emulation/protection.h"
 #include "tests/cuda_emulation/stream.h"
 
 // The device of the emulation: its memory is the host's, its streams wait until they are waited for.
@@ -36,6 +37,7 @@ class Queue {
     while (done_ < count) {
       const std::function<void()> work = next();
       ++done_;
+      const AsDevice device;
       work();
     }
   }
@@ -61,7 +63,7 @@ struct Mark {
 /// Memory given out, and the streams there are.
 class Machine {
  public:
-  enum class Kind { none, device, pinned };
+  enum class Kind { none, device, pinned, shared };
 
   static Machine& instance() {
     static Machine machine;
@@ -70,6 +72,7 @@ class Machine {
 
   Buffer allocate(size_t bytes, Kind kind) {
     std::byte* data = allocate_guarded(bytes);
+    if (kind == Kind::device) make_device_memory(first_page(data, bytes), guarded_bytes(bytes));
     const std::lock_guard lock(mutex_);
     memory_[data] = {bytes, kind};
     return {data, [this](std::byte* p) { release(p); }};
@@ -121,7 +124,10 @@ class Machine {
 }  // namespace
 
 void submit(cuda::Stream stream, std::function<void()> work) {
-  if (stream.handle == nullptr) return work();
+  if (stream.handle == nullptr) {
+    const AsDevice device;
+    return work();
+  }
   static_cast<Queue*>(stream.handle)->push(std::move(work));
 }
 
@@ -172,7 +178,11 @@ void wait(Event event) {
 
 Buffer allocate(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::device); }
 Buffer allocate_pinned(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::pinned); }
-bool on_device(const void* data) { return Machine::instance().kind_of(data) == Machine::Kind::device; }
+Buffer allocate_shared(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::shared); }
+bool on_device(const void* data) {
+  const Machine::Kind kind = Machine::instance().kind_of(data);
+  return kind == Machine::Kind::device || kind == Machine::Kind::shared;
+}
 
 void copy(Stream stream, void* to, const void* from, size_t bytes) {
   copy_rows(stream, to, bytes, from, bytes, bytes, 1);
@@ -188,6 +198,7 @@ void copy_rows(Stream stream, void* to, size_t to_pitch, const void* from, size_
   Machine& machine = Machine::instance();
   if (machine.kind_of(to) == Machine::Kind::none) {
     synchronize(stream);
+    const emulation::AsDevice device;
     return move(from, from_pitch);
   }
   if (machine.kind_of(from) != Machine::Kind::none)

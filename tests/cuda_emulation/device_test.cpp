@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "tests/cuda_emulation/protection.h"
+
 // The emulated device does what its streams are given as late as a real one may.
 
 namespace lapidary::cuda {
@@ -19,7 +21,7 @@ __global__ void fail(int) { __shfl_sync(1u, 0, 0); }
 
 class EmulatedDevice : public testing::Test {
  protected:
-  EmulatedDevice() : stream(make_stream(false)), memory(allocate(64)), pinned(allocate_pinned(64)) {}
+  EmulatedDevice() : stream(make_stream(false)), memory(allocate_shared(64)), pinned(allocate_pinned(64)) {}
   ~EmulatedDevice() override { destroy(stream); }
 
   const Stream stream;
@@ -89,6 +91,15 @@ TEST_F(EmulatedDevice, KnowsItsMemory) {
   EXPECT_TRUE(on_device(memory.get() + 63));
   EXPECT_FALSE(on_device(pinned.get()));
   EXPECT_FALSE(on_device(&own));
+}
+
+TEST_F(EmulatedDevice, EndsTheProcessWhereTheHostTouchesItsMemory) {
+  if (!emulation::host_access_is_noticed()) GTEST_SKIP() << "this processor has no protection keys";
+  const Buffer own = allocate(64);
+  EXPECT_DEATH(own[0] = std::byte{1}, "host code touched memory of the emulated device");
+  std::byte seen{};
+  copy(stream, &seen, own.get(), 1);
+  EXPECT_EQ(seen, std::byte{0});
 }
 
 TEST_F(EmulatedDevice, TellsOfAFailedKernelWhenItIsWaitedFor) {

@@ -10,6 +10,6 @@ const std::vector<DeviceChoice>& tested_devices() {
   return kDevices;
 }
 
-Buffer test_memory(size_t bytes) { return cuda::allocate(bytes); }
+Buffer test_memory(size_t bytes) { return cuda::allocate_shared(bytes); }
 
 }  // namespace lapidary

@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 
 #include "sharding/safetensors.h"
+#include "tests/support/test_data.h"
 
 namespace lapidary {
 
@@ -92,8 +93,7 @@ struct GoldenRun {
 inline std::vector<GoldenRun> golden_runs() {
   std::vector<GoldenRun> runs;
   std::vector<std::filesystem::path> folders;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(LAPIDARY_SOURCE_DIR) /
-                                                               "tests/golden/models"))
+  for (const auto& entry : std::filesystem::directory_iterator(test_data() / "tests/golden/models"))
     if (std::filesystem::exists(entry.path() / "case.json")) folders.push_back(entry.path());
   std::sort(folders.begin(), folders.end());
   for (const auto& folder : folders) {

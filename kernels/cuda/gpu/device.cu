@@ -3,6 +3,7 @@
 #include <cuda_platform.h>
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -101,6 +102,14 @@ Buffer allocate_pinned(size_t bytes) {
   void* data = nullptr;
   check(cudaHostAlloc(&data, std::max<size_t>(bytes, 1), cudaHostAllocPortable), what.c_str());
   return {static_cast<std::byte*>(data), [](std::byte* p) { static_cast<void>(cudaFreeHost(p)); }};
+}
+
+Buffer allocate_shared(size_t bytes) {
+  const std::string what = "allocate " + std::to_string(bytes) + " bytes of managed memory";
+  void* data = nullptr;
+  check(cudaMallocManaged(&data, std::max<size_t>(bytes, 1)), what.c_str());
+  std::memset(data, 0, bytes);
+  return {static_cast<std::byte*>(data), [](std::byte* p) { static_cast<void>(cudaFree(p)); }};
 }
 
 bool on_device(const void* data) {

@@ -5,6 +5,7 @@
 
 #include "configs/model_config.h"
 #include "tests/support/error_text.h"
+#include "tests/support/test_data.h"
 #include "worker/group.h"
 
 namespace lapidary {
@@ -12,7 +13,7 @@ namespace {
 
 EngineOptions options_for(const std::string& device) {
   EngineOptions options;
-  options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
+  options.model = test_data() / "tests/golden/models/like3b";
   options.device = device;
   options.max_num_seqs = 2;
   options.deterministic = true;
