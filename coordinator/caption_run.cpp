@@ -63,6 +63,7 @@ Counts CaptionRun::run() {
   reader_ = std::make_unique<ItemReader>(parts_.source, kItemsAhead, [this] { on_io(&CaptionRun::feed); });
   ask_for_stop();
   io_.run();
+  if (parts_.cancel) parts_.cancel();
   reader_.reset();
   if (trouble_) std::rethrow_exception(trouble_);
   return captioner_.counts();

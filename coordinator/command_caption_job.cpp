@@ -171,6 +171,11 @@ std::optional<Item> Job::next() {
   }
 }
 
+void Job::cancel() {
+  cancelled_ = true;
+  inputs_.cancel();
+}
+
 std::vector<int32_t> Job::prefix(int64_t images, const std::string& prompt) const {
   return prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
 }

@@ -57,6 +57,8 @@ class Job {
 
   /// The next item that no earlier run has recorded; on the reader's thread.
   std::optional<Item> next();
+  /// No more items are wanted; on any thread.
+  void cancel();
   RecordSink& sink() { return *sink_; }
   std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
   std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }

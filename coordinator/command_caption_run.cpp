@@ -84,6 +84,7 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
 CaptionRunParts CaptionCoordinator::parts() {
   CaptionRunParts parts;
   parts.source = [this] { return job_.next(); };
+  parts.cancel = [this] { job_.cancel(); };
   parts.prefix = [this](int64_t images, const std::string& prompt) { return job_.prefix(images, prompt); };
   parts.text = [this](std::span<const int32_t> ids) { return job_.text(ids); };
   parts.sink = &job_.sink();
@@ -121,7 +122,8 @@ void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>&
   progress_.restart();
   if (options_.quiet) return;
   std::string where = ranks.front().description();
-  if (mesh_.world() > 1) where += cat(" on each of ", mesh_.world(), " ranks");
+  if (mesh_.replicas > 1) where += cat(", ", mesh_.replicas, " replicas");
+  if (mesh_.vision_ranks > 0) where += cat(", ", mesh_.vision_ranks, " vision ranks each");
   say(where + "\n" + memory_table(ranks) +
       (mesh_.replicas > 1 ? cat("each replica as replica ", replica) : ""));
 }

@@ -102,8 +102,9 @@ void check_place(const EngineFlags& flags, const ModelConfig& config, const Mesh
 }
 
 std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const Place& place,
-                                      const Invitation& invitation) {
+                                      const Invitation& invitation, double seconds) {
   ControlLinkOptions options;
+  options.connect_seconds = seconds;
   options.endpoints = invitation.endpoints;
   options.hello = hello_of(flags, mesh, place, invitation.token);
   return std::make_unique<ControlLink>(options);

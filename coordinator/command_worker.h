@@ -26,9 +26,9 @@ constexpr const char* kVersion = "0.1.0";
 /// Throws the sentence of what does not fit: stages and layers, ranks and heads.
 void check_place(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh, const Place& place);
 
-/// Finds the coordinator and says hello. Throws why there is no welcome.
+/// Finds the coordinator, in `seconds` at most, and says hello. Throws why there is no welcome.
 std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const Place& place,
-                                      const Invitation& invitation);
+                                      const Invitation& invitation, double seconds = 60);
 /// One rank's work, until the coordinator says stop. `replica` are the replica's ranks. Throws what ended it
 /// early, which the coordinator then has heard of. A coordinator that is gone ends the process; where
 /// `silent` nothing is said of it.

@@ -22,6 +22,12 @@ bool may_send(const wire::Frame& frame) {
          frame.has_heartbeat() || frame.has_fault();
 }
 
+EncodedFrame stop_frame() {
+  wire::Frame frame;
+  frame.mutable_stop();
+  return encode_frame(frame);
+}
+
 wire::Frame welcome(const ControlServerOptions& options) {
   wire::Frame frame;
   frame.mutable_welcome()->set_heartbeat_seconds(options.heartbeat_seconds);
@@ -38,7 +44,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
 
   void begin();
   void end();
-  void stop(std::function<void()> done);
+  void stop(bool all_come, std::function<void()> done);
   void drop_replica(int replica);
   void send(int replica, int rank, const EncodedFrame& frame);
   bool has_joined(int replica, int rank) const { return seats_.at(index(replica, rank)).is_taken(); }
@@ -64,6 +70,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   void tick();
   void look_at(int replica, int rank, Pulse::Time now);
   void done_when_empty();
+  void done();
   void log(const std::string& line) {
     if (events_.log) events_.log(line);
   }
@@ -76,6 +83,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   std::vector<Seat> seats_;
   bool ended_ = false;
   bool stopping_ = false;
+  bool all_come_ = false;  // before the stop is done
   Pulse::Time stop_by_;
   std::function<void()> done_;
 };
@@ -132,6 +140,7 @@ void ControlServer::Impl::admit(const Doorkeeper::Guest& guest) {
        [this, replica, rank](const std::string& why) { lose(replica, rank, why); }});
   guest.channel->set_frame_limit(options_.frame_limit);
   guest.channel->send(encode_frame(welcome(options_)));
+  if (stopping_) return guest.channel->send(stop_frame());
   if (events_.joined) events_.joined(replica, rank, guest.hello);
 }
 
@@ -157,6 +166,7 @@ void ControlServer::Impl::tick() {
     for (int rank = 0; rank < replica_ranks(); ++rank)
       if (!ended_) look_at(replica, rank, now);
   if (ended_) return;  // by a callback
+  if (stopping_ && now > stop_by_) done();
   ticks_.expires_after(nanoseconds_of(options_.heartbeat_seconds));
   ticks_.async_wait([self = shared_from_this()](const boost::system::error_code&) {
     if (!self->ended_) self->tick();
@@ -184,14 +194,12 @@ void ControlServer::Impl::drop_replica(int replica) {
   if (stopping_) done_when_empty();
 }
 
-void ControlServer::Impl::stop(std::function<void()> done) {
+void ControlServer::Impl::stop(bool all_come, std::function<void()> done) {
   stopping_ = true;
+  all_come_ = all_come;
   stop_by_ = Pulse::Clock::now() + nanoseconds_of(options_.dead_after_seconds);
   done_ = std::move(done);
-  door_->close();
-  wire::Frame frame;
-  frame.mutable_stop();
-  const EncodedFrame encoded = encode_frame(frame);
+  const EncodedFrame encoded = stop_frame();
   for (const Seat& seat : seats_)
     if (seat.channel) seat.channel->send(encoded);  // the worker closes: so what it says last is not lost
   done_when_empty();
@@ -199,9 +207,11 @@ void ControlServer::Impl::stop(std::function<void()> done) {
 
 void ControlServer::Impl::done_when_empty() {
   for (const Seat& seat : seats_)
-    if (seat.is_taken()) return;
-  ended_ = true;
-  ticks_.cancel();
+    if (seat.is_taken() || (all_come_ && !seat.channel)) return;
+  done();
+}
+
+void ControlServer::Impl::done() {
   if (done_) asio::post(io_, std::exchange(done_, nullptr));
 }
 
@@ -236,6 +246,8 @@ void ControlServer::send(int replica, const EncodedFrame& frame) {
 
 void ControlServer::drop_replica(int replica) { impl_->drop_replica(replica); }
 
-void ControlServer::stop(std::function<void()> done) { impl_->stop(std::move(done)); }
+void ControlServer::stop(bool all_come, std::function<void()> done) {
+  impl_->stop(all_come, std::move(done));
+}
 
 }  // namespace lapidary

@@ -65,9 +65,11 @@ class ControlServer {
   void send(int replica, const EncodedFrame& frame);
   /// Closes all connections of the replica, without callbacks; its ranks may join anew.
   void drop_replica(int replica);
-  /// Sends Stop to everyone, after what was sent before, accepts nobody any more and reports no losses;
-  /// `done` once all workers have closed their ends, or after dead_after_seconds.
-  void stop(std::function<void()> done);
+  /// Sends Stop to everyone, after what was sent before, and to who joins from now on right after the
+  /// welcome; reports no joins and no losses any more. `done` once all workers have closed their ends, and
+  /// with `all_come` every rank of the mesh has been here, or after dead_after_seconds: a job may be over
+  /// before its last rank has found the way.
+  void stop(bool all_come, std::function<void()> done);
 
  private:
   class Impl;

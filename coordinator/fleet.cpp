@@ -9,6 +9,9 @@
 namespace lapidary {
 namespace {
 
+/// A replica that is started has this much more than a step for its ranks to come: hosts are reached first.
+constexpr double kStartSeconds = 60;
+
 std::chrono::nanoseconds nanoseconds(double seconds) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
 }
@@ -57,7 +60,10 @@ ControlServerEvents Fleet::server_events() {
   ControlServerEvents events;
   events.joined = [this](int replica, int rank, const wire::Hello& hello) {
     Replica& joining = replicas_[static_cast<size_t>(replica)];
-    if (joining.joined++ == 0) joining.joined_since = Clock::now();
+    if (joining.joined++ == 0) joining.due = Clock::now() + nanoseconds(options_.step_deadline);
+    // The ranks of one mpirun come together.
+    for (Replica& other : replicas_)
+      if (comes_once() && !other.due) other.due = joining.due;
     if (events_.joined) events_.joined(replica, rank, hello);
   };
   events.received = [this](int replica, int rank, wire::Frame frame) {
@@ -72,6 +78,10 @@ ControlServerEvents Fleet::server_events() {
 
 LauncherEvents Fleet::launcher_events() {
   LauncherEvents events;
+  events.started = [this](int replica) {
+    replicas_[static_cast<size_t>(replica)].due =
+        Clock::now() + nanoseconds(kStartSeconds + options_.step_deadline);
+  };
   events.ended = [this](int replica, const std::string& why, double seconds) {
     if (ended_) return;
     died(replica, cat("mpirun ended with ", why));
@@ -207,15 +217,16 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   if (ended_) return;
   Replica& replica = replicas_[static_cast<size_t>(index)];
   const bool lived = replica.ready;
-  if (launcher_ || options_.rejoin) server_.drop_replica(index);
+  if (!comes_once()) server_.drop_replica(index);
   replica.ranks.assign(replica.ranks.size(), std::nullopt);
   replica.loading.assign(replica.loading.size(), {});
   replica.ready = false;
   replica.joined = 0;
+  replica.due.reset();
   replica.steps = replica.encodes = {};
   // What ends the very first start will end each that follows: a checkpoint that cannot be read, too little
   // memory.
-  if (!(launcher_ || options_.rejoin) || (answering && !ever_ready_)) return fail(why, answering);
+  if (comes_once() || (answering && !ever_ready_)) return fail(why, answering);
   if (launcher_) launcher_->kill(index);
   if (lived) events_.log(cat("replica ", index, " died: ", why));
   const std::vector<Event> events = dispatcher_.leave(index);
@@ -236,27 +247,32 @@ void Fleet::watch() {
   timer_->timer.expires_after(nanoseconds(period));
   timer_->timer.async_wait([this](const boost::system::error_code& error) {
     if (error || ended_) return;
-    const auto oldest = Clock::now() - nanoseconds(options_.step_deadline);
-    for (size_t i = 0; i < replicas_.size() && !ended_; ++i)
-      if (const std::string what = overdue(replicas_[i], oldest); !what.empty())
-        died(static_cast<int>(i), cat(what, " within ", options_.step_deadline, " s (--step-deadline)"));
+    for (size_t i = 0; i < replicas_.size() && !ended_; ++i) {
+      const std::string what = overdue(replicas_[i], Clock::now());
+      if (what.empty()) continue;
+      if (!replicas_[i].ready && !comes_once()) events_.log(cat("replica ", i, ": ", what));
+      died(static_cast<int>(i), what);
+    }
     watch();
   });
 }
 
-/// What has not come, though it was due at `oldest`; empty: nothing.
-std::string Fleet::overdue(const Replica& replica, Clock::time_point oldest) const {
-  if (replica.joined > 0 && replica.joined < replica.ranks.size() && replica.joined_since < oldest)
-    return cat("only ", replica.joined, " of ", replica.ranks.size(), " ranks came");
-  if (replica.steps.out > 0 && replica.steps.since < oldest) return "no step came back";
-  if (replica.encodes.out > 0 && replica.encodes.since < oldest) return "no picture came back";
+/// What has not come, though it was due; empty: nothing.
+std::string Fleet::overdue(const Replica& replica, Clock::time_point now) const {
+  const auto oldest = now - nanoseconds(options_.step_deadline);
+  const std::string in_time = cat(" within ", options_.step_deadline, " s (--step-deadline)");
+  if (replica.joined < replica.ranks.size() && replica.due && *replica.due < now)
+    return cat(replica.joined == 0 ? "none" : cat("only ", replica.joined), " of ", replica.ranks.size(),
+               replica.ranks.size() == 1 ? " rank" : " ranks", " came", in_time);
+  if (replica.steps.out > 0 && replica.steps.since < oldest) return "no step came back" + in_time;
+  if (replica.encodes.out > 0 && replica.encodes.since < oldest) return "no picture came back" + in_time;
   return "";
 }
 
 void Fleet::stop(std::function<void()> done) {
   ended_ = true;
   timer_->timer.cancel();
-  server_.stop([this, done = std::move(done)] {
+  server_.stop(comes_once(), [this, done = std::move(done)] {
     if (!launcher_) return done();
     launcher_->stop(5, done);
   });

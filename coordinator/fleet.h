@@ -26,7 +26,8 @@ struct FleetOptions {
   int64_t steps_ahead = 0;  // steps in flight; 0: 2 * pp
   bool rejoin = false;      // without a launcher: a replica that died is waited for, not the end of the job
   /// Seconds in which a step, or a picture, has to come back, and in which the first of a replica's ranks to
-  /// join is followed by all others.
+  /// join (without launcher and `rejoin`: of the job's ranks) is followed by all others. A replica that a
+  /// launcher starts has a minute more.
   double step_deadline = 300;
 };
 
@@ -84,7 +85,7 @@ class Fleet {
     std::vector<std::optional<wire::Ready>> ranks;
     std::vector<wire::Loading> loading;
     size_t joined = 0;
-    Clock::time_point joined_since;  // its first rank
+    std::optional<Clock::time_point> due;  // when all its ranks must have come; none: nobody is on the way
     bool ready = false;
     Watch steps, encodes;
   };
@@ -100,7 +101,9 @@ class Fleet {
   void died(int replica, const std::string& why, bool answering = false);
   void fail(const std::string& why, bool answering = false);
   void watch();
-  std::string overdue(const Replica& replica, Clock::time_point oldest) const;
+  std::string overdue(const Replica& replica, Clock::time_point now) const;
+  /// One mpirun with everything: each rank comes once, and its death ends the job.
+  bool comes_once() const { return !launcher_ && !options_.rejoin; }
 
   boost::asio::io_context& io_;
   const FleetOptions options_;

@@ -1,6 +1,7 @@
 #include "coordinator/input_lines.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr size_t kLongestLine = size_t{16} << 20;
 constexpr size_t kRead = size_t{256} << 10;
+constexpr int kLookUpEvery = 50;  // milliseconds, from waiting for a pipe
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r") == line.npos; }
 
@@ -29,7 +31,8 @@ int open_file(const std::string& path) {
 
 }  // namespace
 
-LineReader::LineReader(const std::string& path) : path_(path), fd_(open_file(path)) {}
+LineReader::LineReader(const std::string& path, const std::atomic<bool>* cancelled)
+    : path_(path), cancelled_(cancelled), fd_(open_file(path)) {}
 
 LineReader::~LineReader() {
   if (fd_ != STDIN_FILENO) close(fd_);
@@ -70,9 +73,24 @@ void LineReader::pass_over() {
   fail(path_, ", line ", number_, ": longer than ", kLongestLine, " bytes");
 }
 
+/// Until there is something to read, be it the end or an error; false: it is not wanted any more.
+bool LineReader::wait_for_more() const {
+  if (fd_ != STDIN_FILENO || cancelled_ == nullptr) return true;
+  while (!*cancelled_) {
+    pollfd input{fd_, POLLIN, 0};
+    if (poll(&input, 1, kLookUpEvery) > 0) return true;
+  }
+  return false;
+}
+
 void LineReader::read_more() {
   buffer_.erase(0, begin_);
   begin_ = 0;
+  if (!wait_for_more()) {
+    buffer_.clear();
+    ended_ = true;
+    return;
+  }
   const size_t have = buffer_.size();
   buffer_.resize(have + kRead);
   ssize_t got;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,8 +10,9 @@ namespace lapidary {
 /// The lines of a file, or of standard input, each as soon as it is there. What is held is one line.
 class LineReader {
  public:
-  /// Throws where the file cannot be opened or is no regular file. `path` "-" is standard input.
-  explicit LineReader(const std::string& path);
+  /// Throws where the file cannot be opened or is no regular file. `path` "-" is standard input, whose next
+  /// line may be long in coming: once `cancelled`, if given, is true there is none.
+  explicit LineReader(const std::string& path, const std::atomic<bool>* cancelled = nullptr);
   ~LineReader();
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
@@ -24,10 +26,12 @@ class LineReader {
 
  private:
   bool next_any(std::string_view& line);
+  bool wait_for_more() const;
   void read_more();
   [[noreturn]] void pass_over();
 
   const std::string path_;
+  const std::atomic<bool>* const cancelled_;
   int fd_;
   std::string buffer_;
   size_t begin_ = 0;  // of what was not given yet

@@ -66,8 +66,9 @@ Found parse_manifest_line(std::string_view text, const std::string& folder, cons
   return found;
 }
 
-ManifestReader::ManifestReader(const std::string& path, const std::string& label)
-    : path_(path), label_(label), folder_(folder_of(path)), lines_(path) {}
+ManifestReader::ManifestReader(const std::string& path, const std::string& label,
+                               const std::atomic<bool>* cancelled)
+    : path_(path), label_(label), folder_(folder_of(path)), lines_(path, cancelled) {}
 
 Found ManifestReader::parse(std::string_view line) const {
   const bool list = path_ == "-";

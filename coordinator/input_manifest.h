@@ -16,7 +16,8 @@ Found parse_manifest_line(std::string_view line, const std::string& folder, cons
 /// that does not begin with { is a path.
 class ManifestReader : public SourceReader {
  public:
-  explicit ManifestReader(const std::string& path, const std::string& label = "");
+  explicit ManifestReader(const std::string& path, const std::string& label = "",
+                          const std::atomic<bool>* cancelled = nullptr);
   std::optional<Found> next() override;
 
  private:

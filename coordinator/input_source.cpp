@@ -72,13 +72,13 @@ class ShardReader : public SourceReader {
   std::string last_;
 };
 
-std::unique_ptr<SourceReader> open_reader(const Source& source) {
+std::unique_ptr<SourceReader> open_reader(const Source& source, const std::atomic<bool>* cancelled) {
   switch (source.kind) {
     case SourceKind::folder:
       return std::make_unique<FolderReader>(source.path, source.label);
     case SourceKind::manifest:
     case SourceKind::list:
-      return std::make_unique<ManifestReader>(source.path, source.label);
+      return std::make_unique<ManifestReader>(source.path, source.label, cancelled);
     case SourceKind::tar:
       return std::make_unique<ShardReader>(source);
     case SourceKind::image:
@@ -91,9 +91,9 @@ std::unique_ptr<SourceReader> open_reader(const Source& source) {
 
 }  // namespace
 
-std::unique_ptr<SourceReader> open_source(const Source& source) {
+std::unique_ptr<SourceReader> open_source(const Source& source, const std::atomic<bool>* cancelled) {
   try {
-    return open_reader(source);
+    return open_reader(source, cancelled);
   } catch (const Error& error) {  // at the door it was still there
     const std::string key = source.kind == SourceKind::tar ? shard_file(source) : source.path;
     return std::make_unique<OneReader>(Found{key, {}, {}, error.what()});

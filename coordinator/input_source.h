@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -36,8 +37,9 @@ class SourceReader {
   virtual std::optional<Found> next() = 0;
 };
 
-/// Never throws for what a source is: one that cannot be opened gives an error.
-std::unique_ptr<SourceReader> open_source(const Source& source);
+/// Never throws for what a source is: one that cannot be opened gives an error. A list on standard input ends
+/// once `cancelled`, if given, is true.
+std::unique_ptr<SourceReader> open_source(const Source& source, const std::atomic<bool>* cancelled = nullptr);
 
 /// From the root, links as they are: workers may run in another folder.
 std::string absolute_path(const std::string& path);

@@ -13,6 +13,7 @@ struct Inputs::Impl {
 
   Sources sources;
   std::vector<std::string> prompts;
+  std::atomic<bool> cancelled = false;
   size_t at = 0;                         // the source that is read
   std::unique_ptr<SourceReader> reader;  // of it; none: not opened yet
   std::optional<Found> found;            // a picture with prompts that were not given yet
@@ -22,8 +23,8 @@ struct Inputs::Impl {
 };
 
 std::optional<Found> Inputs::Impl::next_found() {
-  for (; at < sources.all.size(); ++at) {
-    if (!reader) reader = open_source(sources.all[at]);
+  for (; at < sources.all.size() && !cancelled; ++at) {
+    if (!reader) reader = open_source(sources.all[at], &cancelled);
     if (auto next = reader->next()) return next;
     reader.reset();
     const int64_t shard = sources.all[at].shard;
@@ -50,6 +51,7 @@ Inputs::Inputs(Inputs&&) noexcept = default;
 
 std::optional<Item> Inputs::next() {
   Impl& now = *impl_;
+  if (now.cancelled) return std::nullopt;
   if (!now.found) {
     now.found = now.next_found();
     now.prompt = 0;
@@ -61,6 +63,8 @@ std::optional<Item> Inputs::next() {
   if (none || ++now.prompt == prompts.size()) now.found.reset();
   return item;
 }
+
+void Inputs::cancel() { impl_->cancelled = true; }
 
 std::vector<Shard> Inputs::ended_shards() { return std::exchange(impl_->ended, {}); }
 

@@ -60,6 +60,8 @@ class Inputs {
   Inputs(Inputs&&) noexcept;
 
   std::optional<Item> next();
+  /// From any thread: `next` gives nothing any more, soon even where it waits for a line of standard input.
+  void cancel();
   /// Tars whose last item `next` has given since the last call; known once `next` has looked for one more.
   std::vector<Shard> ended_shards();
   /// Of every tar, as far as known without reading them.

@@ -6,10 +6,12 @@
 
 #include <boost/json.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <thread>
 
 #include "configs/error.h"
 #include "coordinator/json_text.h"
@@ -27,6 +29,17 @@ std::string process_in(int fd) {
   char text[32] = {};
   const ssize_t n = ::pread(fd, text, sizeof(text) - 1, 0);
   return n > 0 ? cat(" (process ", text, ")") : "";
+}
+
+/// Whether the lock was had within the time; else errno says why not.
+bool lock_within(int fd, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if ((errno != EWOULDBLOCK && errno != EINTR) || Clock::now() >= until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
 }
 
 /// "prompt" in the sentence of a mismatch, with its value or the lack of it.
@@ -84,15 +97,17 @@ JobDescription parse(const fs::path& file) {
 
 }  // namespace
 
-JobLock::JobLock(const fs::path& folder) {
+JobLock::JobLock(const fs::path& folder, double patience) {
   const fs::path file = folder / kLockName;
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("cannot write to ", file.string(), ": ", std::strerror(errno));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_within(fd_, patience)) {
     const int error = errno;
     const std::string process = process_in(fd_);
     ::close(fd_);
-    if (error == EWOULDBLOCK) fail(folder.string(), ": another run", process, " works on it");
+    if (error == EWOULDBLOCK)
+      fail(folder.string(), ": another run", process, " works on it, and has not ended within ", patience,
+           " s");
     fail("cannot lock ", file.string(), ": ", std::strerror(error));
   }
   // Only said to people: a full disk does not matter here.

@@ -21,8 +21,8 @@ struct JobDescription {
 /// The one process that works on a job's folder. What dies lets go of it.
 class JobLock {
  public:
-  /// Throws where another process has it, naming that.
-  explicit JobLock(const std::filesystem::path& folder);
+  /// Throws where another process has it and does not let go of it within `patience` seconds, naming that.
+  JobLock(const std::filesystem::path& folder, double patience);
   ~JobLock();
   JobLock(const JobLock&) = delete;
   JobLock& operator=(const JobLock&) = delete;

@@ -80,7 +80,7 @@ JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
     : folder(prepared(where)),
       options(given),
       names(shard_names(given)),
-      lock(folder),
+      lock(folder, options.patience),
       description(description_of(given)) {
   require_job_or_empty(folder);
   if (!read_job_description(folder, description))

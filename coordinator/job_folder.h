@@ -24,6 +24,9 @@ struct JobOptions {
   /// The job's tars by number, each with its stem: what their files are called (webdataset).
   std::vector<Shard> shards;
   bool retry_failed = false;  // records with an error are made again
+  /// Seconds in which another run that works on the folder has to end: one that was killed is gone for those
+  /// who look for it before the system has closed its files.
+  double patience = 5;
   /// What the records depend on, by name ("model", "prompt", …): another value in the same folder is refused.
   std::vector<std::pair<std::string, std::string>> fingerprint;
 };

@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -27,6 +28,10 @@ std::string reason_of(const std::exception_ptr& failure) {
     return "an unknown failure";
   }
 }
+
+/// What ends loading once the coordinator has said stop: all ranks of the replica hear of it as of any other
+/// failure to load, and none of them takes it for one.
+constexpr const char* kToldToEnd = "the job ended before the model was loaded";
 
 /// Reading a picture takes less time than encoding it, so more threads than a few only take cores away.
 int threads_that_read(int wanted) {
@@ -76,8 +81,10 @@ class Worker::Impl {
   std::unique_ptr<VisionLane> vision_;  // assigned with the door's mutex held
 
   int64_t engine_bytes_ = 0, tower_bytes_ = 0, reported_ = 0;  // of loading
-  std::mutex mutex_;                                           // of failure_
-  std::exception_ptr failure_;                                 // the first one
+  std::atomic<bool> told_to_end_ = false;
+  bool loaded_ = false;
+  std::mutex mutex_;            // of failure_
+  std::exception_ptr failure_;  // the first one
   std::shared_ptr<Door> door_;
 };
 
@@ -106,7 +113,9 @@ Worker::Impl::Impl(const WorkerOptions& options, const ModelConfig& config, Comm
   start_link();
   try {
     load(options, config);
+    loaded_ = true;
   } catch (...) {
+    if (reason_of(std::current_exception()) == kToldToEnd) return;
     fault(std::current_exception());
     const std::lock_guard lock(door_->mutex);
     door_->worker = nullptr;
@@ -170,8 +179,10 @@ LaneTower Worker::Impl::make_tower(const EngineOptions& options, const ModelConf
           [this](Tensor out, std::span<const uint8_t* const> rgb) { tower_->encode(out, rgb); }};
 }
 
-/// At every percent: weights are read tensor by tensor, and there are thousands.
+/// At every percent: weights are read tensor by tensor, and there are thousands. Throws where there is
+/// nothing to load them for any more.
 void Worker::Impl::report_loading(int64_t loaded, int64_t total) {
+  if (told_to_end_) fail(kToldToEnd);
   if (loaded < total && loaded - reported_ < total / 100) return;
   reported_ = loaded;
   wire::Frame frame;
@@ -212,6 +223,7 @@ void Worker::Impl::report_done(wire::StepDone done) {
 }
 
 void Worker::Impl::run() {
+  if (!loaded_) return link_.expect_end();
   report_ready();
   try {
     decoder_.run();
@@ -229,7 +241,10 @@ void Worker::Impl::run() {
 void Worker::Impl::receive(wire::Frame frame) {
   try {
     if (frame.has_step()) decoder_.add(std::move(*frame.mutable_step()));
-    if (frame.has_stop()) decoder_.finish();
+    if (frame.has_stop()) {
+      told_to_end_ = true;
+      decoder_.finish();
+    }
     if (!frame.has_encode()) return;
     if (!vision_) throw std::logic_error("a picture came to a rank that has no vision lane");
     vision_->add(std::move(*frame.mutable_encode()));

@@ -28,16 +28,16 @@ class Worker {
   /// for its peers forever then, so a program ends its process there; where `lost` returns, run() ends after
   /// its step.
   ///
-  /// Throws Error where the model cannot be loaded, once the coordinator was sent the sentence as a Fault.
-  /// What is referred to outlives this.
+  /// Throws Error where the model cannot be loaded, once the coordinator was sent the sentence as a Fault. A
+  /// coordinator that says stop meanwhile ends the loading, with no error. What is referred to outlives this.
   Worker(const WorkerOptions& options, const ModelConfig& config, Communicator& replica, const Mesh& mesh,
          const Place& place, ControlLink& link, Lost lost);
   /// Reports no more; what is being read or encoded is waited for.
   ~Worker();
 
-  /// Reports Ready, and returns once all steps that came before Stop are done, or one that says stop. Throws
-  /// what any of the lanes threw, once the coordinator was sent it as a Fault: then the ranks have to be
-  /// ended without another word between them.
+  /// Reports Ready, unless loading was ended by a stop, and returns once all steps that came before Stop are
+  /// done, or one that says stop. Throws what any of the lanes threw, once the coordinator was sent it as a
+  /// Fault: then the ranks have to be ended without another word between them.
   void run();
 
  private:

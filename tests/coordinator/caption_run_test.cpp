@@ -70,12 +70,9 @@ class CaptionRunTest : public testing::Test {
     prefills_.assign(workers.size(), 0);
     for (size_t i = 0; i < workers.size(); ++i)
       threads.emplace_back([this, i, behaviour = workers[i], endpoints = run->fleet().endpoints()] {
-        try {
-          MockWorker worker(endpoints, behaviour);
-          worker.wait();
-          prefills_[i] = worker.prefills();
-        } catch (const Error&) {  // the job was over before this rank had joined it
-        }
+        MockWorker worker(endpoints, behaviour);
+        worker.wait();
+        prefills_[i] = worker.prefills();
       });
     Counts counts;
     std::exception_ptr trouble;
@@ -140,6 +137,32 @@ TEST_F(CaptionRunTest, APictureThatCannotBeReadAndAnItemWithAnErrorAreRecordsToo
       EXPECT_FALSE(record.error);
     }
   }
+}
+
+TEST_F(CaptionRunTest, AJobWithNothingToDoTellsEachOfItsRanksTheEnd) {
+  options_.server.mesh.replicas = 2;
+  MockWorker::Behaviour first, second;
+  first.mesh.replicas = second.mesh.replicas = 2;
+  second.replica = 1;
+  for (int i = 0; i < 10; ++i) {  // the ranks come before the list has ended, or after
+    names_.clear();
+    const Counts counts = run({first, second});  // a rank that found nobody would throw
+    EXPECT_EQ(counts.done, 0);
+    EXPECT_EQ(sink_.finished_whole, true);
+  }
+}
+
+TEST_F(CaptionRunTest, ARankThatNeverComesEndsTheJobByItsDeadline) {
+  options_.step_deadline = 0.2;
+  options_.server.mesh.replicas = 2;
+  MockWorker::Behaviour first;
+  first.mesh.replicas = 2;
+  parts_.source = [] {  // as many items as are wanted: the other replica alone would never be done
+    Item item;
+    item.images.emplace_back().set_path("endless");
+    return std::optional(item);
+  };
+  EXPECT_THAT(error_of([&] { run({first}); }), HasSubstr("none of 1 rank came within 0.2 s"));
 }
 
 TEST_F(CaptionRunTest, ReplicasShareTheWork) {

@@ -285,7 +285,7 @@ TEST(ControlServer, StopComesAfterAllElseAndWaitsForWhatWorkersSayLast) {
   wire::Frame step;
   step.mutable_step()->set_number(1);
   rig.send(0, 0, step);
-  rig.run([&](ControlServer& server) { server.stop([&rig] { rig.journal.add("stopped"); }); });
+  rig.run([&](ControlServer& server) { server.stop(false, [&rig] { rig.journal.add("stopped"); }); });
   EXPECT_TRUE(worker.hear_news()->has_step());
   EXPECT_TRUE(worker.hear_news()->has_stop());
   EXPECT_TRUE(rig.journal.holding("stopped").empty());
@@ -303,9 +303,42 @@ TEST(ControlServer, StopDoesNotWaitForAWorkerForEver) {
   Peer worker(rig.port());
   worker.say(ServerRig::hello(0, 0));
   EXPECT_TRUE(worker.is_welcome());
-  rig.run([&](ControlServer& server) { server.stop([&rig] { rig.journal.add("stopped"); }); });
+  rig.run([&](ControlServer& server) { server.stop(false, [&rig] { rig.journal.add("stopped"); }); });
   rig.journal.await("stopped");
   EXPECT_TRUE(rig.journal.holding("lost").empty());
+}
+
+TEST(ControlServer, WhoJoinsAfterTheStopIsToldToo) {
+  ServerRig rig;
+  rig.run([&](ControlServer& server) { server.stop(true, [&rig] { rig.journal.add("stopped"); }); });
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_TRUE(rig.journal.holding("stopped").empty());
+    Peer worker(rig.port());
+    worker.say(ServerRig::hello(rank / 2, rank % 2));
+    EXPECT_TRUE(worker.is_welcome());
+    EXPECT_TRUE(worker.hear_news()->has_stop());
+  }
+  rig.journal.await("stopped");
+  EXPECT_TRUE(rig.journal.holding("joined").empty());
+  EXPECT_TRUE(rig.journal.holding("lost").empty());
+}
+
+TEST(ControlServer, WithoutAllOfThemAStopIsDoneAndStillTellsWhoComes) {
+  ServerRig rig;
+  rig.run([&](ControlServer& server) { server.stop(false, [&rig] { rig.journal.add("stopped"); }); });
+  rig.journal.await("stopped");
+  Peer late(rig.port());
+  late.say(ServerRig::hello(1, 1));
+  EXPECT_TRUE(late.is_welcome());
+  EXPECT_TRUE(late.hear_news()->has_stop());
+}
+
+TEST(ControlServer, AStopDoesNotWaitForEverForRanksThatNeverCome) {
+  ControlServerOptions options = ServerRig::options();
+  options.dead_after_seconds = 0.3;
+  ServerRig rig(options);
+  rig.run([&](ControlServer& server) { server.stop(true, [&rig] { rig.journal.add("stopped"); }); });
+  rig.journal.await("stopped");
 }
 
 TEST(ControlServer, ListensWhereWorkersCanReachIt) {

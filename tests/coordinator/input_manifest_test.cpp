@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <thread>
 
 #include "coordinator/input_lines.h"
 #include "tests/coordinator/inputs_fixture.h"
@@ -129,6 +130,22 @@ TEST_F(ManifestTest, ALineOfAPipeIsGivenBeforeTheNextIsThere) {
   EXPECT_FALSE(lines.next(line));
   dup2(before, STDIN_FILENO);
   for (const int fd : {before, ends[0]}) close(fd);
+}
+
+TEST_F(ManifestTest, ALineThatIsNotWantedAnyMoreIsNotWaitedFor) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const int before = dup(STDIN_FILENO);
+  dup2(ends[0], STDIN_FILENO);
+  ASSERT_EQ(::write(ends[1], "one\nhalf a li", 13), 13);
+  Inputs inputs({"-"});
+  ASSERT_TRUE(inputs.next());
+  std::thread canceller([&] { inputs.cancel(); });
+  EXPECT_FALSE(inputs.next());  // the pipe stays open: it would wait for ever
+  canceller.join();
+  EXPECT_FALSE(inputs.next());
+  dup2(before, STDIN_FILENO);
+  for (const int fd : {before, ends[0], ends[1]}) close(fd);
 }
 
 /// Run by hand; 1.2 GB of disk.

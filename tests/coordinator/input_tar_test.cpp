@@ -6,7 +6,7 @@
 #include "coordinator/tar_reader.h"
 #include "coordinator/tar_stems.h"
 #include "tests/coordinator/inputs_fixture.h"
-#include "tests/coordinator/tar_files.h"
+#include "tests/support/tar_file.h"
 #include "worker/image_source.h"
 
 namespace lapidary {

@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "tests/coordinator/job_helpers.h"
 #include "tests/support/error_text.h"
@@ -154,11 +156,27 @@ TEST_F(JobFolderTest, AnotherProcessThatWorksOnItIsNamed) {
   }
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  EXPECT_EQ(error_of([&] { JobFolder(folder / "out", job_options()); }),
-            cat((folder / "out").string(), ": another run (process ", child, ") works on it"));
+  JobOptions options = job_options();
+  options.patience = 0.1;
+  EXPECT_EQ(error_of([&] { JobFolder(folder / "out", options); }),
+            cat((folder / "out").string(), ": another run (process ", child,
+                ") works on it, and has not ended within 0.1 s"));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   EXPECT_EQ(run_whole(folder / "out", job_options(), loose_items(3)), 3);
+}
+
+TEST_F(JobFolderTest, AnotherRunThatIsAboutToEndIsWaitedFor) {
+  const TempFolder folder;
+  auto other = std::make_unique<JobFolder>(folder / "out", job_options());
+  std::thread ending([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // mostly the other has found it locked then
+    other.reset();
+  });
+  JobOptions options = job_options();
+  options.patience = 60;
+  EXPECT_EQ(run_whole(folder / "out", options, loose_items(3)), 3);
+  ending.join();
 }
 
 TEST_F(JobFolderTest, AJournalCutAtAnyByteStillGivesEachRecordOnce) {

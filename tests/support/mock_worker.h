@@ -30,7 +30,6 @@ class MockWorker {
   MockWorker(std::vector<std::string> endpoints, Behaviour behaviour) : behaviour_(std::move(behaviour)) {
     ControlLinkOptions options;
     options.endpoints = std::move(endpoints);
-    options.connect_seconds = 2;  // a job may be over before
     options.hello.set_version("test");
     options.hello.set_config_hash("model");
     options.hello.set_token(behaviour_.token);

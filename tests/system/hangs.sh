@@ -48,6 +48,30 @@ one_mpirun() {
   same have want
 }
 
+# while_opening OUT RANK: the rank (0: the coordinator's) is stopped while the others wait for the job to be opened, which
+# takes as long as somebody else is in its folder.
+while_opening() {
+  local code=0 job all
+  mkdir "$1"
+  flock "$1/.lock" sleep 4 &
+  "${mpirun[@]}" -np 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
+  job=$!
+  has_two_ranks() { [ "$(ranks "$job" | wc -l)" -eq 2 ]; }
+  wait_for 60 has_two_ranks
+  sleep 1
+  mapfile -t all < <(ranks "$job")
+  kill -STOP "${all[$2]}"
+  stopped=$((stopped + 1))
+  wait_for 60 ended "$job"
+  wait "$job" || code=$?
+  [ "$code" -ne 0 ] || fail "a job ended well with a rank stopped at its start"
+  grep -qE '(within|for) 2 s' err || fail "not said what was waited for:"$'\n'"$(cat err)"
+  wait_for 30 none_left "$1"
+  run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2
+  records "$1" have
+  same have want
+}
+
 # many_mpiruns OUT: a rank of a replica is stopped; the job ends by itself.
 many_mpiruns() {
   local code=0 job all
@@ -59,14 +83,16 @@ many_mpiruns() {
   stop_one "${all[@]}"
   wait_for 90 ended "$job"
   wait "$job" || code=$?
-  [ "$code" -eq 0 ] || fail "replica mode ended with $code:"$'\n'"$(tail -20 err)"
+  [ "$code" -eq 0 ] || fail "replica mode ended with $code:"$'\n'"$(cat err)"
   wait_for 30 none_left "$1"
   records "$1" have
   same have want
 }
 
+while_opening first 0
+while_opening other 1
 round=0
-while ((stopped < ${LAPIDARY_STOPS:-6})); do
+while ((stopped < ${LAPIDARY_STOPS:-8})); do
   round=$((round + 1))
   if ((round % 2 == 1)); then one_mpirun "out$round"; else many_mpiruns "out$round"; fi
   rm -rf "out$round"

@@ -24,6 +24,8 @@ none_alive() {
   for rank in $ranks; do ! kill -0 "$rank" 2>/dev/null || return 1; done
 }
 
+not_alive() { ! kill -0 "$1" 2>/dev/null; }
+
 for signal in INT TERM; do
   rm -f records.jsonl
   "${caption[@]}" list.jsonl --output records.jsonl 2>err &
@@ -36,6 +38,24 @@ for signal in INT TERM; do
   has err "not done"
   check_records
 done
+
+# A list on standard input that nobody goes on with does not hold up the end.
+mkfifo pipe
+exec 9<>pipe
+echo pictures/a.png >&9
+for signal in INT TERM; do
+  rm -f records.jsonl
+  env --default-signal=INT "$program" caption --model "$model" --max-new-tokens 4 - --output records.jsonl <pipe 2>err 9>&- &
+  pid=$!
+  wait_for 120 has_records 1
+  kill -s $signal $pid
+  wait_for 60 not_alive $pid
+  code=0
+  wait $pid || code=$?
+  [ $code -eq $((128 + $(kill -l $signal))) ] || fail "exit code $code after SIG$signal: $(cat err)"
+  echo pictures/a.png >&9
+done
+exec 9>&-
 
 if [ ${#mpirun[@]} -gt 0 ]; then # mpirun passes a signal on as SIGTERM, and kills what does not end soon
   rm -f records.jsonl

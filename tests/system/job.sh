@@ -34,6 +34,20 @@ diff -r wds before --exclude=job.json --exclude=.journal --exclude=.lock >differ
 says 1 "wds" "caption en" "detect cat" -- "${caption[@]}" '{00000..00001}.tar' --output wds --output-format webdataset --prompt "detect cat"
 says 1 "wds" "webdataset" "jsonl" -- "${caption[@]}" '{00000..00001}.tar' --output wds
 
+# Nor on several ranks, which may come when the job is over already.
+if [ ${#mpirun[@]} -gt 0 ]; then
+  for layout in "--tp 2" "--replicas 2" "--vision-ranks 1"; do
+    for i in 1 2 3; do
+      read -ra flags <<<"$layout"
+      run 0 start_ranks 2 "${caption[@]}" '{00000..00001}.tar' --output wds --output-format webdataset "${flags[@]}"
+      [ ! -s err ] || fail "$layout: a job that was done already:"$'\n'"$(cat err)"
+    done
+    run 0 "${caption[@]}" '{00000..00001}.tar' --output wds --output-format webdataset "${flags[@]}"
+    [ ! -s err ] || fail "a mpirun a replica, $layout: a job that was done already:"$'\n'"$(cat err)"
+  done
+  diff -r wds before --exclude=job.json --exclude=.journal --exclude=.lock >differences || fail "a finished job changed: $(cat differences)"
+fi
+
 # Parts of three records; a picture that is mended later becomes a good record.
 run 0 "${caption[@]}" pictures --output parts --records-per-part 3
 [ "$(cat parts/part-*.jsonl | wc -l)" -eq 6 ] && [ -f parts/part-00001.jsonl ] || fail "parts: $(ls parts)"

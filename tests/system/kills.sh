@@ -54,7 +54,7 @@ one_mpirun() {
     wait "$job" || code=$?
     wait_for 30 none_left "$out"
     if ((code == 0)); then break; fi
-    [ "$run" != last ] || fail "the last run ended with $code:"$'\n'"$(tail -20 err)"
+    [ "$run" != last ] || fail "the last run ended with $code:"$'\n'"$(cat err)"
   done
   records "$out" have
   same have want
@@ -80,7 +80,7 @@ many_mpiruns() {
       strike "${all[@]}"
     done
     wait "$job" || code=$?
-    ((code == 0 || code == 137)) || fail "replica mode ended with $code:"$'\n'"$(tail -20 err)"
+    ((code == 0 || code == 137)) || fail "replica mode ended with $code:"$'\n'"$(cat err)"
     wait_for 30 none_left "$out"
   done
   records "$out" have
@@ -109,7 +109,7 @@ fill_disk() {
     (trap '' XFSZ && ulimit -f "$room" && "$@") >out 2>err || code=$?
   fi
   [ "$code" -ne 0 ] || fail "$room kB were enough for $size kB of records"
-  grep -qE 'No space left|File too large' err || fail "a full disk was not named:"$'\n'"$(tail -20 err)"
+  grep -qE 'No space left|File too large' err || fail "a full disk was not named:"$'\n'"$(cat err)"
   wait_for 30 none_left "$out"
   fills=$((fills + 1))
 }

@@ -21,7 +21,7 @@ run() {
   local expected=$1 code=0
   shift
   "$@" >out 2>err || code=$?
-  [ "$code" -eq "$expected" ] || fail "exit code $code, not $expected: $*"$'\n'"$(tail -20 err)"
+  [ "$code" -eq "$expected" ] || fail "exit code $code, not $expected: $*"$'\n'"$(tail -60 err)"
 }
 
 # has FILE TEXT...: each text is in the file.

@@ -86,7 +86,7 @@ TEST(ControlLink, ManyRanksLiveInOneProcess) {
       journal.await("stop", 32);
     });
   rig.journal.await("step_done", 32);
-  rig.run([&](ControlServer& server) { server.stop([&rig] { rig.journal.add("all have gone"); }); });
+  rig.run([&](ControlServer& server) { server.stop(false, [&rig] { rig.journal.add("all have gone"); }); });
   for (std::thread& rank : ranks) rank.join();
   rig.journal.await("all have gone");
   EXPECT_TRUE(rig.journal.holding("lost").empty());

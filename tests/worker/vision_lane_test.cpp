@@ -117,9 +117,9 @@ TEST(VisionLane, PicturesOfAnySourceAreEncodedIntoTheirSlots) {
     std::ifstream in(path, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(in), {});
   };
-  TarFile tar(folder / "shard.tar", TarFile::Format::pax);
-  tar.add("0.jpg", bytes_of(kImages / "jpeg_420.jpg"));
-  const int64_t second = tar.add("1.png", bytes_of(kImages / "size_449x447.png"));
+  TarWriter tar(folder / "shard.tar", "pax");
+  tar.add({"0.jpg", bytes_of(kImages / "jpeg_420.jpg")});
+  const int64_t second = tar.add({"1.png", bytes_of(kImages / "size_449x447.png")});
   tar.close();
   Rig rig;
   rig.start();

@@ -37,10 +37,22 @@ EngineOptions engine_options() {
   return options;
 }
 
-/// All ranks of a replica on threads, each with a connection to this coordinator.
+/// Returns once the rank has heard all that was said to it.
+void await_heard(Peer& peer) {
+  wire::Frame beat;
+  beat.mutable_heartbeat()->set_clock(4711);
+  peer.say(beat);
+  while (peer.hear().value().heartbeat().echo() != 4711) continue;
+}
+
+/// All ranks of a replica on threads, each with a connection to this coordinator. `welcomed` is called with
+/// each rank, in the order in which they come, before the next one hears anything.
 class Job {
  public:
-  explicit Job(const Mesh& mesh, WorkerOptions options = {engine_options(), 1}) : mesh_(mesh) {
+  explicit Job(
+      const Mesh& mesh, WorkerOptions options = {engine_options(), 1},
+      const std::function<void(Peer&)>& welcomed = [](Peer&) {})
+      : mesh_(mesh) {
     workers_ = std::async(std::launch::async, [this, options] {
       run_threads(mesh_.world(), [&](Communicator& comm) { run_rank(comm, options); });
     });
@@ -52,6 +64,7 @@ class Job {
       welcome.mutable_welcome()->set_dead_after_seconds(120);
       welcome.mutable_welcome()->set_spans(true);
       peer->say(welcome);
+      welcomed(*peer);
       peers_[rank] = std::move(peer);
     }
   }
@@ -276,6 +289,20 @@ TEST(Worker, WhatCannotBeLoadedIsAFaultOnEveryRank) {
   Job job({.tp = 2, .pp = 1, .replicas = 1, .vision_ranks = 0}, options);
   for (const int rank : {0, 1}) EXPECT_THAT(job.news(rank).fault().reason(), HasSubstr("nowhere"));
   EXPECT_THROW(job.join(), Error);
+}
+
+TEST(Worker, AStopBeforeTheModelIsLoadedEndsAllRanksWithoutAFault) {
+  bool first = true;
+  Job job({.tp = 2, .pp = 1, .replicas = 1, .vision_ranks = 0}, {engine_options(), 1}, [&](Peer& peer) {
+    if (!std::exchange(first, false)) return;  // who is welcomed next hears of it from its peer alone
+    wire::Frame stop;
+    stop.mutable_stop();
+    peer.say(stop);
+    await_heard(peer);
+  });
+  for (const int rank : {0, 1}) EXPECT_THROW(job.news(rank), std::runtime_error);  // it left, with no news
+  job.join();
+  EXPECT_EQ(job.lost, 0);
 }
 
 TEST(Worker, AStepThatCannotBeIsAFault) {
