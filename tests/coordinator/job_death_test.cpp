@@ -74,27 +74,41 @@ std::vector<Item> in_shards(std::vector<Item> items, JobOptions& options, int64_
   return items;
 }
 
-/// How long `work` takes here, so that deaths can come within it.
-unsigned microseconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  const auto time = std::chrono::steady_clock::now() - begin;
-  return 1 + static_cast<unsigned>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
-}
+/// Random moments within the time that work takes here and now. What a busy machine does to that time, once
+/// or for long, is made up for by how many moments were too late.
+class Moments {
+ public:
+  Moments(unsigned seed, const std::function<void()>& work) : random_(seed) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    const auto time = std::chrono::steady_clock::now() - begin;
+    longest_ = 1 + static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+  }
+  /// In microseconds.
+  uint32_t next() { return static_cast<uint32_t>(random_() % longest_); }
+  void was_in_time(bool yes) { longest_ = yes ? longest_ + longest_ / 16 + 1 : longest_ - longest_ / 8; }
+
+ private:
+  std::mt19937 random_;
+  uint64_t longest_ = 1;
+};
 
 /// Jobs that die at random moments until they are whole, until there were many deaths; what was committed is
 /// always there again.
 void die_often(const JobOptions& options, const std::vector<Item>& items) {
   Shared committed;
   const TempFolder whole;
-  const unsigned longest =
-      microseconds_of([&] { work_on(whole / "out", options, items, committed.value()); }) * 3 / 4;
-  std::mt19937 random(7);
+  Moments moments(7, [&] { work_on(whole / "out", options, items, committed.value()); });
+  const auto dies = [&](const fs::path& out) {
+    const bool died = killed([&] { work_on(out, options, items, committed.value()); }, moments.next());
+    moments.was_in_time(died);
+    return died;
+  };
   int deaths = 0;
   for (int round = 0; round < 500 && deaths < 60; ++round) {
     const TempFolder folder;
     *committed.value() = 0;
-    while (killed([&] { work_on(folder / "out", options, items, committed.value()); }, random() % longest)) {
+    while (dies(folder / "out")) {
       ++deaths;
       const int64_t promised = *committed.value();
       const JobFolder job(folder / "out", options);
@@ -128,13 +142,14 @@ void die_while_retrying(JobOptions options, const std::vector<Item>& items) {
   retry.retry_failed = true;
   const TempFolder whole;
   fs::copy(made / "out", whole / "out", fs::copy_options::recursive);
-  const unsigned longest = microseconds_of([&] { JobFolder(whole / "out", retry).finish(true); });
-  std::mt19937 random(3);
+  Moments moments(3, [&] { JobFolder(whole / "out", retry).finish(true); });
   int deaths = 0;
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 40 || (deaths < 10 && round < 400); ++round) {
     const TempFolder folder;
     fs::copy(made / "out", folder / "out", fs::copy_options::recursive);
-    deaths += killed([&] { JobFolder(folder / "out", retry).finish(true); }, random() % longest);
+    const bool died = killed([&] { JobFolder(folder / "out", retry).finish(true); }, moments.next());
+    moments.was_in_time(died);
+    deaths += died;
     // With the flag or without it what is there has one record an item, and what is not is made.
     run_whole(folder / "out", round % 2 ? retry : options, items);
     ASSERT_EQ(records_in(folder / "out"), once_each(items));
