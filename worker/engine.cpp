@@ -124,9 +124,19 @@ Engine::~Engine() = default;
 
 void Engine::read_slots(const EmbeddingSlots* slots) { parts_->runner->read_slots(slots); }
 
-wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+void Engine::start(const wire::Step& step, const Probe& probe) {
   const bool fetch = probe && !parts_->backend->on_host();
-  return parts_->runner->run(step, fetch ? fetched(*parts_->backend, probe) : probe);
+  parts_->runner->start(step, fetch ? fetched(*parts_->backend, probe) : probe);
+}
+
+bool Engine::ready() { return parts_->runner->ready(); }
+wire::StepDone Engine::finish() { return parts_->runner->finish(); }
+size_t Engine::started() const { return parts_->runner->started(); }
+
+wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+  if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  start(step, probe);
+  return finish();
 }
 
 PaliGemma& Engine::model() {
