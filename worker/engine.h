@@ -45,6 +45,8 @@ class Engine {
   /// On replica rank 0: numbers the step, sends it to the followers, and runs it. A step with `stop` ends
   /// them.
   wire::StepDone lead(wire::Step step, const Probe& probe = {});
+  /// The same without its end: finish() waits for that. The followers keep up with two steps under way.
+  void lead_start(wire::Step step, const Probe& probe = {});
   /// On the others: runs what rank 0 sends until a step says stop.
   void follow();
 

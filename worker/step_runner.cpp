@@ -155,7 +155,7 @@ void StepRunner::advance(Work& work, LayerRun run, const wire::Step& step, const
   }
   if (!last) return;
   if (share_.head) tokens_ = sampler_->tokens(work.batch.sequences());
-  finish(work.sequences());
+  mark_decoding(work.sequences());
   if (group_.mesh.pp > 1) feed_.sampled(work.sequences(), tokens_);
 }
 
@@ -208,7 +208,7 @@ void StepRunner::sample_last(Work& work, const wire::Step& step, const Probe& pr
   sampler_->draw(logits, model_->plan().vocab.begin, cap, draws_);
 }
 
-void StepRunner::finish(std::span<const int32_t> places) {
+void StepRunner::mark_decoding(std::span<const int32_t> places) {
   for (int32_t place : places) sequences_[static_cast<size_t>(place)].decodes = true;
 }
 

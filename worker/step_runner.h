@@ -66,7 +66,7 @@ class StepRunner {
   DecodeBucket pad(Work& work);
   void collect_draws(const Work& work);
   void sample_last(Work& work, const wire::Step& step, const Probe& probe);
-  void finish(std::span<const int32_t> places);
+  void mark_decoding(std::span<const int32_t> places);
 
   Backend& ops_;
   const Group& group_;

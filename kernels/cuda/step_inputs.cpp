@@ -11,11 +11,6 @@ size_t padded(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
 }  // namespace
 
-template <class T>
-const T* StepInputs::Held<T>::find(std::span<const T> array) const {
-  return device != nullptr && std::ranges::equal(host, array) ? device : nullptr;
-}
-
 StepInputs::StepInputs(int64_t max_spans, int64_t max_rows)
     : max_spans_(max_spans), max_rows_(std::max(max_spans, max_rows)) {
   bytes_ = padded(static_cast<size_t>(max_spans_) * sizeof(TokenDraw)) +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -37,7 +38,9 @@ class StepInputs {
     std::vector<T> host;
     const T* device = nullptr;
 
-    const T* find(std::span<const T> array) const;
+    const T* find(std::span<const T> array) const {
+      return device != nullptr && std::ranges::equal(host, array) ? device : nullptr;
+    }
   };
   template <class T>
   size_t put(Held<T>& held, std::span<const T> array, size_t at, int64_t room, std::byte* to);
