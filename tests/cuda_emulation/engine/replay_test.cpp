@@ -2,46 +2,24 @@
 // device, and the host hears of them late.
 #include <gtest/gtest.h>
 
-#include <random>
+#include <algorithm>
 
-#include "configs/model_config.h"
-#include "tests/cuda_emulation/stream.h"
+#include "tests/cuda_emulation/engine/steps.h"
 #include "tests/support/golden.h"
-#include "worker/engine.h"
 #include "worker/image.h"
 #include "worker/resize.h"
 
 namespace lapidary {
 namespace {
 
-const std::filesystem::path kModels = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models";
-
-EngineOptions options_for(const std::filesystem::path& model, const std::string& dtype, int64_t sequences) {
-  EngineOptions options;
-  options.model = model;
-  options.dtype = dtype;
-  options.threads = 1;
-  options.max_num_seqs = sequences;
-  options.shared_vision = true;
-  options.device = "cuda";
-  options.deterministic = true;
-  return options;
-}
-
-wire::Step decode(const std::vector<int32_t>& places) {
-  wire::Step step;
-  for (int32_t place : places) step.add_decodes(place);
-  return step;
-}
-
 std::string resized_rgb(const std::filesystem::path& path, int64_t size) {
   const Image image = resize_bicubic(read_image(path), static_cast<int>(size), static_cast<int>(size));
   return {image.rgb.begin(), image.rgb.end()};
 }
 
-class EmulatedReplayGolden : public testing::TestWithParam<const char*> {};
+class ReplayGolden : public testing::TestWithParam<const char*> {};
 
-TEST_P(EmulatedReplayGolden, TokensAreThoseOfTransformers) {
+TEST_P(ReplayGolden, TokensAreThoseOfTransformers) {
   const auto runs = golden_runs();
   const auto run = std::ranges::find_if(
       runs, [&](const GoldenRun& r) { return r.folder.filename() == GetParam() && r.dtype == "float32"; });
@@ -73,21 +51,8 @@ TEST_P(EmulatedReplayGolden, TokensAreThoseOfTransformers) {
   EXPECT_EQ(engine.backend().replays(), std::ssize(want) - 3);  // one was plain, one recorded
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, EmulatedReplayGolden, testing::Values("like3b", "window"),
+INSTANTIATE_TEST_SUITE_P(Cases, ReplayGolden, testing::Values("like3b", "window"),
                          [](const auto& tested) { return std::string(tested.param); });
-
-/// Text alone at a place, of a length and with a way of drawing of its own.
-void add_prefill(wire::Step& step, int32_t place, uint64_t request) {
-  std::mt19937 random(static_cast<unsigned>(request));
-  wire::Prefill& prefill = *step.add_prefills();
-  prefill.set_sequence(place);
-  for (uint64_t i = 0; i < 3 + request * 13; ++i) prefill.add_ids(static_cast<int32_t>(4 + random() % 200));
-  for (int32_t p = 0; p < 3; ++p) prefill.add_pages(place * 3 + p);
-  wire::Sampling& sampling = *prefill.mutable_sampling();
-  sampling.set_seed(request);
-  if (request % 3 == 1) sampling.set_temperature(1.2f);
-  if (request % 3 == 2) sampling.set_temperature(0.8f), sampling.set_top_k(20), sampling.set_top_p(0.9f);
-}
 
 /// Sequences join, decode in changing company and leave; the tokens of all steps.
 std::vector<std::vector<int32_t>> company(Engine& engine, const Probe& probe) {
@@ -115,13 +80,7 @@ std::vector<std::vector<int32_t>> company(Engine& engine, const Probe& probe) {
   return all;
 }
 
-EngineOptions company_options(const std::string& dtype) {
-  EngineOptions options = options_for(kModels / "like3b", dtype, 5);
-  options.max_model_len = 3 * KvShape::kPageTokens;
-  return options;
-}
-
-TEST(EmulatedReplay, SequencesThatJoinAndLeaveGetTheTokensOfPlainSteps) {
+TEST(Replay, SequencesThatJoinAndLeaveGetTheTokensOfPlainSteps) {
   for (const char* dtype : {"float32", "bfloat16"}) {
     const EngineOptions options = company_options(dtype);
     const ModelConfig config = read_model_config(options.model);
@@ -131,36 +90,6 @@ TEST(EmulatedReplay, SequencesThatJoinAndLeaveGetTheTokensOfPlainSteps) {
     EXPECT_EQ(plain.backend().replays(), 0);
     EXPECT_GT(recorded.backend().replays(), 5);
   }
-}
-
-TEST(EmulatedReplay, StepsStartedAheadWaitForNothing) {
-  const EngineOptions options = company_options("bfloat16");
-  const ModelConfig config = read_model_config(options.model);
-  const auto alone = make_solo();
-  Engine late(options, config, one_stage(*alone)), prompt(options, config, one_stage(*alone));
-  wire::Step first;
-  add_prefill(first, 0, 1);
-  add_prefill(first, 3, 3);
-  std::vector<std::vector<int32_t>> want, got;
-  const auto add = [](auto& list, const wire::StepDone& done) {
-    list.emplace_back(done.tokens().begin(), done.tokens().end());
-  };
-  for (int i = 0; i < 9; ++i) add(want, prompt.lead(i == 0 ? first : decode({3, 0})));
-  for (int i = 0; i < 5; ++i) add(got, late.lead(i == 0 ? first : decode({3, 0})));
-  const int64_t waits = emulation::host_waits();
-  for (uint64_t number = 6; number <= 9; ++number) {
-    wire::Step step = decode({3, 0});
-    step.set_number(number);
-    late.start(step);
-  }
-  EXPECT_EQ(emulation::host_waits(), waits);
-  EXPECT_EQ(late.started(), 4u);
-  for (uint64_t number = 6; number <= 9; ++number) {
-    const auto done = late.finish();
-    EXPECT_EQ(done.number(), number);
-    add(got, done);
-  }
-  EXPECT_EQ(got, want);
 }
 
 }  // namespace
