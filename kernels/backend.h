@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -95,6 +97,49 @@ struct Candidate {
   int32_t token;
   float logit;
 };
+/// What stands where there are fewer candidates than places: behind every other.
+inline constexpr Candidate kNoCandidate{std::numeric_limits<int32_t>::max(),
+                                        -std::numeric_limits<float>::infinity()};
+/// Larger logits first, ties by lower token.
+constexpr bool before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+/// How a row's next token is drawn: temperature, then top-k, then top-p, as transformers orders them.
+struct TokenDraw {
+  float temperature = 0;  // 0: greedy, the lowest token on a tie
+  uint64_t seed = 0;
+  int64_t position = 0;  // of the token to be drawn; with the seed it is all the randomness there is
+  int32_t top_k = 0;     // 0: off
+  float top_p = 1;       // 1: off
+
+  /// Drawn from the best candidates in order; others are the largest (perturbed) logit.
+  constexpr bool restricted() const { return temperature > 0 && (top_k > 0 || top_p < 1); }
+  bool operator==(const TokenDraw&) const = default;
+};
+
+/// The arrays of the host that a step's operations will be given.
+struct StepArrays {
+  std::span<const AttentionSpan> spans{};
+  std::span<const int32_t> positions{};  // of rope()
+  std::span<const int32_t> ids{};        // of embed()
+  std::span<const int32_t> places{};     // of scatter()
+  std::span<const TokenDraw> draws{};    // of best() and choose()
+  // Spans, and tokens of the longest of them, that a recording behind prepare() shall do for.
+  int64_t most_spans = 0, most_tokens = 0;
+};
+
+/// A tensor on its way to the host. One thread at a time.
+class Readback {
+ public:
+  virtual ~Readback() = default;
+  /// Takes what `src`, contiguous, holds behind the operations called so far. One at a time is under way.
+  virtual void start(Tensor src) = 0;
+  /// Whether wait() would return at once.
+  virtual bool ready() = 0;
+  /// The bytes of src, valid until the next start().
+  virtual std::span<const std::byte> wait() = 0;
+};
 
 /// What one device can do. Operations run in the order they are called; a row of a result depends on nothing
 /// but that row of the inputs (and its sequence's keys), bit by bit. Activations are float32 [rows, …]; a
@@ -138,6 +183,27 @@ class Backend {
   /// operation. Returns the bytes held.
   virtual size_t reserve(int64_t rows, int64_t width) = 0;
 
+  // --- steps
+  // -------------------------------------------------------------------------------------------------
+  /// Brings a step's arrays to the device, all at once and before its operations: those then need nothing of
+  /// the host when they are given arrays of the same contents. Valid until the next prepare().
+  virtual void prepare(const StepArrays&) {}
+  /// Runs body(), which calls operations of this backend, and of communicators that are in_stream(), with
+  /// prepared arrays. A backend may record the operations and later do the same ones without a call of the
+  /// body; so a key stands for the same operations on the same tensors, while the prepared arrays' contents
+  /// may differ. What needs the host (an array that was not prepared, allocate, synchronize, copies from and
+  /// to its memory) is a std::logic_error while a body is recorded.
+  virtual void replay(uint64_t key, const std::function<void()>& body) {
+    static_cast<void>(key);
+    body();
+  }
+  /// Whether replay() records. Steps are then padded to few sizes, so that few recordings do for all.
+  virtual bool records() const { return false; }
+  /// How often replay() did without its body.
+  virtual int64_t replays() const { return 0; }
+  /// For tensors of up to `bytes`.
+  virtual std::unique_ptr<Readback> make_readback(size_t bytes);
+
   // --- rows
   // ----------------------------------------------------------------------------------------------------
   /// y [w.sums.outputs() * rows, out] = x [rows, in] · wᵀ (+ bias [out], one output only).
@@ -176,21 +242,35 @@ class Backend {
   /// y [patches, channels * patch * patch] from an RGB8 image [size * size * 3]: value_of maps a byte to the
   /// normalised pixel; columns are (channel, ky, kx), rows are patches in reading order.
   virtual void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) = 0;
-  /// y[r] = row (ids[r] - first_id) of table times factor, or zeros where this rank does not hold it.
-  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
-                     float factor) = 0;
+  /// y[r] = row (ids[r] - first_id) of table times factor, or zeros where this rank does not hold it. An id
+  /// below 0 is id_at(place): the token at that row of `board` [places, 1], int32, where sampling put it.
+  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+                     int64_t first_id, float factor) = 0;
+  static constexpr int32_t id_at(int32_t place) { return -1 - place; }
   virtual void softcap(Tensor x, float cap) = 0;  // x = cap * tanh(x / cap)
+  using Draw = TokenDraw;
   /// Gumbel-max: logits[r] = logits[r] / temperature + noise(seed, position, token), the noise a pure
-  /// function of the three, so that any rank draws the same for a token it holds. temperature 0 leaves a row
-  /// as it is.
-  struct Draw {
-    float temperature;
-    uint64_t seed;
-    int64_t position;
-  };
+  /// function of the three, so that any rank draws the same for a token it holds. Temperature 0 and
+  /// restricted draws leave a row as it is.
   virtual void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) = 0;
   /// The k largest of each row of logits [rows, tokens], largest first, ties by lower token.
   virtual std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) = 0;
+  /// Longest list of candidates that best() makes and choose() draws from.
+  static constexpr int32_t kMostListed = 256;
+  /// Whether choose() can draw so; a restricted draw from more candidates is for the host (top_k).
+  static constexpr bool is_listed(const Draw& draw) {
+    return !draw.restricted() || (draw.top_k > 0 && draw.top_k <= kMostListed);
+  }
+  /// found [rows, width] Candidates, as int32 [rows, 2 * width]: each row's best, after a soft-cap (cap 0:
+  /// none) and perturb(): top_k of them for a restricted draw, else one; kNoCandidate behind them. Draws are
+  /// listed, and width is enough for them. The logits may be changed on the way.
+  virtual void best(Tensor found, Tensor logits, int64_t first_token, float cap,
+                    std::span<const Draw> draws) = 0;
+  /// tokens [rows, 1], int32, drawn from found [ranks * rows, 2 * width]: what best() gave on each rank,
+  /// gathered in rank order.
+  virtual void choose(Tensor tokens, Tensor found, std::span<const Draw> draws) = 0;
+  /// board [places, 1] at places[r] = tokens [rows, 1] at r; int32.
+  virtual void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) = 0;
 };
 
 /// `threads` stays alive as long as the backend. isa: "auto", "amx", "avx512-bf16", "avx512", "avx2",

@@ -1,5 +1,6 @@
 #include "worker/decoder_lane.h"
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <utility>
@@ -39,15 +40,38 @@ void DecoderLane::stop() {
 }
 
 void DecoderLane::run() {
-  for (wire::Step step; next(step);) {
-    const int64_t begin = steady_time();
-    wire::StepDone done = parts_.run(step);
-    // A part of a prefill names its sequences in its first layers' step only.
-    const bool prefills = step.prefills_size() > 0 || step.end_layer() > 0;
-    recorder_.add(wire::Span::STEP, begin, steady_time(), step.number(), prefills);
-    parts_.done(std::move(done));
-    if (step.stop()) return;
+  bool stop = false;
+  for (wire::Step step; !stop && next(step);) {
+    start(step);
+    stop = step.stop();
+    // One is left to the device when another can be started behind it.
+    while (!started_.empty() && (started_.size() > 1 || stop || parts_.ready() || !waiting()))
+      finish_oldest();
   }
+  while (!started_.empty()) finish_oldest();
+}
+
+void DecoderLane::start(const wire::Step& step) {
+  // A part of a prefill names its sequences in its first layers' step only.
+  started_.push_back({step.number(), steady_time(), step.prefills_size() > 0 || step.end_layer() > 0});
+  parts_.start(step);
+}
+
+/// A device begins a step when it is done with the one before: a step's span is the time that it had alone.
+void DecoderLane::finish_oldest() {
+  wire::StepDone done = parts_.finish();
+  const Started step = started_.front();
+  started_.pop_front();
+  const int64_t begin = std::max(step.begin, last_end_);
+  last_end_ = steady_time();
+  recorder_.add(wire::Span::STEP, begin, last_end_, step.number, step.prefills);
+  parts_.done(std::move(done));
+}
+
+/// Whether a step can be started at once.
+bool DecoderLane::waiting() {
+  const std::lock_guard lock(mutex_);
+  return !steps_.empty() && !stopping_;
 }
 
 /// The next step; false when there will be none.

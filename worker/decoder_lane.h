@@ -12,11 +12,14 @@
 namespace lapidary {
 
 /// Runs a rank's steps in the order of their numbers, on the thread that calls run(): the one that makes all
-/// calls of the communicator.
+/// calls of the communicator. Where a step that was started is not done at once, because a device has it, the
+/// next one is started before its end is waited for, if one is there: the device never waits for the host.
 class DecoderLane {
  public:
   struct Parts {
-    std::function<wire::StepDone(const wire::Step&)> run;
+    std::function<void(const wire::Step&)> start;
+    std::function<bool()> ready;               // whether the oldest step started is done
+    std::function<wire::StepDone()> finish;    // waits for it
     std::function<void(wire::StepDone)> done;  // after each step, on run()'s thread
     /// Called while no step waits: moves on messages under way, and says whether there are any left. They
     /// would stand still if this thread just slept.
@@ -36,11 +39,24 @@ class DecoderLane {
   void run();
 
  private:
+  /// A step that was started.
+  struct Started {
+    uint64_t number;
+    int64_t begin;
+    bool prefills;
+  };
+
+  void start(const wire::Step& step);
+  void finish_oldest();
+  bool waiting();
   bool next(wire::Step& step);
   void wait(std::unique_lock<std::mutex>& lock);
 
   Parts parts_;
   Recorder& recorder_;
+  std::deque<Started> started_;  // of run()'s thread, oldest first
+  int64_t last_end_ = 0;         // of the step that was done last
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<wire::Step> steps_;

@@ -124,9 +124,19 @@ Engine::~Engine() = default;
 
 void Engine::read_slots(const EmbeddingSlots* slots) { parts_->runner->read_slots(slots); }
 
-wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+void Engine::start(const wire::Step& step, const Probe& probe) {
   const bool fetch = probe && !parts_->backend->on_host();
-  return parts_->runner->run(step, fetch ? fetched(*parts_->backend, probe) : probe);
+  parts_->runner->start(step, fetch ? fetched(*parts_->backend, probe) : probe);
+}
+
+bool Engine::ready() { return parts_->runner->ready(); }
+wire::StepDone Engine::finish() { return parts_->runner->finish(); }
+size_t Engine::started() const { return parts_->runner->started(); }
+
+wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+  if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  start(step, probe);
+  return finish();
 }
 
 PaliGemma& Engine::model() {
@@ -155,6 +165,12 @@ std::string Engine::describe() const {
 }
 
 wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {
+  if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  lead_start(std::move(step), probe);
+  return finish();
+}
+
+void Engine::lead_start(wire::Step step, const Probe& probe) {
   step.set_number(parts_->runner->last_step() + 1);
   Communicator& comm = parts_->group.replica;
   if (comm.size() > 1) {
@@ -163,7 +179,7 @@ wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {
     comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
     comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
   }
-  return run(step, probe);
+  start(step, probe);
 }
 
 void Engine::follow() {
@@ -176,7 +192,8 @@ void Engine::follow() {
     bytes.resize(size);
     comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
     if (!step.ParseFromString(bytes)) throw std::logic_error("a step that cannot be read");
-    run(step);
+    start(step);
+    while (started() > 1 || (step.stop() && started() > 0)) finish();
   } while (!step.stop());
 }
 

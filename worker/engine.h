@@ -27,15 +27,26 @@ class Engine {
   /// step.
   void read_slots(const EmbeddingSlots* slots);
 
-  /// Runs the next step: called on every rank of the replica with the same steps. Returns once this rank's
-  /// part is computed; messages to other stages may still be under way (Communicator::progress). The tokens
-  /// are there on the ranks of the last stage. Throws Error, and changes nothing, for a step whose numbers
-  /// cannot be.
+  /// Starts the next step: called on every rank of the replica with the same steps. Returns once this rank's
+  /// part is computed, or, where tensors do not lie in host memory, once the device has been given it, so
+  /// that its work never waits for the host; messages to other stages may still be under way
+  /// (Communicator::progress). Throws Error, and changes nothing, for a step whose numbers cannot be.
+  void start(const wire::Step& step, const Probe& probe = {});
+  /// Whether the oldest started step is done, so that finish() would not wait.
+  bool ready();
+  /// Waits for the oldest started step. The tokens are there on the ranks of the last stage.
+  wire::StepDone finish();
+  /// Steps started and not finished; at most StepRunner::kMostStarted.
+  size_t started() const;
+
+  /// Both at once, where no step is under way.
   wire::StepDone run(const wire::Step& step, const Probe& probe = {});
 
   /// On replica rank 0: numbers the step, sends it to the followers, and runs it. A step with `stop` ends
   /// them.
   wire::StepDone lead(wire::Step step, const Probe& probe = {});
+  /// The same without its end: finish() waits for that. The followers keep up with two steps under way.
+  void lead_start(wire::Step step, const Probe& probe = {});
   /// On the others: runs what rank 0 sends until a step says stop.
   void follow();
 

@@ -43,6 +43,13 @@ void Batch::clear() {
   image_rows.clear();
   rows.spans.clear();
   rows.positions.clear();
+  padding = 0;
+}
+
+void Batch::pad(int64_t count, int32_t id) {
+  padding += count;
+  ids.insert(ids.end(), static_cast<size_t>(count), id);
+  rows.positions.insert(rows.positions.end(), static_cast<size_t>(count), 0);
 }
 
 void Batch::add(int64_t count, int64_t position, int64_t prefix, std::span<const int32_t> pages) {
@@ -122,9 +129,9 @@ void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const
   }
 }
 
-void PaliGemma::embed(Tensor x, const Batch& batch, Tensor images, const Probe& probe) {
+void PaliGemma::embed(Tensor x, const Batch& batch, Tensor board, Tensor images, const Probe& probe) {
   const Tensor mine = rank_.comm.size() > 1 ? embedded_.row_range(0, x.rows()) : x;
-  rank_.ops.embed(mine, embedding_, batch.ids, plan_.vocab.begin, text_scale_);
+  rank_.ops.embed(mine, embedding_, batch.ids, board, plan_.vocab.begin, text_scale_);
   if (rank_.comm.size() > 1) rank_.comm.tree_sum(x, mine, embed_finish_);
 
   const int64_t tokens = config_.vision.tokens();
@@ -149,9 +156,10 @@ Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
     decoder_.norm(all, x);
     report(probe, "decoder.norm", all);
   }
-  const int64_t sequences = batch.sequences();
-  const Tensor last = last_.row_range(0, sequences), normed = normed_.row_range(0, sequences);
-  for (int64_t s = 0; s < sequences; ++s) {
+  const bool decodes = batch.decodes_only();
+  const int64_t sequences = decodes ? x.rows() : batch.sequences();
+  const Tensor last = decodes ? x : last_.row_range(0, sequences), normed = normed_.row_range(0, sequences);
+  for (int64_t s = 0; s < sequences && !decodes; ++s) {
     const AttentionSpan& span = batch.rows.spans[static_cast<size_t>(s)];
     const int64_t row = span.first_row + span.rows - 1;
     rank_.ops.copy(last.row_range(s, s + 1), x.row_range(row, row + 1));
@@ -159,7 +167,6 @@ Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
   decoder_.norm(normed, last);
   const Tensor logits = logits_.row_range(0, sequences);
   rank_.ops.matmul(logits, normed, head_.out > 0 ? head_ : embedding_);
-  if (final_cap_ > 0) rank_.ops.softcap(logits, final_cap_);
   return logits;
 }
 

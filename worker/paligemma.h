@@ -21,12 +21,17 @@ struct Batch {
   std::vector<int32_t> ids;         // a row: its token; image_token_id where an image's row goes
   std::vector<int64_t> image_rows;  // an image: its first row
   RaggedRows rows;                  // the sequences' KV pages stay where they are as long as the batch
+  int64_t padding = 0;              // rows at the end that are no sequence's, and that nobody reads
 
   int64_t size() const { return static_cast<int64_t>(ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(rows.spans.size()); }
   void clear();
   /// Appends a sequence's `count` new rows, from its token `position` on; their ids follow.
   void add(int64_t count, int64_t position, int64_t prefix, std::span<const int32_t> pages);
+  /// Appends `count` rows of padding with this id.
+  void pad(int64_t count, int32_t id);
+  /// Whether every row is its sequence's last one, or padding.
+  bool decodes_only() const { return sequences() + padding == size(); }
 };
 
 /// One rank's share of PaliGemma 2: some layers of the decoder, and the parts at its ends that the share
@@ -46,14 +51,16 @@ class PaliGemma {
   void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
               const Probe& probe = {});
 
-  /// The first stage: x [rows, hidden] = the batch's tokens embedded, and the rows of `images` [images *
-  /// tokens, hidden] where its images are.
-  void embed(Tensor x, const Batch& batch, Tensor images, const Probe& probe = {});
+  /// The first stage: x [rows, hidden] = the batch's tokens embedded (those at places of `board`, as
+  /// Backend::embed has it), and the rows of `images` [images * tokens, hidden] where its images are.
+  void embed(Tensor x, const Batch& batch, Tensor board, Tensor images, const Probe& probe = {});
   /// Layers `run`, which this rank holds, over x [rows, hidden] in place. After each of them what was sent on
   /// `peers` is moved on.
   void run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers, const Probe& probe = {});
-  /// The last stage: the logits after each sequence's last row, [sequences, my vocabulary rows].
+  /// The last stage: the logits after each sequence's last row, [sequences, my vocabulary rows], before their
+  /// soft-cap logits_cap() (0: none); of padding too, where the batch decodes only.
   Tensor logits(Tensor x, const Batch& batch, const Probe& probe = {});
+  float logits_cap() const { return final_cap_; }
   /// Reports logits [sequences, vocabulary], whole on every rank.
   void report_logits(Tensor mine, const Probe& probe);
 

@@ -12,7 +12,7 @@ Sequence begin_sequence(const wire::Prefill& prefill, int64_t image_tokens) {
   sequence.pages.assign(prefill.pages().begin(), prefill.pages().end());
   sequence.prefix = prefix_of(prefill, image_tokens);
   sequence.length = sequence.prefix;
-  sequence.sampling = {s.temperature(), s.top_k(), s.top_p() > 0 ? s.top_p() : 1.0f, s.seed(), 0};
+  sequence.sampling = {s.temperature(), s.seed(), 0, s.top_k(), s.top_p() > 0 ? s.top_p() : 1.0f};
   return sequence;
 }
 

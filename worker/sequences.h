@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "configs/wire.pb.h"
-#include "worker/sampler.h"
+#include "kernels/backend.h"
 
 namespace lapidary {
 
@@ -13,8 +13,7 @@ struct Sequence {
   std::vector<int32_t> pages;
   int64_t prefix = 0;    // image and prompt tokens
   int64_t length = 0;    // tokens whose keys and values are in the pages, the step under way included
-  SampleSpec sampling;   // its position is not used
-  int32_t token = 0;     // sampled last
+  TokenDraw sampling;    // its position is not used
   bool decodes = false;  // its prefix has run through all layers
 };
 

@@ -1,7 +1,14 @@
 #pragma once
 
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "worker/decode_buckets.h"
 #include "worker/image_landing.h"
 #include "worker/paligemma.h"
+#include "worker/sampler.h"
 #include "worker/step_check.h"
 #include "worker/token_feed.h"
 
@@ -16,26 +23,50 @@ class StepRunner {
              const float* value_of);
 
   void read_slots(const EmbeddingSlots* slots) { landing_.read_slots(slots); }
-  wire::StepDone run(const wire::Step& step, const Probe& probe);
+
+  /// Steps that may be started and not finished.
+  static constexpr size_t kMostStarted = 4;
+  /// Gives the step to the device; on one in host memory it is done then.
+  void start(const wire::Step& step, const Probe& probe);
+  size_t started() const { return flights_.size(); }
+  /// Whether the oldest step that was started is done: finish() would not wait.
+  bool ready();
+  /// Waits for it, and takes its tokens.
+  wire::StepDone finish();
+
   uint64_t last_step() const { return last_; }
-  size_t workspace_bytes() const { return space_.bytes() + landing_.bytes(); }
+  size_t workspace_bytes() const;
 
  private:
   /// Sequences that go through the layers together.
   struct Work {
     Batch batch;
-    std::vector<int32_t> places;  // of the batch's sequences
+    std::vector<int32_t> places;  // of the batch's sequences, then of its padding
     Tensor rows;                  // [capacity.rows, hidden]
     Tensor x() const { return rows.row_range(0, batch.size()); }
+    std::span<const int32_t> sequences() const {
+      return {places.data(), static_cast<size_t>(batch.sequences())};
+    }
   };
 
+  /// A step that was started; its tokens are on their way.
+  struct Flight {
+    uint64_t number;
+    std::unique_ptr<Readback> tokens;
+  };
+
+  void run(const wire::Step& step, const Probe& probe);
   void begin(const wire::Step& step, const Probe& probe);
   void add_decodes(const wire::Step& step);
   void add_prefills(const wire::Step& step, Work& work) const;
-  void advance(Work& work, LayerRun run, const wire::Step& step, wire::StepDone& done, const Probe& probe);
-  void sample_last(Work& work, const wire::Step& step, wire::StepDone& done, const Probe& probe);
-  void finish(std::span<const int32_t> places);
-  void run_group(const wire::Step& step, wire::StepDone& done, const Probe& probe);
+  void run_group(const wire::Step& step, const Probe& probe);
+  void advance(Work& work, LayerRun run, const wire::Step& step, const Probe& probe);
+  void compute(Work& work, LayerRun run, const wire::Step& step, const Probe& probe);
+  bool can_record(const wire::Step& step, const Probe& probe) const;
+  DecodeBucket pad(Work& work);
+  void collect_draws(const Work& work);
+  void sample_last(Work& work, const wire::Step& step, const Probe& probe);
+  void mark_decoding(std::span<const int32_t> places);
 
   Backend& ops_;
   const Group& group_;
@@ -50,9 +81,13 @@ class StepRunner {
   TokenFeed feed_;
   ImageLanding landing_;
   Workspace space_;
-  Work whole_;       // of this step
-  Work group_work_;  // of the prefills held
-  std::vector<SampleSpec> specs_;
+  Work whole_;                      // of this step
+  Work group_work_;                 // of the prefills held
+  std::optional<Sampler> sampler_;  // on the last stage
+  std::vector<TokenDraw> draws_;    // a row of logits
+  Tensor tokens_;                   // of the step under way; empty where none are drawn
+  std::deque<Flight> flights_;      // oldest first
+  std::vector<std::unique_ptr<Readback>> spare_;
 };
 
 }  // namespace lapidary

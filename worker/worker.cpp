@@ -103,8 +103,9 @@ Worker::Impl::Impl(const WorkerOptions& options, const ModelConfig& config, Comm
                           })),
       decoder_({[this](const wire::Step& step) {
                   step_ = step.number();
-                  return engine_->run(step);
+                  engine_->start(step);
                 },
+                [this] { return engine_->ready(); }, [this] { return engine_->finish(); },
                 [this](wire::StepDone done) { report_done(std::move(done)); },
                 [this] { return replica_->progress(); }},
                recorder_),

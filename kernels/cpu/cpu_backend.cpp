@@ -84,9 +84,9 @@ void CpuBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t pa
   cpu::patchify(threads_, y, rgb, size, patch, value_of);
 }
 
-void CpuBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
-                       float factor) {
-  cpu::embed(threads_, isa_, y, table, ids, first_id, factor);
+void CpuBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+                       int64_t first_id, float factor) {
+  cpu::embed(threads_, isa_, y, table, ids, board, first_id, factor);
 }
 
 void CpuBackend::softcap(Tensor x, float cap) { cpu::softcap(threads_, isa_, x, cap); }
@@ -97,6 +97,19 @@ void CpuBackend::perturb(Tensor logits, int64_t first_token, std::span<const Dra
 
 std::vector<std::vector<Candidate>> CpuBackend::top_k(Tensor logits, int64_t first_token, int k) {
   return cpu::top_k(threads_, isa_, logits, first_token, k);
+}
+
+void CpuBackend::best(Tensor found, Tensor logits, int64_t first_token, float cap,
+                      std::span<const Draw> draws) {
+  cpu::best(threads_, isa_, found, logits, first_token, cap, draws);
+}
+
+void CpuBackend::choose(Tensor tokens, Tensor found, std::span<const Draw> draws) {
+  cpu::choose(tokens, found, draws);
+}
+
+void CpuBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
+  cpu::scatter(board, places, tokens);
 }
 
 }  // namespace cpu

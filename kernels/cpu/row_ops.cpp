@@ -158,13 +158,17 @@ void patchify(ThreadPool& threads, Tensor y, const uint8_t* rgb, int64_t size, i
 }
 
 void embed(ThreadPool& threads, const Isa& isa, Tensor y, const Matrix& table, std::span<const int32_t> ids,
-           int64_t first_id, float factor) {
+           Tensor board, int64_t first_id, float factor) {
   require_f32("embed", y);
   require(y.cols() == table.in && static_cast<int64_t>(ids.size()) == y.rows(), "embed",
           "y must be [ids, columns of the table]");
+  const auto token_of = [&](int32_t id) {
+    const int32_t place = Backend::id_at(id);  // its own inverse
+    return id < 0 && place < board.rows() ? *board.row<int32_t>(place) : id;
+  };
   for_rows(threads, y.rows(), y.cols(), [&](int64_t r) {
     float* out = y.row<float>(r);
-    const int64_t row = ids[static_cast<size_t>(r)] - first_id;
+    const int64_t row = token_of(ids[static_cast<size_t>(r)]) - first_id;
     if (row >= 0 && row < table.out) {
       unpack_row(isa, table, row, out);
       isa.rows->scale(out, factor, y.cols());

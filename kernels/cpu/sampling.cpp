@@ -4,19 +4,17 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/row_ops.h"
+#include "kernels/draw.h"
 
 namespace lapidary::cpu {
 namespace {
 
 // A block is skipped as a whole when its largest logit can't enter; small enough to stay in L1 when it can.
 constexpr int64_t kBlock = 512;
-
-// The order of a result: larger logits first, ties by lower token.
-bool before(const Candidate& a, const Candidate& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
-}
 
 // The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
 uint64_t mix(uint64_t z) {
@@ -80,7 +78,7 @@ void perturb(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_t
     if (begin == end) return;
     for (int64_t r = 0; r < logits.rows(); ++r) {
       const Backend::Draw& draw = draws[static_cast<size_t>(r)];
-      if (draw.temperature == 0) continue;
+      if (draw.temperature == 0 || draw.restricted()) continue;
       const uint64_t stream =
           mix(mix(draw.seed + 0x9e3779b97f4a7c15u) + static_cast<uint64_t>(draw.position));
       isa.rows->gumbel(logits.row<float>(r) + begin, draw.temperature, stream, first_token + begin,
@@ -117,6 +115,91 @@ std::vector<std::vector<Candidate>> top_k(ThreadPool& threads, const Isa& isa, T
     all.resize(size);
   }
   return result;
+}
+
+namespace {
+
+void require(bool holds, const char* rule) {
+  if (!holds) throw std::logic_error(std::string("sampling: ") + rule);
+}
+
+int64_t candidates_of(const Backend::Draw& draw) { return draw.restricted() ? draw.top_k : 1; }
+
+/// Rows of candidates.
+struct Lists {
+  Candidate* data;
+  int64_t rows, width, stride;
+
+  explicit Lists(Tensor found)
+      : data(static_cast<Candidate*>(found.data)),
+        rows(found.rows()),
+        width(found.cols() / 2),
+        stride(found.stride / 2) {
+    require(found.dtype == DType::i32 && found.cols() % 2 == 0 && found.stride % 2 == 0 && width > 0,
+            "candidates are pairs of int32");
+  }
+  Candidate* row(int64_t r) const { return data + r * stride; }
+};
+
+void require_tokens(Tensor x) {
+  require(x.dtype == DType::i32 && x.cols() == 1, "tokens are int32 [rows, 1]");
+}
+
+}  // namespace
+
+void best(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token, float cap,
+          std::span<const Backend::Draw> draws) {
+  const Lists lists(found);
+  require(lists.rows == logits.rows() && std::ssize(draws) == lists.rows, "one draw a row of logits");
+  for (const Backend::Draw& draw : draws)
+    require(Backend::is_listed(draw) && candidates_of(draw) <= lists.width, "a list of this length");
+  if (cap > 0) softcap(threads, isa, logits, cap);
+  if (std::ranges::any_of(draws, [](const auto& d) { return d.temperature > 0 && !d.restricted(); }))
+    perturb(threads, isa, logits, first_token, draws);
+  const auto largest = top_k(threads, isa, logits, first_token, 1);
+  for (int64_t r = 0; r < lists.rows; ++r) {
+    const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+    Candidate* to = lists.row(r);
+    const auto write = [&](const std::vector<Candidate>& from) {
+      std::fill(std::copy(from.begin(), from.end(), to), to + lists.width, kNoCandidate);
+    };
+    if (draw.restricted()) {
+      write(top_k(threads, isa, logits.row_range(r, r + 1), first_token, draw.top_k).front());
+    } else {
+      write(largest[static_cast<size_t>(r)]);
+    }
+  }
+}
+
+void choose(Tensor tokens, Tensor found, std::span<const Backend::Draw> draws) {
+  require_tokens(tokens);
+  const Lists lists(found);
+  const int64_t rows = std::ssize(draws);
+  require(tokens.rows() == rows && lists.rows % std::max<int64_t>(rows, 1) == 0, "one draw a row of tokens");
+  std::vector<Candidate> all;
+  for (int64_t r = 0; r < rows; ++r) {
+    const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+    const int64_t count = candidates_of(draw);
+    require(Backend::is_listed(draw) && count <= lists.width, "a list of this length");
+    all.clear();
+    for (int64_t row = r; row < lists.rows; row += rows)
+      for (const Candidate* c = lists.row(row); c < lists.row(row) + count; ++c)
+        if (c->token != kNoCandidate.token) all.push_back(*c);
+    std::sort(all.begin(), all.end(), before);
+    if (std::ssize(all) > count) all.resize(static_cast<size_t>(count));
+    require(!all.empty(), "a row without candidates");
+    *tokens.row<int32_t>(r) = draw.restricted() ? draw_token(all, draw) : all.front().token;
+  }
+}
+
+void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
+  require_tokens(board);
+  require_tokens(tokens);
+  require(std::ssize(places) == tokens.rows(), "one place a token");
+  for (size_t r = 0; r < places.size(); ++r) {
+    require(places[r] >= 0 && places[r] < board.rows(), "a place lies outside the board");
+    *board.row<int32_t>(places[r]) = *tokens.row<int32_t>(static_cast<int64_t>(r));
+  }
 }
 
 }  // namespace lapidary::cpu

@@ -21,4 +21,10 @@ void perturb(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_t
 std::vector<std::vector<Candidate>> top_k(ThreadPool& threads, const Isa& isa, Tensor logits,
                                           int64_t first_token, int k);
 
+/// Backend::best, choose and scatter.
+void best(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token, float cap,
+          std::span<const Backend::Draw> draws);
+void choose(Tensor tokens, Tensor found, std::span<const Backend::Draw> draws);
+void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens);
+
 }  // namespace lapidary::cpu

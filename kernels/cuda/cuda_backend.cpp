@@ -8,6 +8,7 @@
 #include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/patches.h"
+#include "kernels/cuda/pinned_readback.h"
 #include "kernels/cuda/require.h"
 #include "kernels/cuda/rope.h"
 #include "kernels/cuda/row_ops.h"
@@ -36,7 +37,8 @@ CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode)
       staging_(owned_.stream, kStagingBytes),
       mode_(mode),
       blas_(mode.deterministic ? nullptr : std::make_unique<Blas>()),
-      matmul_(mode, blas_.get()) {
+      matmul_(mode, blas_.get()),
+      recordings_(owned_.stream) {
   reserve_attention({64, 8192, 4096, 16, 256});
 }
 
@@ -53,7 +55,13 @@ Stream CudaBackend::stream() const {
   return owned_.stream;
 }
 
+void CudaBackend::refuse_recording(const char* what) const {
+  if (recordings_.recording())
+    throw std::logic_error(std::string(what) + " needs the host, in a body that is recorded");
+}
+
 Buffer CudaBackend::allocate(size_t bytes) {
+  refuse_recording("memory");
   use_device(device_);
   return cuda::allocate(bytes);
 }
@@ -62,6 +70,7 @@ void CudaBackend::copy(Tensor dst, Tensor src) {
   require(dst.shape == src.shape, "copy", "both shapes must be equal");
   const Stream here = stream();
   if (on_device(dst.data) && on_device(src.data)) return copy_tensor(here, dst, src);
+  refuse_recording("a copy from or to its memory");
   require(dst.dtype == src.dtype, "copy", "types must be equal where one side is memory of the host");
   const size_t element = size_of(src.dtype);
   copy_rows(here, dst.data, static_cast<size_t>(dst.stride) * element, src.data,
@@ -70,7 +79,10 @@ void CudaBackend::copy(Tensor dst, Tensor src) {
   cuda::synchronize(here);
 }
 
-void CudaBackend::synchronize() { cuda::synchronize(stream()); }
+void CudaBackend::synchronize() {
+  refuse_recording("synchronize");
+  cuda::synchronize(stream());
+}
 
 Matrix CudaBackend::make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) {
   use_device(device_);
@@ -83,11 +95,13 @@ void CudaBackend::pack(Matrix& w, int64_t first_row, Tensor rows) {
 }
 
 void CudaBackend::unpack_row(const Matrix& w, int64_t r, float* out) {
+  refuse_recording("unpack_row");
   cuda::unpack_row(stream(), w, r, out);
 }
 
 size_t CudaBackend::reserve(int64_t rows, int64_t width) {
-  cuda::synchronize(stream());
+  synchronize();
+  recordings_.clear();
   matmul_.reserve(rows, width);
   staging_.reserve(static_cast<size_t>(rows) * 16);  // a draw a row
   return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes() + pack_.bytes();
@@ -128,7 +142,8 @@ void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<con
   require(static_cast<int64_t>(positions.size()) == x.rows(), "rope", "one position a row is wanted");
   for (const int32_t p : positions)
     require(p >= 0 && p < cos_sin.rows(), "rope", "a position lies outside the table");
-  cuda::rope(stream(), x, head_dim, cos_sin, staging_.upload(positions));
+  const int32_t* prepared = inputs_->positions(positions);
+  cuda::rope(stream(), x, head_dim, cos_sin, prepared != nullptr ? prepared : upload(positions));
 }
 
 size_t CudaBackend::kv_page_bytes(const KvShape& shape) const { return page_bytes(shape); }
@@ -140,8 +155,13 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
   const bool steps =
       grows(room_.spans, room.spans) | grows(room_.rows, room.rows) | grows(room_.pages, room.pages);
   const bool heads = grows(room_.heads, room.heads) | grows(room_.head_dim, room.head_dim);
-  if (steps || heads) cuda::synchronize(stream());
+  if (steps || heads) {
+    synchronize();
+    recordings_.clear();
+  }
   if (steps) {
+    inputs_.reset();
+    inputs_ = std::make_unique<StepInputs>(room_.spans, room_.rows);
     table_.reset();
     table_ = std::make_unique<StepTable>(room_.spans, room_.pages, room_.rows);
     spans_.clear();
@@ -153,7 +173,7 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
     attention_ =
         std::make_unique<AttentionScratch>(splits, room_.heads, room_.head_dim, KvShape::kPageTokens);
   }
-  return table_->bytes() + attention_->bytes();
+  return table_->bytes() + inputs_->bytes() + attention_->bytes();
 }
 
 void CudaBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
@@ -166,7 +186,7 @@ void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const 
   cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args);
 }
 
-const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
+bool CudaBackend::holds(std::span<const AttentionSpan> spans) const {
   size_t page = 0;
   const auto same = [&](const AttentionSpan& a, const AttentionSpan& b) {
     const bool equal =
@@ -176,19 +196,45 @@ const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
     page += b.pages.size();
     return equal;
   };
-  if (!spans_.empty() && std::ranges::equal(spans_, spans, same) && page == pages_.size()) return *table_;
+  return !spans_.empty() && std::ranges::equal(spans_, spans, same) && page == pages_.size();
+}
+
+const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
+  if (!holds(spans)) upload_table(spans, {});
+  return *table_;
+}
+
+void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeRoom room) {
+  refuse_recording("spans that were not prepared");
   spans_.clear();
-  table_->upload(stream(), spans);
+  table_->upload(stream(), spans, room);
   pages_.clear();
   for (const AttentionSpan& span : spans) pages_.insert(pages_.end(), span.pages.begin(), span.pages.end());
   spans_.assign(spans.begin(), spans.end());
-  return *table_;
+}
+
+void CudaBackend::prepare(const StepArrays& step) {
+  refuse_recording("prepare");
+  inputs_->upload(stream(), step);
+  upload_table(step.spans, {step.most_spans, step.most_tokens});
+}
+
+void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
+  refuse_recording("a recording");
+  use_device(device_);
+  recordings_.run(key, body);
+}
+
+std::unique_ptr<Readback> CudaBackend::make_readback(size_t bytes) {
+  use_device(device_);
+  return std::make_unique<PinnedReadback>(owned_.stream, bytes);
 }
 
 void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) {
   require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
   const int64_t grid = size / patch;
   require(y.rows() == grid * grid, "patchify", "y must be [patches, channels * patch * patch]");
+  refuse_recording("patchify");
   const Stream here = stream();
   // Bands of patches, as many at a time as one upload takes.
   const int64_t band = patch * size * kChannels;
@@ -202,22 +248,51 @@ void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t p
   }
 }
 
-void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
-                        float factor) {
+void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+                        int64_t first_id, float factor) {
   require(static_cast<int64_t>(ids.size()) == y.rows(), "embed", "y must be [ids, columns of the table]");
   Tensor rows = view(table.data.get(), table.dtype, table.out, table.in);
   rows.stride = row_bytes(table) / static_cast<int64_t>(size_of(table.dtype));
-  cuda::embed(stream(), y, rows, staging_.upload(ids), first_id, factor);
+  const int32_t* prepared = inputs_->ids(ids);
+  cuda::embed(stream(), y, rows, prepared != nullptr ? prepared : upload(ids), board, first_id, factor);
 }
 
 void CudaBackend::softcap(Tensor x, float cap) { cuda::softcap(stream(), x, cap); }
 
 void CudaBackend::perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) {
+  refuse_recording("perturb");
   cuda::perturb(stream(), staging_, logits, first_token, draws);
 }
 
 std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t first_token, int k) {
+  refuse_recording("top_k");
   return cuda::top_k(stream(), top_k_, logits, first_token, k, info_.multiprocessors);
+}
+
+void CudaBackend::best(Tensor found, Tensor logits, int64_t first_token, float cap,
+                       std::span<const Draw> draws) {
+  require(std::ssize(draws) == logits.rows() && longest_list("best", draws) <= found.cols() / 2, "best",
+          "one draw a row of logits, and lists of their length");
+  cuda::best(stream(), top_k_, found, logits, first_token, cap, draws_of(draws));
+}
+
+void CudaBackend::choose(Tensor tokens, Tensor found, std::span<const Draw> draws) {
+  require(std::ssize(draws) == tokens.rows() && longest_list("choose", draws) <= found.cols() / 2, "choose",
+          "one draw a row of tokens, and lists of their length");
+  cuda::choose(stream(), tokens, found, draws_of(draws));
+}
+
+const TokenDraw* CudaBackend::draws_of(std::span<const Draw> draws) {
+  const TokenDraw* prepared = inputs_->draws(draws);
+  return prepared != nullptr ? prepared : upload(draws);
+}
+
+void CudaBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
+  require(std::ssize(places) == tokens.rows(), "scatter", "one place a token");
+  for (const int32_t place : places)
+    require(place >= 0 && place < board.rows(), "scatter", "a place lies outside the board");
+  const int32_t* prepared = inputs_->places(places);
+  cuda::scatter(stream(), board, prepared != nullptr ? prepared : upload(places), tokens);
 }
 
 }  // namespace cuda

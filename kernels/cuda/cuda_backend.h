@@ -10,16 +10,19 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/pack.h"
+#include "kernels/cuda/recordings.h"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/staging.h"
+#include "kernels/cuda/step_inputs.h"
 #include "kernels/cuda/step_table.h"
 
 namespace lapidary::cuda {
 
 /// The Backend of one CUDA device: a stream of its own and scratch memory; each operation is a function of
 /// its own file. Operations return when they are in the stream, but for those that give or take memory of the
-/// host (copy, pack, unpack_row, top_k): they are complete. Tensors, biases, gains and tables are device
-/// memory, activations float32 or bfloat16. One thread at a time calls operations; pack() is for several.
+/// host (copy, pack, unpack_row, top_k): they are complete, and refused in a recording. Tensors, biases,
+/// gains and tables are device memory, activations float32 or bfloat16. One thread at a time calls
+/// operations; pack() is for several.
 class CudaBackend final : public Backend {
  public:
   /// `device`: its number. Throws std::runtime_error where there is none such.
@@ -52,6 +55,12 @@ class CudaBackend final : public Backend {
   void gelu_mul(Tensor y, Tensor gate_up) override;
   void rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) override;
 
+  void prepare(const StepArrays& step) override;
+  void replay(uint64_t key, const std::function<void()>& body) override;
+  bool records() const override { return true; }
+  int64_t replays() const override { return recordings_.replays(); }
+  std::unique_ptr<Readback> make_readback(size_t bytes) override;
+
   size_t kv_page_bytes(const KvShape& shape) const override;
   /// Without it there is room for 64 spans with 4096 pages and 8192 rows, 16 heads of 256 columns.
   size_t reserve_attention(const AttentionRoom& room) override;
@@ -61,11 +70,15 @@ class CudaBackend final : public Backend {
                  std::span<const AttentionSpan> spans, const AttentionArgs& args) override;
 
   void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) override;
-  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, int64_t first_id,
+  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board, int64_t first_id,
              float factor) override;
   void softcap(Tensor x, float cap) override;
   void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) override;
   std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) override;
+  void best(Tensor found, Tensor logits, int64_t first_token, float cap,
+            std::span<const Draw> draws) override;
+  void choose(Tensor tokens, Tensor found, std::span<const Draw> draws) override;
+  void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) override;
 
  private:
   struct OwnedStream {
@@ -79,6 +92,17 @@ class CudaBackend final : public Backend {
   Stream stream() const;
   /// The spans on the device. Every layer of a step names the same ones: they travel once.
   const StepTable& table_of(std::span<const AttentionSpan> spans);
+  void upload_table(std::span<const AttentionSpan> spans, DecodeRoom room);
+  bool holds(std::span<const AttentionSpan> spans) const;
+  const TokenDraw* draws_of(std::span<const Draw> draws);
+  /// An array on the device that was not prepared.
+  template <class T>
+  const T* upload(std::span<const T> array) {
+    refuse_recording("an array that was not prepared");
+    return staging_.upload(array);
+  }
+  /// std::logic_error while a body is recorded: `what` needs the host.
+  void refuse_recording(const char* what) const;
 
   ThreadPool& threads_;
   const int device_;
@@ -95,6 +119,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<StepTable> table_;
   std::vector<AttentionSpan> spans_;  // in the table; their pages are in pages_
   std::vector<int32_t> pages_;
+  std::unique_ptr<StepInputs> inputs_;  // of the step that was prepared
+  Recordings recordings_;
 };
 
 }  // namespace lapidary::cuda

@@ -43,6 +43,19 @@ Event make_event();
 void destroy(Event event);
 void record(Event event, Stream stream);  // behind all that the stream has been given
 void wait(Event event);  // until the work before it is done; at once if it was never recorded
+bool done(Event event);  // whether wait() would return at once
+
+/// Work that a stream was given while it was recorded, to be given to it again, at once.
+struct Graph {
+  void* handle = nullptr;
+};
+/// What this thread gives the stream from here on is recorded and not done. Waiting for the stream is an
+/// error meanwhile, as are events.
+void begin_capture(Stream stream);
+Graph end_capture(Stream stream);
+void abandon_capture(Stream stream);  // ends it without a result, whatever went wrong
+void run_graph(Graph graph, Stream stream);
+void destroy(Graph graph);
 
 /// Device memory, zeroed, aligned to 256 bytes. Giving it back waits for the device.
 Buffer allocate(size_t bytes);

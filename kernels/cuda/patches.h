@@ -15,8 +15,10 @@ inline constexpr int64_t kChannels = 3;
 void patchify(Stream stream, Tensor y, const uint8_t* rgb, int64_t size, int64_t patch,
               const float* value_of);
 
-/// Backend::embed. y [ids, in], float32 or bfloat16; table [rows, in], float32 or bfloat16; ids [rows of y].
+/// Backend::embed. y [ids, in], float32 or bfloat16; table [rows, in], float32 or bfloat16; ids [rows of y];
+/// board [places, 1] int32, or empty: then ids below 0 give zeros.
 /// All in device memory.
-void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, int64_t first_id, float factor);
+void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor board, int64_t first_id,
+           float factor);
 
 }  // namespace lapidary::cuda

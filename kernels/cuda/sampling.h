@@ -37,4 +37,14 @@ class TopKScratch {
 std::vector<std::vector<Candidate>> top_k(Stream stream, TopKScratch& scratch, Tensor logits,
                                           int64_t first_token, int k, int multiprocessors);
 
+/// Most candidates of a row. std::logic_error for a draw that is not listed (Backend::is_listed).
+int64_t longest_list(const char* operation, std::span<const TokenDraw> draws);
+
+/// Backend::best, choose and scatter; draws and places are in device memory, one a row, and have been
+/// checked.
+void best(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token, float cap,
+          const TokenDraw* draws);
+void choose(Stream stream, Tensor tokens, Tensor found, const TokenDraw* draws);
+void scatter(Stream stream, Tensor board, const int32_t* places, Tensor tokens);
+
 }  // namespace lapidary::cuda

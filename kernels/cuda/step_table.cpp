@@ -158,7 +158,8 @@ void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, Deco
   prefills_.assign(writer.prefills().begin(), writer.prefills().end());
   end_row_ = end_row;
   decode_room_ = std::max<int64_t>(counts_.decodes, room.spans);
-  split_room_ = std::max<int64_t>(counts_.splits, room.spans * most_splits(room.tokens));
+  split_room_ =
+      std::max<int64_t>(counts_.splits, std::min(room.spans * most_splits(room.tokens), max_pages_));
 }
 
 }  // namespace lapidary::cuda

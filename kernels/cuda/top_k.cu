@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "kernels/cuda/candidates.cuh"
 #include "kernels/cuda/require.h"
 #include "kernels/cuda/row_access.cuh"
 #include "kernels/cuda/sampling.h"
@@ -12,24 +13,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kLeastSlice = 4096;  // columns: less is not worth a block
-constexpr int kBins = 256;
 
-// A candidate is a number of 64 bits, the larger the earlier in the result: its logit so that whole numbers
-// order as floats do, then the column from the row's other end, so that the lower of two equals wins. No two
-// of a row are equal.
-
-__device__ uint64_t candidate(float logit, int64_t column) {
-  const float value = logit == logit ? logit + 0.0f : -__uint_as_float(0x7f800000u);  // -0 counts as 0
-  const uint32_t bits = __float_as_uint(value);
-  const uint32_t order = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
-  return uint64_t{order} << 32 | (0xffffffffu - static_cast<uint32_t>(column));
-}
-
-Candidate decode(uint64_t candidate, int64_t first_token) {
-  const auto order = static_cast<uint32_t>(candidate >> 32);
-  const uint32_t bits = order >> 31 != 0 ? order & 0x7fffffffu : ~order;
-  const int64_t column = 0xffffffffu - static_cast<uint32_t>(candidate);
-  return {static_cast<int32_t>(first_token + column), std::bit_cast<float>(bits)};
+Candidate decode(uint64_t key, int64_t first_token) {
+  return {static_cast<int32_t>(first_token + token_of(key)), std::bit_cast<float>(logit_bits(key))};
 }
 
 /// How rows are cut: item i is slice i % slices of row i / slices, and has room for `room` candidates.
@@ -48,78 +34,23 @@ __global__ void largest_of_slices(RowsOf<const float> logits, Cut cut, int64_t f
   const float* row = logits.row(item / cut.slices);
   uint64_t best = 0;  // below every candidate
   for (int64_t c = slice_begin(cut, item) + threadIdx.x; c < end; c += kThreads)
-    best = max(best, candidate(row[c], c));
-  for (int bits = 16; bits > 0; bits /= 2) best = max(best, __shfl_xor_sync(0xffffffffu, best, bits));
-  auto* of_warps = shared_memory<uint64_t>();
-  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = best;
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (int warp = 1; warp < kThreads / 32; ++warp) best = max(best, of_warps[warp]);
-  found[blockIdx.x] = best;
-}
-
-/// What the threads of a block share while they look for the k-th largest candidate of a slice.
-struct Search {
-  uint32_t bins[kBins];  // candidates a digit, of those with the prefix
-  uint64_t prefix;       // upper digits of the k-th largest
-  uint32_t wanted;       // it is the wanted-th largest of those with the prefix
-  uint32_t in_prefix;    // how many have it
-  uint32_t taken;
-};
-
-/// Warp 0 appends to the prefix the digit at which the bins, from above, reach `wanted`.
-__device__ void choose_digit(Search& search) {
-  const int lane = static_cast<int>(threadIdx.x), highest = kBins - 1 - 8 * lane;  // lane 0 has the top bins
-  uint32_t mine = 0;
-  for (int i = 0; i < 8; ++i) mine += search.bins[highest - i];
-  uint32_t up_to = mine;
-  for (int by = 1; by < 32; by *= 2) {
-    const uint32_t before = __shfl_sync(0xffffffffu, up_to, max(lane - by, 0));
-    if (lane >= by) up_to += before;
-  }
-  const uint32_t wanted = search.wanted;
-  __syncwarp();
-  uint32_t above = up_to - mine;
-  if (above >= wanted || up_to < wanted) return;
-  int digit = highest;
-  for (; above + search.bins[digit] < wanted; --digit) above += search.bins[digit];
-  search.prefix = search.prefix << 8 | static_cast<uint64_t>(digit);
-  search.wanted = wanted - above;
-  search.in_prefix = search.bins[digit];
+    best = max(best, key_of(row[c], c));
+  best = largest_of_block<kThreads>(best, shared_memory<uint64_t>());
+  if (threadIdx.x == 0) found[blockIdx.x] = best;
 }
 
 /// A block an item: its `room` largest candidates (all, where there are no more) in any order, the rest of
-/// the room is zeros. The k-th largest is found digit by digit. found [items, room]
+/// the room is zeros. found [items, room]
 __global__ void select_of_slices(RowsOf<const float> logits, Cut cut, int64_t first_item, uint64_t* found) {
-  const int64_t item = first_item + blockIdx.x, begin = slice_begin(cut, item), end = slice_end(cut, item);
-  const float* row = logits.row(item / cut.slices);
+  const int64_t item = first_item + blockIdx.x, begin = slice_begin(cut, item);
+  const int64_t size = slice_end(cut, item) - begin;
+  const float* row = logits.row(item / cut.slices) + begin;
   auto& search = *shared_memory<Search>();
-  if (threadIdx.x == 0) {
-    search.prefix = 0;
-    search.wanted = static_cast<uint32_t>(min(cut.room, end - begin));
-    search.in_prefix = static_cast<uint32_t>(end - begin);
-    search.taken = 0;
-  }
-  __syncthreads();
-  int shift = 64;
-  while (search.in_prefix != search.wanted) {
-    shift -= 8;
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kThreads) search.bins[bin] = 0;
-    __syncthreads();
-    for (int64_t c = begin + threadIdx.x; c < end; c += kThreads) {
-      const uint64_t upper = candidate(row[c], c) >> shift;
-      if (upper >> 8 == search.prefix) atomicAdd(&search.bins[upper & 0xff], 1u);
-    }
-    __syncthreads();
-    if (threadIdx.x < 32) choose_digit(search);
-    __syncthreads();
-  }
   uint64_t* room = found + blockIdx.x * cut.room;
-  for (int64_t c = begin + threadIdx.x; c < end; c += kThreads) {
-    const uint64_t here = candidate(row[c], c);
-    if (shift == 64 || here >> shift >= search.prefix) room[atomicAdd(&search.taken, 1u)] = here;
-  }
-  for (int64_t i = end - begin + threadIdx.x; i < cut.room; i += kThreads) room[i] = 0;
+  take_largest<kThreads>(
+      search, size, min(cut.room, size), [&](int64_t i) { return key_of(row[i], begin + i); },
+      [&](uint64_t key) { room[atomicAdd(&search.taken, 1u)] = key; });
+  for (int64_t i = size + threadIdx.x; i < cut.room; i += kThreads) room[i] = 0;
 }
 
 Cut cut_rows(Tensor logits, int64_t k, int multiprocessors) {

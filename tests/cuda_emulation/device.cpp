@@ -1,5 +1,6 @@
 #include "kernels/cuda/device.h"
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "tests/cuda_emulation/block.h"
+#include "tests/cuda_emulation/graph.h"
 #include "tests/cuda_emulation/protection.h"
 #include "tests/cuda_emulation/stream.h"
 
@@ -31,12 +33,15 @@ class Queue {
     const std::lock_guard lock(list_);
     return pushed_;
   }
+  bool done(uint64_t count) {
+    const std::lock_guard lock(list_);
+    return done_ >= count;
+  }
   /// Returns when the first `count` pieces of work of all times are done.
   void run_until(uint64_t count) {
     const std::lock_guard one_at_a_time(running_);
-    while (done_ < count) {
+    while (!done(count)) {
       const std::function<void()> work = next();
-      ++done_;
       const AsDevice device;
       work();
     }
@@ -47,6 +52,7 @@ class Queue {
     const std::lock_guard lock(list_);
     std::function<void()> work = std::move(work_.front());
     work_.pop_front();
+    ++done_;  // before it is: what throws is not done again
     return work;
   }
 
@@ -54,6 +60,8 @@ class Queue {
   std::deque<std::function<void()>> work_;
   uint64_t pushed_ = 0, done_ = 0;
 };
+
+std::atomic<int64_t> waits = 0;
 
 struct Mark {
   Queue* queue = nullptr;
@@ -123,7 +131,10 @@ class Machine {
 
 }  // namespace
 
+int64_t host_waits() { return waits; }
+
 void submit(cuda::Stream stream, std::function<void()> work) {
+  if (record_work(stream, work)) return;
   if (stream.handle == nullptr) {
     const AsDevice device;
     return work();
@@ -161,6 +172,8 @@ void destroy(Stream stream) { Machine::instance().remove(static_cast<Queue*>(str
 
 void* native_handle(Stream) { return nullptr; }
 void synchronize(Stream stream) {
+  emulation::refuse_while_recorded(stream, "the host waits");
+  ++emulation::waits;
   auto* queue = static_cast<Queue*>(stream.handle);
   if (queue != nullptr) queue->run_until(queue->pushed());
 }
@@ -168,12 +181,19 @@ void synchronize(Stream stream) {
 Event make_event() { return {new Mark}; }
 void destroy(Event event) { delete static_cast<Mark*>(event.handle); }
 void record(Event event, Stream stream) {
+  emulation::refuse_while_recorded(stream, "an event is recorded");
   auto* queue = static_cast<Queue*>(stream.handle);
   if (queue != nullptr) *static_cast<Mark*>(event.handle) = {queue, queue->pushed()};
 }
 void wait(Event event) {
   const Mark mark = *static_cast<Mark*>(event.handle);
-  if (mark.queue != nullptr) mark.queue->run_until(mark.count);
+  if (mark.queue == nullptr) return;
+  if (!mark.queue->done(mark.count)) ++emulation::waits;
+  mark.queue->run_until(mark.count);
+}
+bool done(Event event) {
+  const Mark mark = *static_cast<Mark*>(event.handle);
+  return mark.queue == nullptr || mark.queue->done(mark.count);
 }
 
 Buffer allocate(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::device); }

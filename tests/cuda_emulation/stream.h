@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "kernels/cuda/device.h"
@@ -10,5 +11,8 @@ namespace lapidary::emulation {
 /// Gives work to a stream. It is done in order and as late as a device may do it: when somebody waits for it,
 /// so that what the host reads or overwrites too early shows. A stream without a handle does it at once.
 void submit(cuda::Stream stream, std::function<void()> work);
+
+/// How often the host waited for a device that was not done yet, in this process.
+int64_t host_waits();
 
 }  // namespace lapidary::emulation

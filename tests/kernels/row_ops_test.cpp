@@ -195,7 +195,7 @@ TEST_P(RowOps, EmbedGivesRowsTimesFactorAndZerosElsewhere) {
       ops.pack(w, 0, table.tensor());
       const std::vector<int32_t> ids{104, 99, 100, 136, 137, 0, 136};
       Rows y(static_cast<int64_t>(ids.size()), n, 7);
-      ops.embed(y.tensor(), w, ids, kFirst, 59.75f);
+      ops.embed(y.tensor(), w, ids, {}, kFirst, 59.75f);
       ops.synchronize();
       for (int64_t r = 0; r < y.rows(); ++r) {
         const int64_t row = ids[static_cast<size_t>(r)] - kFirst;

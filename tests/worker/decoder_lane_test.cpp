@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <deque>
 #include <future>
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace lapidary {
@@ -23,20 +26,29 @@ wire::StepDone done_of(const wire::Step& step) {
   return done;
 }
 
+/// A lane whose steps are done when they are started: as on a device in host memory.
+DecoderLane::Parts at_once(std::function<wire::StepDone(const wire::Step&)> run,
+                           std::function<void(wire::StepDone)> done, std::function<bool()> progress) {
+  auto last = std::make_shared<wire::StepDone>();
+  return {[run, last](const wire::Step& step) { *last = run(step); }, [] { return true; },
+          [last] { return *last; }, std::move(done), std::move(progress)};
+}
+
 TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
   Recorder recorder(true);
   std::vector<uint64_t> ran, told;
   const auto here = std::this_thread::get_id();
-  DecoderLane lane({[&](const wire::Step& s) {
-                      EXPECT_EQ(std::this_thread::get_id(), here);
-                      ran.push_back(s.number());
-                      return done_of(s);
-                    },
-                    [&](wire::StepDone done) {
-                      EXPECT_EQ(ran.size(), done.number());  // at once, not at the next step
-                      told.push_back(done.number());
-                    },
-                    {}},
+  DecoderLane lane(at_once(
+                       [&](const wire::Step& s) {
+                         EXPECT_EQ(std::this_thread::get_id(), here);
+                         ran.push_back(s.number());
+                         return done_of(s);
+                       },
+                       [&](wire::StepDone done) {
+                         EXPECT_EQ(ran.size(), done.number());  // at once, not at the next step
+                         told.push_back(done.number());
+                       },
+                       {}),
                    recorder);
   constexpr uint64_t kSteps = 500;
   std::thread control([&] {
@@ -51,7 +63,7 @@ TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
 
 TEST(DecoderLane, AStepLeftOutIsNotRunPast) {
   Recorder recorder(false);
-  DecoderLane lane({done_of, [](wire::StepDone) {}, {}}, recorder);
+  DecoderLane lane(at_once(done_of, [](wire::StepDone) {}, {}), recorder);
   lane.add(step(1));
   EXPECT_THROW(lane.add(step(3)), std::logic_error);
   EXPECT_THROW(lane.add(step(1)), std::logic_error);
@@ -63,13 +75,13 @@ TEST(DecoderLane, FinishRunsWhatWaitsAndStopDropsIt) {
     Recorder recorder(false);
     std::vector<uint64_t> ran;
     DecoderLane* self = nullptr;
-    DecoderLane lane({[&](const wire::Step& s) {
-                        ran.push_back(s.number());
-                        if (s.number() == 2) finish ? self->finish() : self->stop();
-                        return done_of(s);
-                      },
-                      [](wire::StepDone) {},
-                      {}},
+    DecoderLane lane(at_once(
+                         [&](const wire::Step& s) {
+                           ran.push_back(s.number());
+                           if (s.number() == 2) finish ? self->finish() : self->stop();
+                           return done_of(s);
+                         },
+                         [](wire::StepDone) {}, {}),
                      recorder);
     self = &lane;
     for (uint64_t n = 1; n <= 5; ++n) lane.add(step(n));
@@ -83,11 +95,12 @@ TEST(DecoderLane, AWaitingLaneIsEndedFromOutside) {
     Recorder recorder(false);
     std::promise<void> waiting;
     std::atomic<bool> told = false;
-    DecoderLane lane({done_of, [](wire::StepDone) {},
-                      [&] {
-                        if (!told.exchange(true)) waiting.set_value();
-                        return false;
-                      }},
+    DecoderLane lane(at_once(
+                         done_of, [](wire::StepDone) {},
+                         [&] {
+                           if (!told.exchange(true)) waiting.set_value();
+                           return false;
+                         }),
                      recorder);
     auto running = std::async(std::launch::async, [&] { lane.run(); });
     waiting.get_future().wait();
@@ -100,11 +113,12 @@ TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
   Recorder recorder(false);
   std::promise<void> delivered;
   int left = 20;
-  DecoderLane lane({done_of, [](wire::StepDone) {},
-                    [&] {
-                      if (left > 0 && --left == 0) delivered.set_value();
-                      return left > 0;
-                    }},
+  DecoderLane lane(at_once(
+                       done_of, [](wire::StepDone) {},
+                       [&] {
+                         if (left > 0 && --left == 0) delivered.set_value();
+                         return left > 0;
+                       }),
                    recorder);
   auto running = std::async(std::launch::async, [&] { lane.run(); });
   delivered.get_future().wait();  // by calls of `progress` alone
@@ -114,9 +128,8 @@ TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
 
 TEST(DecoderLane, WhatAStepThrowsComesThrough) {
   Recorder recorder(false);
-  DecoderLane lane({[](const wire::Step&) -> wire::StepDone { throw std::runtime_error("broken"); },
-                    [](wire::StepDone) { FAIL() << "a broken step is not done"; },
-                    {}},
+  DecoderLane lane(at_once([](const wire::Step&) -> wire::StepDone { throw std::runtime_error("broken"); },
+                           [](wire::StepDone) { FAIL() << "a broken step is not done"; }, {}),
                    recorder);
   lane.add(step(1));
   EXPECT_THROW(lane.run(), std::runtime_error);
@@ -126,14 +139,15 @@ TEST(DecoderLane, IdleIsWhatLiesBetweenStepsWhenNoneWaits) {
   Recorder recorder(true);
   DecoderLane* self = nullptr;
   std::promise<void> first_done;
-  DecoderLane lane({[&](const wire::Step& s) {
-                      if (s.number() == 2) self->add(step(3, true));  // waits before step 2 is done
-                      return done_of(s);
-                    },
-                    [&](wire::StepDone done) {
-                      if (done.number() == 1) first_done.set_value();
-                    },
-                    {}},
+  DecoderLane lane(at_once(
+                       [&](const wire::Step& s) {
+                         if (s.number() == 2) self->add(step(3, true));  // waits before step 2 is done
+                         return done_of(s);
+                       },
+                       [&](wire::StepDone done) {
+                         if (done.number() == 1) first_done.set_value();
+                       },
+                       {}),
                    recorder);
   self = &lane;
   auto running = std::async(std::launch::async, [&] { lane.run(); });
@@ -158,6 +172,96 @@ TEST(DecoderLane, IdleIsWhatLiesBetweenStepsWhenNoneWaits) {
   }
   EXPECT_EQ(steps.size(), 2u);
   EXPECT_LE(idles, 1);  // none where step 2 came before the lane looked
+}
+
+/// A device that has the steps until it is told to end them; notes who did what.
+struct Device {
+  std::vector<std::string> log;
+  std::deque<wire::Step> started;
+  bool quick = false;  // all that was started is done
+
+  DecoderLane::Parts parts() {
+    return {[this](const wire::Step& step) {
+              log.push_back("start " + std::to_string(step.number()));
+              started.push_back(step);
+            },
+            [this] { return quick; },
+            [this] {
+              const wire::Step step = started.front();
+              started.pop_front();
+              return done_of(step);
+            },
+            [this](wire::StepDone done) { log.push_back("done " + std::to_string(done.number())); },
+            {}};
+  }
+};
+using Log = std::vector<std::string>;
+
+TEST(DecoderLane, TheNextStepIsStartedBeforeTheEndOfTheLastIsWaitedFor) {
+  Recorder recorder(true);
+  Device device;
+  DecoderLane lane(device.parts(), recorder);
+  for (uint64_t n = 1; n <= 4; ++n) lane.add(step(n, n == 4));
+  lane.run();
+  EXPECT_EQ(device.log,
+            (Log{"start 1", "start 2", "done 1", "start 3", "done 2", "start 4", "done 3", "done 4"}));
+  wire::Heartbeat beat;
+  recorder.take(beat);
+  ASSERT_EQ(beat.spans_size(), 4);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(beat.spans(i).number(), static_cast<uint64_t>(i) + 1);
+    EXPECT_LE(beat.spans(i).begin(), beat.spans(i).end());
+    // None counts another's time.
+    EXPECT_GE(beat.spans(i).begin(), i > 0 ? beat.spans(i - 1).end() : 0);
+  }
+}
+
+TEST(DecoderLane, AStepThatIsDoneOrHasNoNextIsToldAtOnce) {
+  for (const bool quick : {true, false}) {
+    Recorder recorder(false);
+    Device device;
+    device.quick = quick;
+    DecoderLane* self = nullptr;
+    auto parts = device.parts();
+    parts.done = [&, tell = parts.done](wire::StepDone done) {
+      const uint64_t number = done.number();
+      tell(std::move(done));
+      if (!quick && number < 3) self->add(step(number + 1, number == 2));  // only now
+    };
+    DecoderLane lane(std::move(parts), recorder);
+    self = &lane;
+    for (uint64_t n = 1; n <= (quick ? 3u : 1u); ++n) lane.add(step(n, n == 3));
+    lane.run();
+    EXPECT_EQ(device.log, (Log{"start 1", "done 1", "start 2", "done 2", "start 3", "done 3"}));
+  }
+}
+
+TEST(DecoderLane, WhatWasStartedIsFinishedWhenTheLaneEnds) {
+  Recorder recorder(false);
+  Device device;
+  DecoderLane* self = nullptr;
+  auto parts = device.parts();
+  parts.start = [&, begin = parts.start](const wire::Step& s) {
+    begin(s);
+    if (s.number() == 2) self->stop();
+  };
+  DecoderLane lane(std::move(parts), recorder);
+  self = &lane;
+  for (uint64_t n = 1; n <= 3; ++n) lane.add(step(n));
+  lane.run();
+  EXPECT_EQ(device.log, (Log{"start 1", "start 2", "done 1", "done 2"}));
+}
+
+TEST(DecoderLane, WhatTheEndOfAStepThrowsComesThrough) {
+  Recorder recorder(false);
+  Device device;
+  auto parts = device.parts();
+  parts.finish = []() -> wire::StepDone { throw std::runtime_error("broken"); };
+  DecoderLane lane(std::move(parts), recorder);
+  lane.add(step(1));
+  lane.add(step(2));
+  EXPECT_THROW(lane.run(), std::runtime_error);
+  EXPECT_EQ(device.log, (Log{"start 1", "start 2"}));
 }
 
 }  // namespace

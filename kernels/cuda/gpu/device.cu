@@ -87,6 +87,43 @@ void record(Event event, Stream stream) {
 
 void wait(Event event) { check(cudaEventSynchronize(event_of(event)), "wait for an event"); }
 
+bool done(Event event) {
+  const cudaError_t status = cudaEventQuery(event_of(event));
+  if (status == cudaErrorNotReady) return false;
+  check(status, "ask whether an event has passed");
+  return true;
+}
+
+// Other threads go on allocating and waiting for their own streams meanwhile: hence the thread's mode.
+void begin_capture(Stream stream) {
+  check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "record a stream");
+}
+
+Graph end_capture(Stream stream) {
+  cudaGraph_t recorded = nullptr;
+  check(cudaStreamEndCapture(stream_of(stream), &recorded), "end the recording of a stream");
+  cudaGraphExec_t graph = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&graph, recorded, 0);
+  static_cast<void>(cudaGraphDestroy(recorded));
+  check(status, "make a graph of what was recorded");
+  return {graph};
+}
+
+void abandon_capture(Stream stream) {
+  cudaGraph_t recorded = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream_of(stream), &recorded));
+  if (recorded != nullptr) static_cast<void>(cudaGraphDestroy(recorded));
+  static_cast<void>(cudaGetLastError());  // that of an invalid recording is no news to its caller
+}
+
+void run_graph(Graph graph, Stream stream) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.handle), stream_of(stream)), "start a graph");
+}
+
+void destroy(Graph graph) {
+  static_cast<void>(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph.handle)));
+}
+
 Buffer allocate(size_t bytes) {
   const std::string what = "allocate " + std::to_string(bytes) + " bytes of device memory";
   void* data = nullptr;

@@ -130,7 +130,7 @@ TEST_P(ActivationForms, EmbedGivesBothTypes) {
       for (const DType dtype : kTypes) {
         for (const bool aligned : {true, false}) {
           const auto y = Activations::random(dtype, 4, width, aligned, 9);
-          ops.embed(y.tensor(), w, ids, 0, 3);
+          ops.embed(y.tensor(), w, ids, {}, 0, 3);
           ops.synchronize();
           for (int64_t r = 0; r < 4; ++r)
             for (int64_t c = 0; c < width; ++c)

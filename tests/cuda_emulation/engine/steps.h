@@ -1,0 +1,51 @@
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "configs/model_config.h"
+#include "tests/support/test_data.h"
+#include "worker/engine.h"
+
+namespace lapidary {
+
+inline EngineOptions options_for(const std::filesystem::path& model, const std::string& dtype,
+                                 int64_t sequences) {
+  EngineOptions options;
+  options.model = model;
+  options.dtype = dtype;
+  options.threads = 1;
+  options.max_num_seqs = sequences;
+  options.shared_vision = true;
+  options.device = "cuda";
+  options.deterministic = true;
+  return options;
+}
+
+inline wire::Step decode(const std::vector<int32_t>& places) {
+  wire::Step step;
+  for (int32_t place : places) step.add_decodes(place);
+  return step;
+}
+
+/// Text alone at a place, of a length and with a way of drawing of its own.
+inline void add_prefill(wire::Step& step, int32_t place, uint64_t request) {
+  std::mt19937 random(static_cast<unsigned>(request));
+  wire::Prefill& prefill = *step.add_prefills();
+  prefill.set_sequence(place);
+  for (uint64_t i = 0; i < 3 + request * 13; ++i) prefill.add_ids(static_cast<int32_t>(4 + random() % 200));
+  for (int32_t p = 0; p < 3; ++p) prefill.add_pages(place * 3 + p);
+  wire::Sampling& sampling = *prefill.mutable_sampling();
+  sampling.set_seed(request);
+  if (request % 3 == 1) sampling.set_temperature(1.2f);
+  if (request % 3 == 2) sampling.set_temperature(0.8f), sampling.set_top_k(20), sampling.set_top_p(0.9f);
+}
+
+inline EngineOptions company_options(const std::string& dtype) {
+  EngineOptions options = options_for(test_data() / "tests/golden/models/like3b", dtype, 5);
+  options.max_model_len = 3 * KvShape::kPageTokens;
+  return options;
+}
+
+}  // namespace lapidary

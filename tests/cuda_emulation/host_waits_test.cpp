@@ -1,0 +1,24 @@
+#include <gtest/gtest.h>
+
+#include "tests/cuda_emulation/stream.h"
+#include "tests/cuda_emulation/toy_decoder.h"
+
+namespace lapidary {
+namespace {
+
+TEST(Replay, StepsBehindEachOtherNeedNothingOfTheHost) {
+  const DeviceChoice& choice = tested_devices().front();
+  Toy plain(choice, false), recorded(choice, true);
+  const std::vector<int32_t> places{1, 3, 4};
+  for (int i = 0; i < 2; ++i) recorded.step(places, 4);
+  recorded.ops.synchronize();
+  const int64_t waits = emulation::host_waits();
+  for (int i = 0; i < 6; ++i) recorded.step(places, 4);
+  EXPECT_EQ(emulation::host_waits(), waits);
+  EXPECT_EQ(recorded.ops.replays(), 6);
+  for (int i = 0; i < 8; ++i) plain.step(places, 3);
+  EXPECT_EQ(recorded.board(), plain.board());
+}
+
+}  // namespace
+}  // namespace lapidary
