@@ -218,6 +218,8 @@ struct CudaOptions {
   int device = 0;
   bool deterministic =
       true;  // sums as SumPlan says; else their partials become one, in an order of the library's
+  bool early_start =
+      true;  // kernels may start before the one in front has ended; off: to measure what it gains
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

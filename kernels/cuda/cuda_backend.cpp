@@ -31,10 +31,11 @@ int chosen(int device) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode)
+CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode, bool early_start)
     : threads_(threads),
       device_(chosen(device)),
       info_(device_info()),
+      owned_(early_start),
       staging_(owned_.stream, kStagingBytes),
       mode_(mode),
       blas_(mode.deterministic ? nullptr : std::make_unique<Blas>()),
@@ -258,8 +259,8 @@ CudaDevices cuda_devices() {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options) {
-  return std::make_unique<cuda::CudaBackend>(threads, options.device,
-                                             cuda::MatmulMode{options.deterministic});
+  return std::make_unique<cuda::CudaBackend>(threads, options.device, cuda::MatmulMode{options.deterministic},
+                                             options.early_start);
 }
 
 }  // namespace lapidary

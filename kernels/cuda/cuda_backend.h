@@ -23,7 +23,7 @@ namespace lapidary::cuda {
 class CudaBackend final : public Backend {
  public:
   /// `device`: its number. Throws std::runtime_error where there is none such.
-  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {});
+  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {}, bool early_start = true);
   ~CudaBackend() override;
 
   std::string name() const override { return "cuda " + info_.name; }
@@ -73,7 +73,7 @@ class CudaBackend final : public Backend {
 
  private:
   struct OwnedStream {
-    OwnedStream() : stream(make_stream(false)) {}
+    explicit OwnedStream(bool early_start) : stream{make_stream(false).handle, early_start} {}
     ~OwnedStream() { destroy(stream); }
     OwnedStream(const OwnedStream&) = delete;
     const Stream stream;
