@@ -50,6 +50,8 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
   command.add_flag("--deterministic", engine.deterministic,
                    "GPU: the same bits on any number of ranks and in any batch, as CPUs always give; slower");
+  command.add_flag("!--no-early-start", engine.early_start,
+                   "GPU: start each kernel when the one in front has ended, to measure what it costs");
   command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");
   command.add_option("--isa", engine.isa, "Instruction set of the CPU kernels")
       ->check(CLI::IsMember({"auto", "amx", "avx512-bf16", "avx512", "avx2", "portable"}))
@@ -108,6 +110,7 @@ std::vector<std::string> arguments_of(const EngineFlags& flags) {
   add("--isa", e.isa);
   add("--device", e.device);
   if (e.deterministic) arguments.push_back("--deterministic");
+  if (!e.early_start) arguments.push_back("--no-early-start");
   if (e.shared_gpu) arguments.push_back("--test-shared-gpu");
   add("--tp", std::to_string(flags.mesh.tp));
   add("--pp", std::to_string(flags.mesh.pp));

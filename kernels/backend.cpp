@@ -36,4 +36,24 @@ std::unique_ptr<Readback> Backend::make_readback(size_t bytes) {
   return std::make_unique<HostReadback>(bytes);
 }
 
+void Backend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) {
+  rms_norm(y, y, post, eps);
+  add(x, y);
+  if (pre != nullptr) rms_norm(h, x, pre, eps);
+}
+
+void Backend::add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps) {
+  add(x, y);
+  layer_norm(h, x, gain, bias, eps);
+}
+
+void Backend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
+                             std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans) {
+  const int64_t q = heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
+  if (qkv.cols() != q + 2 * kv)
+    throw std::logic_error("rope_and_store: rows are heads of q, then the KV heads of k and of v");
+  rope(qkv.col_range(0, q + kv), shape.head_dim, cos_sin, positions);
+  store_kv(pages, shape, spans, qkv.col_range(q, q + kv), qkv.col_range(q + kv, q + 2 * kv));
+}
+
 }  // namespace lapidary

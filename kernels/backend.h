@@ -213,6 +213,11 @@ class Backend {
   /// y = (x - mean) · rsqrt(var + eps) · gain + bias
   virtual void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) = 0;
   virtual void add(Tensor x, Tensor y) = 0;  // x += y
+  /// What stands between two blocks of a residual stream, in one pass where a backend can: x += rms_norm(y,
+  /// post), and h = rms_norm(x, pre) unless `pre` is null (then h is not touched). y is lost; h may be y.
+  virtual void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps);
+  /// The same with one norm: x += y and h = layer_norm(x, gain, bias). h may be y.
+  virtual void add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps);
   /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
   /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
   virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);
@@ -233,6 +238,11 @@ class Backend {
   /// one layer's pages.
   virtual void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
                         Tensor k, Tensor v) = 0;
+  /// rope() and store_kv() of qkv [rows, (heads + 2 * kv_heads) * head_dim], each row a row of a span: q is
+  /// rotated in place, k is rotated on its way to its page, v goes there as it is. What is left of k in qkv
+  /// is unspecified.
+  virtual void rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
+                              std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans);
   /// out, q [rows, heads * head_dim]; softmax in float32.
   virtual void attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                          std::span<const AttentionSpan> spans, const AttentionArgs& args) = 0;
@@ -288,6 +298,8 @@ struct CudaOptions {
   int device = 0;
   bool deterministic =
       true;  // sums as SumPlan says; else their partials become one, in an order of the library's
+  bool early_start =
+      true;  // kernels may start before the one in front has ended; off: to measure what it gains
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

@@ -56,7 +56,8 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
     fail("--device is cpu, cuda, cuda:N or auto, not '", device, "'");
   const CudaDevices found = cuda_devices();
   if (found.count > 0)
-    return make_cuda_backend(threads, {gpu_of_rank(options, found.count), options.deterministic});
+    return make_cuda_backend(threads,
+                             {gpu_of_rank(options, found.count), options.deterministic, options.early_start});
   if (device == "auto") return make_cpu_backend(threads, options.isa);
   fail("--device is ", device, ", but ", found.why_none);
 }

@@ -105,29 +105,29 @@ void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run
                      const Probe& probe) {
   for (int64_t i = run.begin; i < run.end; ++i) {
     const auto here = static_cast<size_t>(i - held_.begin);
-    forward(layers_.at(here), x, step, kv.layer(here));
+    const Layer& layer = layers_.at(here);
+    if (i == run.begin) layer.input_norm(rank_, h_.row_range(0, x.rows()), x);
+    const RmsNorm* next = i + 1 < run.end ? &layers_.at(here + 1).input_norm : nullptr;
+    forward(layer, next, x, step, kv.layer(here));
     peers.progress();
     report(probe, cat("decoder.layers.", i), x);
   }
 }
 
-void Gemma2::forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages) {
+void Gemma2::forward(const Layer& layer, const RmsNorm* next, Tensor x, const RaggedRows& step,
+                     std::byte* pages) {
   const int64_t rows = x.rows(), q = plan_.heads.size() * config_.head_dim;
-  const int64_t kv = plan_.kv_heads.size() * config_.head_dim;
   const Tensor h = h_.row_range(0, rows), sum = sum_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
                attention = attention_.row_range(0, rows);
   const KvShape shape = kv_shape();
 
-  layer.input_norm(rank_, h, x);
   layer.qkv(rank_, qkv, h);
-  rank_.ops.rope(qkv.col_range(0, q + kv), config_.head_dim, cos_sin_, step.positions);
-  rank_.ops.store_kv(pages, shape, step.spans, qkv.col_range(q, q + kv), qkv.col_range(q + kv, q + 2 * kv));
+  rank_.ops.rope_and_store(qkv, plan_.heads.size(), cos_sin_, step.positions, pages, shape, step.spans);
   rank_.ops.attention(attention, qkv.col_range(0, q), pages, shape, step.spans, layer.attention);
   layer.out(rank_, sum, attention, partials_);
-  layer.post_attention_norm(rank_, sum, sum);  // over whole rows: the sum over ranks comes first
-  rank_.ops.add(x, sum);
+  // The post-norms are over whole rows: the sum over ranks comes first.
+  add_normed(rank_, h, x, sum, layer.post_attention_norm, &layer.pre_ffn_norm);
 
-  layer.pre_ffn_norm(rank_, h, x);
   for (int64_t begin = 0; begin < rows; begin += kMlpRows) {
     const int64_t end = std::min(rows, begin + kMlpRows);
     const Tensor part = h.row_range(begin, end), part_sum = sum.row_range(begin, end);
@@ -136,8 +136,7 @@ void Gemma2::forward(const Layer& layer, Tensor x, const RaggedRows& step, std::
     rank_.ops.gelu_mul(mlp, gate_up);
     layer.down(rank_, part_sum, mlp, partials_);
   }
-  layer.post_ffn_norm(rank_, sum, sum);
-  rank_.ops.add(x, sum);
+  add_normed(rank_, h, x, sum, layer.post_ffn_norm, next);
 }
 
 }  // namespace lapidary

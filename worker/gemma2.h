@@ -49,7 +49,9 @@ class Gemma2 {
 
   Layer load(WeightStore& weights, int64_t index) const;
   void make_workspace(int64_t rows, int64_t length);
-  void forward(const Layer& layer, Tensor x, const RaggedRows& step, std::byte* pages);
+  /// One layer over x [rows, hidden]. h_ holds its input norm of x, and then that of the layer behind it, if
+  /// `next` names one: the end of a layer and the beginning of the next are one pass over x.
+  void forward(const Layer& layer, const RmsNorm* next, Tensor x, const RaggedRows& step, std::byte* pages);
 
   TextConfig config_;
   NumericsProfile profile_;

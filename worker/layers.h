@@ -68,10 +68,20 @@ struct RmsNorm {
   void operator()(Rank r, Tensor y, Tensor x) const { r.ops.rms_norm(y, x, gain.get(), eps); }
 };
 
+/// The end of a block of the residual stream x and the beginning of the next one: x += post(y), and h =
+/// next(x) where there is a next. y is lost; h may be y.
+inline void add_normed(Rank r, Tensor h, Tensor x, Tensor y, const RmsNorm& post, const RmsNorm* next) {
+  r.ops.add_rms_norm(h, x, y, post.gain.get(), next != nullptr ? next->gain.get() : nullptr, post.eps);
+}
+
 struct LayerNorm {
   Vector gain, bias;
   float eps;
   void operator()(Rank r, Tensor y, Tensor x) const { r.ops.layer_norm(y, x, gain.get(), bias.get(), eps); }
+  /// x += y, then h = this norm of x; h may be y.
+  void after_adding(Rank r, Tensor h, Tensor x, Tensor y) const {
+    r.ops.add_layer_norm(h, x, y, gain.get(), bias.get(), eps);
+  }
 };
 
 /// The rows of `slices` as a column-parallel layer, with the matching biases if the checkpoint's layer has

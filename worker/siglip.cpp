@@ -89,17 +89,21 @@ void Siglip::encode(Tensor out, std::span<const uint8_t* const> images, const fl
   // The position table, seen as one long row, is added to each image's rows seen the same way.
   rank_.ops.add_bias(view(x.data, DType::f32, count, tokens * config_.hidden_size), position_.get());
   report(probe, "vision.embeddings", x);
+  const auto norm_of = [&](size_t i) -> const LayerNorm& {
+    return i < layers_.size() ? layers_[i].norm1 : post_norm_;
+  };
+  norm_of(0)(rank_, h, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    forward(layers_[i], x, spans);
+    forward(layers_[i], norm_of(i + 1), x, spans);
     report(probe, cat("vision.layers.", i), x);
   }
-  post_norm_(rank_, h, x);
   report(probe, "vision.output", h);
   projector_(rank_, out, h);
   report(probe, "projector", out);
 }
 
-void Siglip::forward(const Layer& layer, Tensor x, std::span<const AttentionSpan> spans) {
+void Siglip::forward(const Layer& layer, const LayerNorm& next, Tensor x,
+                     std::span<const AttentionSpan> spans) {
   const int64_t rows = x.rows(), width = plan_.heads.size() * config_.head_dim();
   const Tensor h = h_.row_range(0, rows), sum = sum_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
                attention = attention_.row_range(0, rows);
@@ -108,18 +112,18 @@ void Siglip::forward(const Layer& layer, Tensor x, std::span<const AttentionSpan
   args.heads = plan_.heads.size();
   args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim()));
 
-  layer.norm1(rank_, h, x);
   layer.qkv(rank_, qkv, h);
   rank_.ops.store_kv(kv_.get(), kv_shape_, spans, qkv.col_range(width, 2 * width),
                      qkv.col_range(2 * width, 3 * width));
   rank_.ops.attention(attention, qkv.col_range(0, width), kv_.get(), kv_shape_, spans, args);
+  // The sums join the residual stream in the pass of the norm behind them: it reads them once, as a product
+  // that added them itself would read the stream, and it does so for any number of ranks.
   layer.out(rank_, sum, attention, partials_);
-  rank_.ops.add(x, sum);
-  layer.norm2(rank_, h, x);
+  layer.norm2.after_adding(rank_, h, x, sum);
   layer.fc1(rank_, mlp, h);
   rank_.ops.gelu(mlp);
   layer.fc2(rank_, sum, mlp, partials_);
-  rank_.ops.add(x, sum);
+  next.after_adding(rank_, h, x, sum);
 }
 
 }  // namespace lapidary

@@ -37,7 +37,8 @@ class Siglip {
     RowLinear fc2;
   };
 
-  void forward(const Layer& layer, Tensor x, std::span<const AttentionSpan> spans);
+  /// One layer over x [rows, hidden]. h_ holds its first norm of x, and then the norm behind it, `next`.
+  void forward(const Layer& layer, const LayerNorm& next, Tensor x, std::span<const AttentionSpan> spans);
 
   VisionConfig config_;
   BlockPlan plan_;

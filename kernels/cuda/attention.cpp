@@ -35,7 +35,7 @@ AttentionScratch::AttentionScratch(int64_t max_decode_spans, int64_t max_heads, 
   if (max_decode_spans < 0 || max_heads <= 0 || max_head_dim <= 0 || max_tokens < 0)
     throw std::logic_error(
         "AttentionScratch: spans and tokens must be 0 or more, heads and head_dim above 0");
-  bytes_ = static_cast<size_t>(max_splits_ * max_heads_ * (max_head_dim_ + 2)) * sizeof(float);
+  bytes_ = static_cast<size_t>(max_splits_ * max_heads_ * (max_head_dim_ + 3)) * sizeof(float);
   memory_ = allocate(std::max<size_t>(bytes_, 16));
 }
 

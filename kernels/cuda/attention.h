@@ -28,6 +28,10 @@ class AttentionScratch {
   float* states() const { return reinterpret_cast<float*>(memory_.get()); }
   /// [splits, heads, head_dim rounded up to 8] weighted sums of the values.
   float* sums() const { return states() + 2 * max_splits_ * max_heads_; }
+  /// [splits, heads] counts of blocks that have ended, zeros between calls.
+  uint32_t* tickets() const {
+    return reinterpret_cast<uint32_t*>(sums() + max_splits_ * max_heads_ * max_head_dim_);
+  }
 
  private:
   int64_t max_splits_, max_heads_, max_head_dim_;

@@ -9,7 +9,8 @@
 
 // Attention of one row a sequence. The time is that of reading the keys and values: a sequence's pages are
 // shared out over blocks; all query heads of a KV head are rows of the same products, so that nothing is read
-// twice. A second kernel adds what the blocks found, in the order of the pages.
+// twice. The block that ends last adds what they all found, in the order of the pages: which one that is
+// changes no bit.
 
 namespace lapidary::cuda {
 namespace {
@@ -22,6 +23,8 @@ constexpr int64_t kMostBlocks = 4096;          // of a grid; each then takes sev
 struct Partials {
   float2* states;  // [splits, heads]: largest exponent, sum of the weights
   float* sums;     // [splits, heads, columns]
+  uint32_t*
+      tickets;  // [splits, heads]: units that have ended, at a decode's first split and a unit's first head
   int heads, columns;
 
   __device__ int64_t at(int split, int head) const { return static_cast<int64_t>(split) * heads + head; }
@@ -36,10 +39,14 @@ struct DecodeBlock {
   alignas(16) uint16_t weights[kRows * kWeightStride];
   float most[kWarps][kRows];  // of each warp's keys
   float sums[kWarps][kRows];
+  float shares[StepTable::kMaxSplits];  // of the decode's splits: factor of a split's sums,
+  float counts[StepTable::kMaxSplits];  // and the sum of its weights
+  bool last;                            // whether the decode's other units have ended
 };
 
 /// The pages [first, end) of a unit that its row sees something of.
 struct Unit {
+  DecodeSpan decode;
   Pairs pairs;  // one row's heads
   Seen seen;
   int split, kv_head, first, end;
@@ -48,7 +55,8 @@ struct Unit {
     split = index / call.kv_heads();
     kv_head = call.first_kv_head() + index % call.kv_heads();
     const DecodeSplit part = call.table.splits[split];
-    pairs = {call.table.spans[part.span], call.heads_of(kv_head), 0, 0};
+    decode = call.table.decodes[part.decode];
+    pairs = {call.table.spans[decode.span], call.heads_of(kv_head), 0, 0};
     pairs.end = pairs.heads.count;
     const KeyRange keys = call.keys_of(pairs.span, 0);
     seen = {static_cast<int>(keys.begin), static_cast<int>(keys.end)};
@@ -187,70 +195,92 @@ __device__ inline void store_nothing(const Partials& to, const Unit& unit) {
     to.states[to.at(unit.split, unit.pairs.heads.first + head)] = make_float2(-INFINITY, 0);
 }
 
+/// Attends to the pages of a unit.
+template <class Shape, bool kCapped>
+__device__ __forceinline__ void attend(const AttentionCall& call, const Exponents& exponents,
+                                       const Partials& partials, const Unit& unit,
+                                       DecodeBlock<Shape>& block) {
+  fetch<Shape>(block.keys, call, unit, unit.first, 0);
+  fetch<Shape>(block.values, call, unit, unit.first, 1);
+  load_queries<Shape, kRows, kThreads>(block.queries, call.q, unit.pairs);
+  ColumnSums<Shape> sums;
+  for (int page = unit.first; page < unit.end; ++page) {
+    float s[2][4];
+    ptx::wait_copies<1>();
+    __syncthreads();  // the keys have come
+    score_keys<Shape, kCapped>(s, block, unit, page * kPageKeys, exponents);
+    weigh<Shape, kCapped>(s, block, sums, exponents);
+    ptx::wait_copies<0>();
+    __syncthreads();  // the values have come, and the weights; nobody needs the keys
+    fetch<Shape>(block.keys, call, unit, page + 1, 0);
+    add_values<Shape>(sums, block);
+    __syncthreads();
+    fetch<Shape>(block.values, call, unit, page + 1, 1);
+  }
+  store_unit<Shape, kCapped>(partials, unit, block, sums, exponents.factor);
+}
+
+/// Whether all units of the decode and KV head have stored their sums, and this one is the last.
+template <class Shape>
+__device__ __forceinline__ bool ends_last(const Partials& partials, const Unit& unit,
+                                          DecodeBlock<Shape>& block) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    uint32_t* ticket = partials.tickets + partials.at(unit.decode.first_split, unit.pairs.heads.first);
+    block.last = atomicAdd(ticket, uint32_t{1}) + 1 == static_cast<uint32_t>(unit.decode.splits);
+    if (block.last) *ticket = 0;
+  }
+  __syncthreads();
+  if (!block.last) return false;
+  __threadfence();
+  return true;
+}
+
+/// out [columns] of a decode's heads = weighted sums of its splits / sum of their weights, split by split.
+template <class Shape>
+__device__ __forceinline__ void combine(const AttentionCall& call, const Partials& partials, const Unit& unit,
+                                        DecodeBlock<Shape>& block) {
+  const int thread = static_cast<int>(threadIdx.x), splits = unit.decode.splits;
+  for (int head = unit.pairs.heads.first; head < unit.pairs.heads.first + unit.pairs.heads.count; ++head) {
+    const auto state = [&](int s) { return partials.states[partials.at(unit.decode.first_split + s, head)]; };
+    float most = -INFINITY;
+    for (int s = 0; s < splits; ++s) most = fmaxf(most, state(s).x);
+    __syncthreads();  // nobody needs the shares of the head before
+    for (int s = thread; s < splits; s += kThreads) {
+      block.shares[s] = ptx::exp2_fast(state(s).x - most);
+      block.counts[s] = state(s).y;
+    }
+    __syncthreads();
+    float sum = 0;
+    for (int s = 0; s < splits; ++s) sum = fmaf(block.shares[s], block.counts[s], sum);
+    const int64_t to = call.out.at(unit.pairs.span.first_row, head);
+    for (int column = thread; column < call.layout.head_dim; column += kThreads) {
+      float x = 0;
+      for (int s = 0; s < splits; ++s)
+        if (block.counts[s] > 0)  // else nobody wrote any
+          x = fmaf(block.shares[s],
+                   partials.sums[partials.at(unit.decode.first_split + s, head) * partials.columns + column],
+                   x);
+      store_one(call.out, to + column, x / sum);
+    }
+  }
+}
+
 /// Units blockIdx.x, blockIdx.x + gridDim.x, …: the KV heads of a split lie side by side, as in a page.
 template <class Shape, bool kCapped>
-__global__ void __launch_bounds__(kThreads)
-    decode(const AttentionCall call, const Exponents exponents, const Partials partials) {
+__global__ void __launch_bounds__(kThreads, 4)  // the registers of more blocks would not hold the sums
+    decode(EarlyStart, const AttentionCall call, const Exponents exponents, const Partials partials) {
+  ptx::follow_previous();
   auto& block = *shared_memory<DecodeBlock<Shape>>();
   const int units = call.table.counts->splits * call.kv_heads();
   for (int u = static_cast<int>(blockIdx.x); u < units; u += static_cast<int>(gridDim.x)) {
     const Unit unit(call, u);
-    if (unit.first >= unit.end) {
+    if (unit.first < unit.end)
+      attend<Shape, kCapped>(call, exponents, partials, unit, block);
+    else
       store_nothing(partials, unit);
-      continue;
-    }
-    __syncthreads();  // the unit before is done with the tiles
-    fetch<Shape>(block.keys, call, unit, unit.first, 0);
-    fetch<Shape>(block.values, call, unit, unit.first, 1);
-    load_queries<Shape, kRows, kThreads>(block.queries, call.q, unit.pairs);
-    ColumnSums<Shape> sums;
-    for (int page = unit.first; page < unit.end; ++page) {
-      float s[2][4];
-      ptx::wait_copies<1>();
-      __syncthreads();  // the keys have come
-      score_keys<Shape, kCapped>(s, block, unit, page * kPageKeys, exponents);
-      weigh<Shape, kCapped>(s, block, sums, exponents);
-      ptx::wait_copies<0>();
-      __syncthreads();  // the values have come, and the weights; nobody needs the keys
-      fetch<Shape>(block.keys, call, unit, page + 1, 0);
-      add_values<Shape>(sums, block);
-      __syncthreads();
-      fetch<Shape>(block.values, call, unit, page + 1, 1);
-    }
-    store_unit<Shape, kCapped>(partials, unit, block, sums, exponents.factor);
-  }
-}
-
-/// out [columns] of one decode and head = weighted sums of its splits / sum of their weights, split by split.
-/// Blocks (decode, head).
-__global__ void combine(const AttentionCall call, const Partials partials) {
-  auto* shares = shared_memory<float>();        // [splits] factor of a split's sums
-  auto* sums = shares + StepTable::kMaxSplits;  // [splits] weights
-  const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
-  for (int d = static_cast<int>(blockIdx.x); d < call.table.counts->decodes;
-       d += static_cast<int>(gridDim.x)) {
-    const DecodeSpan decode = call.table.decodes[d];
-    float most = -INFINITY;
-    for (int s = 0; s < decode.splits; ++s)
-      most = fmaxf(most, partials.states[partials.at(decode.first_split + s, head)].x);
-    __syncthreads();
-    for (int s = thread; s < decode.splits; s += kThreads) {
-      const float2 state = partials.states[partials.at(decode.first_split + s, head)];
-      shares[s] = ptx::exp2_fast(state.x - most);
-      sums[s] = state.y;
-    }
-    __syncthreads();
-    float sum = 0;
-    for (int s = 0; s < decode.splits; ++s) sum = fmaf(shares[s], sums[s], sum);
-    const int64_t to = call.out.at(call.table.spans[decode.span].first_row, head);
-    for (int column = thread; column < call.layout.head_dim; column += kThreads) {
-      float x = 0;
-      for (int s = 0; s < decode.splits; ++s)
-        if (sums[s] > 0)  // else nobody wrote any
-          x = fmaf(shares[s],
-                   partials.sums[partials.at(decode.first_split + s, head) * partials.columns + column], x);
-      store_one(call.out, to + column, x / sum);
-    }
+    if (ends_last(partials, unit, block)) combine(call, partials, unit, block);
   }
 }
 
@@ -270,13 +300,11 @@ void attend_decode(Stream stream, const AttentionCall& call, AttentionScratch& s
   if (splits == 0) return;
   if (!scratch.fits(splits, call.heads, call.layout.head_dim))
     throw std::logic_error("attention: more decodes, heads or tokens than the scratch was made for");
-  const Partials partials{reinterpret_cast<float2*>(scratch.states()), scratch.sums(), call.heads,
-                          (call.layout.head_dim + 7) / 8 * 8};
+  const Partials partials{reinterpret_cast<float2*>(scratch.states()), scratch.sums(), scratch.tickets(),
+                          call.heads, (call.layout.head_dim + 7) / 8 * 8};
   with_columns(call.layout.head_dim, [&]<int kColumns>() {
     launch_decode<HeadShape<kColumns>>(stream, call, partials, splits * call.kv_heads());
   });
-  launch(stream, dim3(static_cast<unsigned>(table.decode_spans()), static_cast<unsigned>(call.heads)),
-         kThreads, 2 * StepTable::kMaxSplits * sizeof(float), combine, call, partials);
 }
 
 }  // namespace lapidary::cuda

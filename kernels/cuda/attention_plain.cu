@@ -109,7 +109,8 @@ __device__ void attend_row(const AttentionCall& call, const StepSpan& span, int 
 
 /// Block (row tile, head).
 template <class Cached>
-__global__ void plain(const AttentionCall call) {
+__global__ void plain(EarlyStart, const AttentionCall call) {
+  ptx::follow_previous();
   const int warp = static_cast<int>(threadIdx.x) / 32, head = static_cast<int>(blockIdx.y);
   WarpMemory& memory = shared_memory<WarpMemory>()[warp];
   for (int t = static_cast<int>(blockIdx.x); t < call.table.counts->tiles; t += static_cast<int>(gridDim.x)) {

@@ -261,7 +261,8 @@ __device__ __forceinline__ void store_rows(const AttentionCall& call, const Pair
 /// Block (tile, KV head).
 template <class P, bool kCapped>
 __global__ void __launch_bounds__(P::kThreads, 2)
-    prefill(const AttentionCall call, const Exponents exponents) {
+    prefill(EarlyStart, const AttentionCall call, const Exponents exponents) {
+  ptx::follow_previous();
   Block<P>& block = *shared_memory<Block<P>>();
   if (!begin_block(block, call)) return;
   for (int t = 0; t < P::kSlots - 1; ++t) fetch(block, call, t);

@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "kernels/cuda/add_blocks.h"
+#include "kernels/cuda/add_norms.h"
 #include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/patches.h"
 #include "kernels/cuda/pinned_readback.h"
 #include "kernels/cuda/require.h"
 #include "kernels/cuda/rope.h"
+#include "kernels/cuda/rope_and_store.h"
 #include "kernels/cuda/row_ops.h"
 
 namespace lapidary {
@@ -30,10 +32,11 @@ int chosen(int device) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode)
+CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode, bool early_start)
     : threads_(threads),
       device_(chosen(device)),
       info_(device_info()),
+      owned_(early_start),
       staging_(owned_.stream, kStagingBytes),
       mode_(mode),
       blas_(mode.deterministic ? nullptr : std::make_unique<Blas>()),
@@ -119,6 +122,15 @@ void CudaBackend::layer_norm(Tensor y, Tensor x, const float* gain, const float*
   cuda::layer_norm(stream(), y, x, gain, bias, eps);
 }
 
+void CudaBackend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) {
+  cuda::add_rms_norm(stream(), h, x, y, post, pre, eps);
+}
+
+void CudaBackend::add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias,
+                                 float eps) {
+  cuda::add_layer_norm(stream(), h, x, y, gain, bias, eps);
+}
+
 void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
 
 void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {
@@ -138,12 +150,18 @@ void CudaBackend::gelu(Tensor x) { cuda::gelu(stream(), x); }
 
 void CudaBackend::gelu_mul(Tensor y, Tensor gate_up) { cuda::gelu_mul(stream(), y, gate_up); }
 
-void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) {
-  require(static_cast<int64_t>(positions.size()) == x.rows(), "rope", "one position a row is wanted");
+const int32_t* CudaBackend::rotary_positions(const char* operation, Tensor x, Tensor cos_sin,
+                                             std::span<const int32_t> positions) {
+  require(static_cast<int64_t>(positions.size()) == x.rows(), operation, "one position a row is wanted");
   for (const int32_t p : positions)
-    require(p >= 0 && p < cos_sin.rows(), "rope", "a position lies outside the table");
+    require(p >= 0 && p < cos_sin.rows(), operation, "a position lies outside the table");
   const int32_t* prepared = inputs_->positions(positions);
-  cuda::rope(stream(), x, head_dim, cos_sin, prepared != nullptr ? prepared : upload(positions));
+  return prepared != nullptr ? prepared : upload(positions);
+}
+
+void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) {
+  const int32_t* places = rotary_positions("rope", x, cos_sin, positions);
+  cuda::rope(stream(), x, head_dim, cos_sin, places);
 }
 
 size_t CudaBackend::kv_page_bytes(const KvShape& shape) const { return page_bytes(shape); }
@@ -179,6 +197,13 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
 void CudaBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
                            Tensor k, Tensor v) {
   cuda::store_kv(stream(), pages, shape, table_of(spans), k, v);
+}
+
+void CudaBackend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin,
+                                 std::span<const int32_t> positions, std::byte* pages, const KvShape& shape,
+                                 std::span<const AttentionSpan> spans) {
+  const int32_t* places = rotary_positions("rope_and_store", qkv, cos_sin, positions);
+  cuda::rope_and_store(stream(), qkv, heads, cos_sin, places, pages, shape, table_of(spans));
 }
 
 void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
@@ -309,8 +334,8 @@ CudaDevices cuda_devices() {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options) {
-  return std::make_unique<cuda::CudaBackend>(threads, options.device,
-                                             cuda::MatmulMode{options.deterministic});
+  return std::make_unique<cuda::CudaBackend>(threads, options.device, cuda::MatmulMode{options.deterministic},
+                                             options.early_start);
 }
 
 }  // namespace lapidary

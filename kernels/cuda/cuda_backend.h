@@ -26,7 +26,7 @@ namespace lapidary::cuda {
 class CudaBackend final : public Backend {
  public:
   /// `device`: its number. Throws std::runtime_error where there is none such.
-  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {});
+  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {}, bool early_start = true);
   ~CudaBackend() override;
 
   std::string name() const override { return "cuda " + info_.name; }
@@ -48,6 +48,8 @@ class CudaBackend final : public Backend {
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;
+  void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) override;
+  void add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps) override;
   void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
   void add_bias(Tensor x, const float* bias) override;
   void scale(Tensor x, float factor) override;
@@ -66,6 +68,8 @@ class CudaBackend final : public Backend {
   size_t reserve_attention(const AttentionRoom& room) override;
   void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
                 Tensor v) override;
+  void rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
+                      std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans) override;
   void attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                  std::span<const AttentionSpan> spans, const AttentionArgs& args) override;
 
@@ -82,7 +86,7 @@ class CudaBackend final : public Backend {
 
  private:
   struct OwnedStream {
-    OwnedStream() : stream(make_stream(false)) {}
+    explicit OwnedStream(bool early_start) : stream{make_stream(false).handle, early_start} {}
     ~OwnedStream() { destroy(stream); }
     OwnedStream(const OwnedStream&) = delete;
     const Stream stream;
@@ -90,6 +94,9 @@ class CudaBackend final : public Backend {
 
   /// The stream, for a caller whose thread may have used another device.
   Stream stream() const;
+  /// A position a row on the device, each of them checked against the table's.
+  const int32_t* rotary_positions(const char* operation, Tensor x, Tensor cos_sin,
+                                  std::span<const int32_t> positions);
   /// The spans on the device. Every layer of a step names the same ones: they travel once.
   const StepTable& table_of(std::span<const AttentionSpan> spans);
   void upload_table(std::span<const AttentionSpan> spans, DecodeRoom room);

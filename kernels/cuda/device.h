@@ -10,6 +10,7 @@ namespace lapidary::cuda {
 /// A queue of work on the device. A null handle is the device's own.
 struct Stream {
   void* handle = nullptr;
+  bool early_start = true;  // of kernels that can (early_start.h)
 };
 
 /// What the host asks of a CUDA device beside starting kernels, without CUDA's headers. All functions act on

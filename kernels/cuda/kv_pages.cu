@@ -24,8 +24,9 @@ __device__ void store_eight(float* to, const float (&x)[8], bool both) {
 /// k, v [rows, kv_heads * head_dim] → pages. Block (tile, 0 or 1): a row tile's keys or values; a thread
 /// takes eight neighbours at a time.
 template <class Cached>
-__global__ void store_rows(std::byte* pages, PageLayout layout, int kv_heads, StepView table, HeadRows k,
-                           HeadRows v) {
+__global__ void store_rows(EarlyStart, std::byte* pages, PageLayout layout, int kv_heads, StepView table,
+                           HeadRows k, HeadRows v) {
+  ptx::follow_previous();
   const HeadRows from = blockIdx.y == 0 ? k : v;
   const int chunks = (layout.row + 7) / 8;
   for (int t = static_cast<int>(blockIdx.x); t < table.counts->tiles; t += static_cast<int>(gridDim.x)) {

@@ -8,14 +8,17 @@ namespace {
 constexpr int kThreads = 128, kMergeChannels = 256;
 
 /// grid [channel tiles, rows]
-__global__ void __launch_bounds__(kThreads) merge_kernel(ProductArgs p, SumUnits units) {
+__global__ void __launch_bounds__(kThreads) merge_kernel(EarlyStart, ProductArgs p, SumUnits units) {
+  ptx::follow_previous();
   merge_tile(p, units, shared_memory<float>(), blockIdx.y, 1, int64_t{blockIdx.x} * kMergeChannels,
              kMergeChannels);
 }
 
 /// grid [column tiles, rows]; a thread makes 8 columns of a row
 __global__ void __launch_bounds__(kThreads)
-    round_kernel(uint16_t* to, int64_t pitch, const void* x, DType dtype, int64_t stride, int64_t columns) {
+    round_kernel(EarlyStart, uint16_t* to, int64_t pitch, const void* x, DType dtype, int64_t stride,
+                 int64_t columns) {
+  ptx::follow_previous();
   const int64_t row = blockIdx.y, first = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 8;
   if (first >= pitch) return;
   float value[8];

@@ -28,7 +28,8 @@ __device__ void bring(const ProductArgs& p, float* x, float* w, int64_t row, int
 }
 
 /// grid [channel tiles, row tiles, units]; thread: rows t / 16 + 16 i, channels t % 16 + 16 j
-__global__ void __launch_bounds__(kThreads) plain_kernel(ProductArgs p, SumUnits units) {
+__global__ void __launch_bounds__(kThreads) plain_kernel(EarlyStart, ProductArgs p, SumUnits units) {
+  ptx::follow_previous();
   const int thread = static_cast<int>(threadIdx.x), unit = static_cast<int>(blockIdx.z);
   const int64_t row = int64_t{blockIdx.y} * kSide, channel = int64_t{blockIdx.x} * kSide;
   const int end = units.cuts[unit + 1];

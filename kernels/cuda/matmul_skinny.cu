@@ -158,6 +158,19 @@ struct SkinnyKernel {
     }
   }
 
+  /// The next kPrefetch bytes of each row of the weight, from column `first` on, as far as the unit goes.
+  __device__ __forceinline__ void prefetch(int first) const {
+    constexpr int kLine = 128, kPrefetch = 1024, kBytes = static_cast<int>(sizeof(typename W::Element));
+    const int end = min(columns * kBytes, first * kBytes + kPrefetch);
+    for (int at = first * kBytes + lane % 4 * kLine; at < end; at += 4 * kLine) {
+#pragma unroll
+      for (int s = 0; s < Shape::kSets; ++s) {
+        ptx::prefetch(low[s] + at);
+        ptx::prefetch(low[s] + high[s] + at);
+      }
+    }
+  }
+
   __device__ __forceinline__ void multiply(float (&sums)[Shape::kSums][4], const Stage& stage,
                                            int first) const {
     const uint16_t* x = shared + first / Shape::kChunk % 2 * Shape::kChunkElements +
@@ -205,7 +218,10 @@ struct SkinnyKernel {
     const int pieces = pieces_of(columns);
     int done = 0, end = piece_begin(columns, pieces, 1);
     Stage even, odd;
+    // The weight waits for nobody: what registers hold of it comes first, then some more to the second cache.
     load(even, 0);
+    prefetch(kStage);
+    ptx::wait_for_previous();
     if (columns > 0) bring_chunk(0);
     const auto step = [&](int first, const Stage& here, Stage& ahead) {
       load(ahead, first + kStage);
@@ -229,7 +245,8 @@ struct SkinnyKernel {
 /// grid [channel tiles, units]; tickets: null, or one a channel tile.
 template <class W, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(BlockShape<kTiles>::kThreads, BlockShape<kTiles>::kBlocks)
-    skinny_kernel(ProductArgs p, SumUnits units, uint32_t* tickets) {
+    skinny_kernel(EarlyStart, ProductArgs p, SumUnits units, uint32_t* tickets) {
+  ptx::let_next_start();
   using Shape = BlockShape<kTiles>;
   const int unit = static_cast<int>(blockIdx.y);
   const SkinnyKernel<W, kTiles, kAligned> block(p, units.cuts[unit], units.cuts[unit + 1]);

@@ -113,7 +113,8 @@ struct TiledKernel {
 
 /// grid [tiles, units]
 template <class W>
-__global__ void __launch_bounds__(kThreads, 1) tiled_kernel(ProductArgs p, SumUnits units) {
+__global__ void __launch_bounds__(kThreads, 1) tiled_kernel(EarlyStart, ProductArgs p, SumUnits units) {
+  ptx::follow_previous();
   const int unit = static_cast<int>(blockIdx.y), begin = units.cuts[unit];
   const Tile tile = tile_of(p, blockIdx.x);
   const TiledKernel<W> block{p, tile, begin, units.cuts[unit + 1] - begin, shared_memory<unsigned char>()};

@@ -27,8 +27,9 @@ __device__ float row_sum(const X* row, int64_t cols, bool aligned, F f) {
 
 /// A block a row: y = x · rsqrt(mean(x²) + eps) · (1 + gain)
 template <class Y, class X>
-__global__ void rms_norm_rows(RowsOf<Y> y, RowsOf<const X> x, const float* gain, float eps, int64_t cols,
-                              bool aligned) {
+__global__ void rms_norm_rows(EarlyStart, RowsOf<Y> y, RowsOf<const X> x, const float* gain, float eps,
+                              int64_t cols, bool aligned) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<Y, X>;
   const X* row = x.row(blockIdx.x);
   const float squares = row_sum<kN>(row, cols, aligned, [](float v) { return v * v; });
@@ -45,8 +46,9 @@ __global__ void rms_norm_rows(RowsOf<Y> y, RowsOf<const X> x, const float* gain,
 
 /// A block a row: y = (x - mean) · rsqrt(var + eps) · gain + bias
 template <class Y, class X>
-__global__ void layer_norm_rows(RowsOf<Y> y, RowsOf<const X> x, const float* gain, const float* bias,
-                                float eps, int64_t cols, bool aligned) {
+__global__ void layer_norm_rows(EarlyStart, RowsOf<Y> y, RowsOf<const X> x, const float* gain,
+                                const float* bias, float eps, int64_t cols, bool aligned) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<Y, X>;
   const X* row = x.row(blockIdx.x);
   const auto count = static_cast<float>(cols);

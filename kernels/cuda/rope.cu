@@ -10,8 +10,9 @@ namespace {
 
 /// x [rows, heads * 2 half]: a thread turns a chunk of pairs (j, j + half) of one head. `chunks`: of half.
 template <class X>
-__global__ void rope_rows(RowsOf<X> x, int64_t heads, int64_t half, int64_t chunks, RowsOf<const float> table,
-                          const int32_t* positions, bool aligned) {
+__global__ void rope_rows(EarlyStart, RowsOf<X> x, int64_t heads, int64_t half, int64_t chunks,
+                          RowsOf<const float> table, const int32_t* positions, bool aligned) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<X, float>;
   const int64_t index = first_column(1);
   if (index >= heads * chunks) return;

@@ -38,7 +38,8 @@ struct GeluMul {
 
 /// y [rows, cols] = f(x [rows, cols])
 template <class Y, class X, class F>
-__global__ void map_rows(RowsOf<Y> y, RowsOf<const X> x, int64_t cols, bool aligned, F f) {
+__global__ void map_rows(EarlyStart, RowsOf<Y> y, RowsOf<const X> x, int64_t cols, bool aligned, F f) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<Y, X>;
   const int64_t r = blockIdx.x, c = first_column(kN);
   if (c >= cols) return;
@@ -50,8 +51,9 @@ __global__ void map_rows(RowsOf<Y> y, RowsOf<const X> x, int64_t cols, bool alig
 
 /// y [rows, cols] = f(a [rows, cols], b [rows, cols])
 template <class Y, class A, class B, class F>
-__global__ void combine_rows(RowsOf<Y> y, RowsOf<const A> a, RowsOf<const B> b, int64_t cols, bool aligned,
-                             F f) {
+__global__ void combine_rows(EarlyStart, RowsOf<Y> y, RowsOf<const A> a, RowsOf<const B> b, int64_t cols,
+                             bool aligned, F f) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<Y, A, B>;
   const int64_t r = blockIdx.x, c = first_column(kN);
   if (c >= cols) return;
@@ -88,8 +90,9 @@ void combine(Stream stream, Tensor y, RowsOf<const A> a, RowsOf<const B> b, bool
 
 /// One Word a thread, of rows of `words`; pitches in bytes.
 template <class Word>
-__global__ void move_rows(std::byte* to, int64_t to_pitch, const std::byte* from, int64_t from_pitch,
-                          int64_t words) {
+__global__ void move_rows(EarlyStart, std::byte* to, int64_t to_pitch, const std::byte* from,
+                          int64_t from_pitch, int64_t words) {
+  ptx::follow_previous();
   const int64_t r = blockIdx.x, w = first_column(1);
   if (w >= words) return;
   reinterpret_cast<Word*>(to + r * to_pitch)[w] = reinterpret_cast<const Word*>(from + r * from_pitch)[w];

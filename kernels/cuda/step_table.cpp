@@ -91,9 +91,10 @@ class StepTable::Writer {
   void add_splits(int32_t span, int64_t tokens) {
     const auto each = static_cast<int32_t>(pages_per_split(tokens));
     const auto pages = static_cast<int32_t>(pages_of(tokens));
-    DecodeSpan& decode = decodes_[counts.decodes++] = {span, counts.splits, 0};
+    const int32_t index = counts.decodes++;
+    DecodeSpan& decode = decodes_[index] = {span, counts.splits, 0};
     for (int32_t p = 0; p < pages; p += each, ++decode.splits)
-      splits_[counts.splits++] = {span, p, std::min(each, pages - p)};
+      splits_[counts.splits++] = {index, p, std::min(each, pages - p)};
   }
 
   StepSpan* spans_;

@@ -35,7 +35,8 @@ struct DecodeSpan {
 };
 
 struct DecodeSplit {
-  int32_t span, first_page, pages;  // pages [first_page, first_page + pages) of the sequence
+  int32_t decode;             // its place in StepView::decodes
+  int32_t first_page, pages;  // pages [first_page, first_page + pages) of the sequence
 };
 
 struct StepCounts {

@@ -49,7 +49,7 @@ void release_guarded(std::byte* data, size_t bytes) {
 }
 
 struct Block::Thread {
-  enum class State { ready, exchanging, at_barrier, ended };
+  enum class State { ready, exchanging, at_barrier, waiting, ended };
   struct Copy {
     void* to;
     const void* from;
@@ -58,15 +58,17 @@ struct Block::Thread {
 
   context::fiber self, scheduler;
   State state = State::ready;
+  int waits = 0;            // for the kernel in front
   uint64_t generation = 0;  // of the exchange it waits in
   std::vector<Copy> open;   // copies of no group yet
   std::deque<std::vector<Copy>> groups;
 };
 
-Block::Block(Index grid, Index index, int threads, size_t shared_bytes)
+Block::Block(Index grid, Index index, int threads, size_t shared_bytes, bool early)
     : grid_(grid),
       index_(index),
       count_(threads),
+      early_(early),
       threads_(static_cast<size_t>(threads)),
       warps_((static_cast<size_t>(threads) + 31) / 32),
       shared_bytes_(shared_bytes) {
@@ -82,11 +84,26 @@ Block& Block::current() {
 }
 
 void Block::run(const std::function<void()>& body) {
+  body_ = body;
+  make_threads();
+  finish();
+}
+
+void Block::begin(const std::function<void()>& body) {
+  body_ = body;
+  make_threads();
+  ahead_ = true;
+  Block* const outer = std::exchange(current_block, this);
+  run_warps(true);  // a barrier in front of the wait holds its threads until finish()
+  current_block = outer;
+}
+
+void Block::make_threads() {
   for (Thread& thread : threads_)
     thread.self = context::fiber(std::allocator_arg, stacks(), [&](context::fiber&& scheduler) {
       thread.scheduler = std::move(scheduler);
       try {
-        body();
+        body_();
       } catch (const context::detail::forced_unwind&) {
         throw;
       } catch (...) {
@@ -95,14 +112,27 @@ void Block::run(const std::function<void()>& body) {
       thread.state = Thread::State::ended;
       return std::move(thread.scheduler);
     });
+}
+
+bool Block::run_warps(bool forward) {
+  bool left = false;
+  for (size_t i = 0; i < warps_.size() && !failure_; ++i)
+    left = run_warp(forward ? i : warps_.size() - 1 - i) || left;
+  return left;
+}
+
+void Block::finish() {
+  ahead_ = false;
+  for (Thread& thread : threads_)
+    if (thread.state == Thread::State::waiting) thread.state = Thread::State::ready;
   Block* const outer = std::exchange(current_block, this);
-  for (bool forward = true, left = true; left && !failure_; forward = !forward) {
-    left = false;
-    for (size_t i = 0; i < warps_.size() && !failure_; ++i)
-      left = run_warp(forward ? i : warps_.size() - 1 - i) || left;
+  for (bool forward = true; run_warps(forward) && !failure_; forward = !forward)
     for (Thread& thread : threads_)
       if (thread.state == Thread::State::at_barrier) thread.state = Thread::State::ready;
-  }
+  for (const Thread& thread : threads_)
+    if (!failure_ && thread.waits != (early_ ? 1 : 0))
+      failure_ = std::make_exception_ptr(
+          std::logic_error("each thread waits once for the kernel in front, in kernels that start early"));
   threads_.clear();  // unwinds those that wait for ever
   current_block = outer;
   if (failure_) std::rethrow_exception(failure_);
@@ -141,6 +171,14 @@ void Block::yield() {
 
 void Block::barrier() {
   threads_[static_cast<size_t>(running_)].state = Thread::State::at_barrier;
+  yield();
+}
+
+void Block::wait_for_previous() {
+  Thread& thread = threads_[static_cast<size_t>(running_)];
+  ++thread.waits;
+  if (!ahead_) return;
+  thread.state = Thread::State::waiting;
   yield();
 }
 

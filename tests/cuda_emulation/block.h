@@ -20,15 +20,21 @@ struct Index {
 /// One block of a kernel on the host: its threads are fibers, one runs at a time, warp by warp. Warps change
 /// their order at each barrier, so that what only holds in one order shows. Shared memory begins as NaNs and
 /// ends at a page nobody may touch. What a device would leave undefined is a std::logic_error here: lanes
-/// that wait for others that do not come, different warp operations that meet.
+/// that wait for others that do not come, different warp operations that meet; threads that do not wait, as
+/// kernels/cuda/early_start.h wants it, for the kernel in front.
 class Block {
  public:
-  Block(Index grid, Index index, int threads, size_t shared_bytes);
+  /// early: a block of a kernel that may start before the kernel in front has ended.
+  Block(Index grid, Index index, int threads, size_t shared_bytes, bool early = false);
   ~Block();
   Block(const Block&) = delete;
 
   /// Runs body() on every thread.
   void run(const std::function<void()>& body);
+  /// The same in two parts, of an early block: up to where its threads wait for the kernel in front; the
+  /// rest.
+  void begin(const std::function<void()>& body);
+  void finish();
 
   /// The block whose thread runs now, on this thread of the host.
   static Block& current();
@@ -41,6 +47,8 @@ class Block {
 
   /// Returns when all threads that have not ended are here.
   void barrier();
+  /// Returns when the kernel in front has ended: in finish().
+  void wait_for_previous();
 
   /// Gives `mine` to the lanes of `mask` and returns all 32 slots (those outside the mask are stale), valid
   /// until the warp's next exchange but one. `operation` is the same for all.
@@ -67,11 +75,16 @@ class Block {
   };
 
   const std::byte* exchange_bytes(const char* operation, uint32_t mask, const void* mine, size_t bytes);
+  void make_threads();
+  bool run_warps(bool forward);
   bool run_warp(size_t warp);
   void yield();
 
   Index grid_, index_;
   int count_;
+  const bool early_;
+  bool ahead_ = false;  // the kernel in front has not ended
+  std::function<void()> body_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   size_t shared_bytes_;

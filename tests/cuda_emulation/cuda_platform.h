@@ -5,10 +5,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <tuple>
 #include <utility>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/early_start.h"
 #include "kernels/tensor.h"
 #include "tests/cuda_emulation/block.h"
 #include "tests/cuda_emulation/stream.h"
@@ -118,20 +120,48 @@ T* shared_memory() {
   return reinterpret_cast<T*>(emulation::Block::current().shared());
 }
 
+template <class... Parameters>
+void launch_with(Stream stream, dim3 grid, int threads, size_t shared_bytes, bool early,
+                 void (*kernel)(Parameters...), const std::tuple<Parameters...>& given) {
+  const emulation::Index size{grid.x, grid.y, grid.z};
+  const std::function<void()> body = [=] { std::apply(kernel, given); };
+  auto first = std::make_shared<std::unique_ptr<emulation::Block>>();  // if it is begun ahead
+  const auto run = [=] {
+    for (unsigned z = 0; z < grid.z; ++z)
+      for (unsigned y = 0; y < grid.y; ++y)
+        for (unsigned x = 0; x < grid.x; ++x) {
+          const std::unique_ptr<emulation::Block> begun = std::move(*first);
+          if (begun != nullptr)
+            begun->finish();
+          else
+            emulation::Block(size, {x, y, z}, threads, shared_bytes, early).run(body);
+        }
+  };
+  if (!early || !stream.early_start) return emulation::submit(stream, run);
+  emulation::submit(stream, run, [=] {
+    *first = std::make_unique<emulation::Block>(size, emulation::Index{}, threads, shared_bytes, early);
+    (*first)->begin(body);
+  });
+}
 template <class... Parameters, class... Arguments>
 void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes, void (*kernel)(Parameters...),
             Arguments&&... arguments) {
   const std::tuple<Parameters...> given(std::forward<Arguments>(arguments)...);
-  emulation::submit(stream, [=] {
-    const emulation::Index size{grid.x, grid.y, grid.z};
-    for (unsigned z = 0; z < grid.z; ++z)
-      for (unsigned y = 0; y < grid.y; ++y)
-        for (unsigned x = 0; x < grid.x; ++x)
-          emulation::Block(size, {x, y, z}, threads, shared_bytes).run([&] { std::apply(kernel, given); });
-  });
+  launch_with(stream, grid, threads, shared_bytes, false, kernel, given);
+}
+template <class... Parameters, class... Arguments>
+void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes,
+            void (*kernel)(EarlyStart, Parameters...), Arguments&&... arguments) {
+  const std::tuple<EarlyStart, Parameters...> given(EarlyStart{}, std::forward<Arguments>(arguments)...);
+  launch_with(stream, grid, threads, shared_bytes, true, kernel, given);
 }
 
 namespace ptx {
+
+inline void wait_for_previous() { emulation::Block::current().wait_for_previous(); }
+inline void let_next_start() {}
+inline void follow_previous() { wait_for_previous(); }
+inline void prefetch(const void*) {}
 
 struct MmaOperands {
   uint32_t a[4], b[2];

@@ -21,10 +21,14 @@ namespace lapidary {
 namespace emulation {
 namespace {
 
+struct Work {
+  std::function<void()> run, ahead;
+};
+
 /// What a stream has yet to do.
 class Queue {
  public:
-  void push(std::function<void()> work) {
+  void push(Work work) {
     const std::lock_guard lock(list_);
     work_.push_back(std::move(work));
     ++pushed_;
@@ -41,23 +45,29 @@ class Queue {
   void run_until(uint64_t count) {
     const std::lock_guard one_at_a_time(running_);
     while (!done(count)) {
-      const std::function<void()> work = next();
+      const Work work = next();
       const AsDevice device;
-      work();
+      if (!done(count))
+        if (const auto ahead = ahead_of_front()) ahead();
+      work.run();
     }
   }
 
  private:
-  std::function<void()> next() {
+  Work next() {
     const std::lock_guard lock(list_);
-    std::function<void()> work = std::move(work_.front());
+    Work work = std::move(work_.front());
     work_.pop_front();
     ++done_;  // before it is: what throws is not done again
     return work;
   }
+  std::function<void()> ahead_of_front() {
+    const std::lock_guard lock(list_);
+    return work_.front().ahead;
+  }
 
   std::mutex list_, running_;
-  std::deque<std::function<void()>> work_;
+  std::deque<Work> work_;
   uint64_t pushed_ = 0, done_ = 0;
 };
 
@@ -133,13 +143,13 @@ class Machine {
 
 int64_t host_waits() { return waits; }
 
-void submit(cuda::Stream stream, std::function<void()> work) {
+void submit(cuda::Stream stream, std::function<void()> work, std::function<void()> ahead) {
   if (record_work(stream, work)) return;
   if (stream.handle == nullptr) {
     const AsDevice device;
     return work();
   }
-  static_cast<Queue*>(stream.handle)->push(std::move(work));
+  static_cast<Queue*>(stream.handle)->push({std::move(work), std::move(ahead)});
 }
 
 }  // namespace emulation

@@ -37,6 +37,52 @@ TEST_F(EmulatedDevice, KernelsRunWhenTheStreamIsWaitedFor) {
   EXPECT_EQ(numbers[15], 7);
 }
 
+/// to = from + 1, read before the wait or behind it.
+__global__ void add_one(EarlyStart, int* to, const int* from, bool too_early) {
+  ptx::let_next_start();
+  const int early = *from;
+  ptx::wait_for_previous();
+  *to = (too_early ? early : *from) + 1;
+}
+
+__global__ void forget_to_wait(EarlyStart, bool only_one) {
+  if (!only_one || threadIdx.x > 0) ptx::wait_for_previous();
+}
+__global__ void wait_twice(EarlyStart) {
+  ptx::wait_for_previous();
+  ptx::wait_for_previous();
+}
+__global__ void wait_undeclared(int) { ptx::wait_for_previous(); }
+
+// Kernels that may start early do so, as far as their wait.
+TEST_F(EmulatedDevice, WhatAKernelReadsBeforeItsWaitIsOld) {
+  for (const bool too_early : {false, true}) {
+    launch(stream, dim3(1), 32, 0, fill, numbers, 7, 3);
+    launch(stream, dim3(1), 1, 0, fill, numbers, 20, 1);
+    launch(stream, dim3(1), 1, 0, add_one, numbers + 1, numbers, too_early);
+    launch(stream, dim3(1), 1, 0, add_one, numbers + 2, numbers + 1, too_early);
+    synchronize(stream);
+    EXPECT_EQ(numbers[1], too_early ? 8 : 21);
+    EXPECT_EQ(numbers[2], too_early ? 8 : 22);
+  }
+  launch(stream, dim3(1), 32, 0, fill, numbers, 7, 3);
+  launch({stream.handle, false}, dim3(1), 1, 0, add_one, numbers + 1, numbers, true);
+  synchronize(stream);
+  EXPECT_EQ(numbers[1], 8);  // it was not to start early
+}
+
+TEST_F(EmulatedDevice, AKernelThatStartsEarlyWaitsOnceOnEachThread) {
+  const auto run = [&](auto kernel, auto... arguments) {
+    launch(stream, dim3(2), 64, 0, fill, numbers, 7, 3);
+    launch(stream, dim3(2), 64, 0, kernel, arguments...);
+    synchronize(stream);
+  };
+  EXPECT_NO_THROW(run(forget_to_wait, false));
+  EXPECT_THROW(run(forget_to_wait, true), std::logic_error);
+  EXPECT_THROW(run(wait_twice), std::logic_error);
+  EXPECT_THROW(run(wait_undeclared, 0), std::logic_error);
+}
+
 TEST_F(EmulatedDevice, PinnedMemoryIsReadWhenTheCopyIsMade) {
   host[0] = 1;
   copy(stream, memory.get(), pinned.get(), 4);

@@ -10,7 +10,9 @@ namespace lapidary::emulation {
 
 /// Gives work to a stream. It is done in order and as late as a device may do it: when somebody waits for it,
 /// so that what the host reads or overwrites too early shows. A stream without a handle does it at once.
-void submit(cuda::Stream stream, std::function<void()> work);
+/// `ahead`, if given, is what the work may do before the work in front of it is done; it is done as early as
+/// that, where there is work in front.
+void submit(cuda::Stream stream, std::function<void()> work, std::function<void()> ahead = {});
 
 /// How often the host waited for a device that was not done yet, in this process.
 int64_t host_waits();

@@ -76,6 +76,79 @@ TEST_P(Attention, RaggedStepsOfManyShapes) {
   }
 }
 
+/// All bytes of the pages of a layer.
+std::vector<std::byte> bytes_of(Backend& ops, const std::byte* pages, size_t bytes) {
+  std::vector<std::byte> result(bytes);
+  const auto count = static_cast<int64_t>(bytes);
+  ops.copy(view(result.data(), DType::u8, 1, count),
+           view(const_cast<std::byte*>(pages), DType::u8, 1, count));
+  return result;
+}
+
+/// A prefix over a page's edge, some causal rows, and single rows: rope_and_store() against a rotation in
+/// double, and its pages against those of rope() and store_kv().
+void check_rope_and_store(Backend& ops, DType dtype, int64_t head_dim, int64_t heads, int64_t kv_heads) {
+  const KvShape shape{kv_heads, head_dim, dtype};
+  const std::vector<std::vector<int32_t>> at{{3, 0}, {1, 6}, {2}, {5, 4}};
+  const std::vector<AttentionSpan> spans{
+      {0, 67, 0, 67, at[0]}, {67, 3, 63, 5, at[1]}, {70, 1, 9, 4, at[2]}, {71, 1, 64, 64, at[3]}};
+  constexpr int64_t kRows = 72, kPositions = 90, kPages = 7;
+  std::vector<int32_t> positions;
+  for (const AttentionSpan& span : spans)
+    for (int64_t r = 0; r < span.rows; ++r) positions.push_back(static_cast<int32_t>(span.position + r + 1));
+  Rows table = Rows::random(kPositions, head_dim, 50, 0.5f);
+  const int64_t q = heads * head_dim, kv = kv_heads * head_dim;
+  const Rows x = Rows::random(kRows, q + 2 * kv, 51);
+  Rows y = x, apart = x;
+  const size_t bytes = kPages * ops.kv_page_bytes(shape);
+  const Buffer pages = ops.allocate(bytes), pages_apart = ops.allocate(bytes);
+  ops.rope_and_store(y.tensor(), heads, table.tensor(), positions, pages.get(), shape, spans);
+  ops.rope(apart.tensor().col_range(0, q + kv), head_dim, table.tensor(), positions);
+  ops.store_kv(pages_apart.get(), shape, spans, apart.tensor().col_range(q, q + kv),
+               apart.tensor().col_range(q + kv, q + 2 * kv));
+  ops.synchronize();
+  EXPECT_EQ(bytes_of(ops, pages.get(), bytes), bytes_of(ops, pages_apart.get(), bytes));
+  EXPECT_TRUE(y.gaps_untouched());
+  for (int64_t r = 0; r < kRows; ++r) {
+    const float* angles = table.row(positions[static_cast<size_t>(r)]);
+    for (int64_t c = 0; c < q; ++c) {
+      const int64_t j = c % head_dim % (head_dim / 2), lo = c / head_dim * head_dim + j;
+      const double a = x.at(r, lo), b = x.at(r, lo + head_dim / 2), cosine = angles[j],
+                   sine = angles[head_dim / 2 + j];
+      const double want = c == lo ? a * cosine - b * sine : b * cosine + a * sine;
+      // Each product and the sum is rounded once.
+      const double bound = 3 * kEps * (std::fabs(a) + std::fabs(b)) * (std::fabs(cosine) + std::fabs(sine));
+      ASSERT_NEAR(y.at(r, c), want, bound) << "row " << r << ", column " << c;
+    }
+    for (int64_t c = q + kv; c < q + 2 * kv; ++c) ASSERT_EQ(y.at(r, c), x.at(r, c));
+  }
+}
+
+TEST_P(Attention, RopeAndStoreIsBothInOne) {
+  for (const DType dtype : kCaches) {
+    for (const int64_t head_dim : {2, 10, 16, 24, 72, 128, 256}) {
+      SCOPED_TRACE(std::string(name_of(dtype)) + ", head_dim " + std::to_string(head_dim));
+      check_rope_and_store(ops, dtype, head_dim, 2, 1);
+      if (HasFatalFailure()) return;
+    }
+    check_rope_and_store(ops, dtype, 16, 3, 3);
+    check_rope_and_store(ops, dtype, 16, 1, 2);
+  }
+  const KvShape shape{1, 16, DType::f32};
+  Rows qkv(1, 48), table(4, 16);
+  const Buffer pages = ops.allocate(ops.kv_page_bytes(shape));
+  const std::vector<int32_t> page{0}, inside{3}, outside{4};
+  const AttentionSpan span{0, 1, 0, 1, page}, beyond{1, 1, 0, 1, page};
+  const auto run = [&](int64_t heads, std::span<const int32_t> positions, const AttentionSpan& one) {
+    ops.rope_and_store(qkv.tensor(), heads, table.tensor(), positions, pages.get(), shape, {&one, 1});
+    ops.synchronize();
+  };
+  EXPECT_NO_THROW(run(1, inside, span));
+  EXPECT_THROW(run(2, inside, span), std::logic_error);
+  EXPECT_THROW(run(1, outside, span), std::logic_error);
+  EXPECT_THROW(run(1, inside, beyond), std::logic_error);
+}
+
 TEST_P(Attention, GroupsAlsoCutByRanks) {
   for (const DType dtype : kCaches) {
     check_ragged_step(ops, make_case(dtype, 24, 2, 2, 4));

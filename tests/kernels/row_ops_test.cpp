@@ -78,6 +78,81 @@ TEST_P(RowOps, LayerNorm) {
   }
 }
 
+/// What rms_norm and layer_norm are in double.
+std::vector<double> rms_normed(const std::vector<double>& x, const float* gain) {
+  double squares = 0;
+  for (const double v : x) squares += v * v;
+  const double inverse = 1 / std::sqrt(squares / static_cast<double>(x.size()) + double{1e-6f});
+  std::vector<double> y(x.size());
+  for (size_t c = 0; c < x.size(); ++c) y[c] = x[c] * inverse * (1 + double{gain[c]});
+  return y;
+}
+
+// The last width is more than a block of a GPU holds in its registers.
+constexpr std::array<int64_t, 9> kStreamWidths{1, 3, 16, 33, 130, 1152, 2306, 4608, 8200};
+
+TEST_P(RowOps, AddRmsNormIsTheEndOfOneBlockAndTheBeginningOfTheNext) {
+  for (const int64_t n : kStreamWidths) {
+    const Rows x = Rows::random(3, n, 30, 4), y = Rows::random(3, n, 31, 2);
+    const Rows post = Rows::random(1, n, 32), pre = Rows::random(1, n, 33);
+    Rows stream = x, sum = y, h(3, n), last = x, unused(3, n, 7), lost = y;
+    ops.add_rms_norm(h.tensor(), stream.tensor(), sum.tensor(), post.row(0), pre.row(0), 1e-6f);
+    ops.add_rms_norm(unused.tensor(), last.tensor(), lost.tensor(), post.row(0), nullptr, 1e-6f);
+    ops.synchronize();
+    for (int64_t r = 0; r < 3; ++r) {
+      const std::vector<double> normed = rms_normed({y.row(r), y.row(r) + n}, post.row(0));
+      std::vector<double> want(static_cast<size_t>(n)), terms(want.size());
+      for (size_t c = 0; c < want.size(); ++c) {
+        want[c] = x.row(r)[c] + normed[c];
+        terms[c] = std::fabs(x.row(r)[c]) + std::fabs(normed[c]);  // they may cancel
+        ASSERT_NEAR(stream.row(r)[c], want[c], sum_bound(n) * terms[c]) << n << " " << c;
+        ASSERT_EQ(last.row(r)[c], stream.row(r)[c]);
+        ASSERT_EQ(unused.row(r)[c], 7);
+      }
+      const std::vector<double> want_h = rms_normed(want, pre.row(0));
+      const std::vector<double> terms_h = rms_normed(terms, pre.row(0));
+      double scale = 0;  // what the norm multiplies by, of the true row over that of the terms
+      for (size_t c = 0; c < want.size(); ++c)
+        if (want[c] != 0 && terms_h[c] != 0)
+          scale = std::max(scale, want_h[c] / want[c] / (terms_h[c] / terms[c]));
+      for (size_t c = 0; c < want.size(); ++c)
+        ASSERT_NEAR(h.row(r)[c], want_h[c], 3 * sum_bound(n) * std::fabs(terms_h[c]) * scale)
+            << n << " " << c;
+    }
+    EXPECT_TRUE(stream.gaps_untouched() && h.gaps_untouched() && unused.gaps_untouched());
+  }
+}
+
+TEST_P(RowOps, AddLayerNormAddsBeforeItNorms) {
+  for (const int64_t n : kStreamWidths) {
+    const Rows x = Rows::random(3, n, 40, 4), y = Rows::random(3, n, 41, 4);
+    const Rows gain = Rows::random(1, n, 42), bias = Rows::random(1, n, 43);
+    Rows stream = x, h = y;  // h and y are the same memory
+    ops.add_layer_norm(h.tensor(), stream.tensor(), h.tensor(), gain.row(0), bias.row(0), 1e-6f);
+    ops.synchronize();
+    for (int64_t r = 0; r < 3; ++r) {
+      double mean = 0, variance = 0, largest = 0;
+      for (int64_t c = 0; c < n; ++c) {
+        ASSERT_EQ(stream.at(r, c), x.at(r, c) + y.at(r, c));
+        mean += stream.at(r, c) / static_cast<double>(n);
+        largest = std::max(largest, std::fabs(double{stream.at(r, c)}));
+      }
+      for (int64_t c = 0; c < n; ++c)
+        variance += std::pow(stream.at(r, c) - mean, 2) / static_cast<double>(n);
+      const double inverse = 1 / std::sqrt(variance + double{1e-6f});
+      for (int64_t c = 0; c < n; ++c) {
+        const double scaled = (stream.at(r, c) - mean) * inverse * gain.at(0, c);
+        const double want = scaled + bias.at(0, c);
+        // As in LayerNorm: x - mean carries the error of the mean.
+        const double terms =
+            largest * inverse * std::fabs(gain.at(0, c)) + std::fabs(scaled) + std::fabs(want);
+        ASSERT_NEAR(h.at(r, c), want, sum_bound(n) * terms) << n << " " << c;
+      }
+    }
+    EXPECT_TRUE(stream.gaps_untouched() && h.gaps_untouched());
+  }
+}
+
 TEST_P(RowOps, AddAndScaleAreExact) {
   for (const int64_t n : kWidths) {
     const Rows x = Rows::random(3, n, 6);
@@ -246,6 +321,9 @@ TEST_P(RowOps, WrongShapesAreRefused) {
   EXPECT_THROW(ops.gelu_mul(y.tensor(), x.tensor()), std::logic_error);
   EXPECT_THROW(ops.copy(x.tensor(), y.tensor()), std::logic_error);
   EXPECT_THROW(ops.softcap(x.tensor(), 0), std::logic_error);
+  EXPECT_THROW(ops.add_rms_norm(x.tensor(), x.tensor(), y.tensor(), x.row(0), nullptr, 0), std::logic_error);
+  EXPECT_THROW(ops.add_layer_norm(x.tensor(), x.tensor(), y.tensor(), x.row(0), x.row(0), 0),
+               std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), outside), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), one), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 12, table.tensor(), outside), std::logic_error);
@@ -261,6 +339,14 @@ TEST_P(RowOps, BitsDependNeitherOnThreadsNorOnOtherRows) {
   const std::vector<Operation> operations{
       [&](Backend& b, Tensor t, int64_t) { b.rms_norm(t, t, gain.row(0), 1e-6f); },
       [&](Backend& b, Tensor t, int64_t) { b.layer_norm(t, t, gain.row(0), bias.row(0), 1e-6f); },
+      [&](Backend& b, Tensor t, int64_t) {
+        const Tensor x_ = t.col_range(0, 4608), y_ = t.col_range(4608, 2 * 4608);
+        b.add_rms_norm(y_, x_, y_, gain.row(0), bias.row(0), 1e-6f);
+      },
+      [&](Backend& b, Tensor t, int64_t) {
+        const Tensor x_ = t.col_range(0, 1152), y_ = t.col_range(1152, 2 * 1152);
+        b.add_layer_norm(y_, x_, y_, gain.row(0), bias.row(0), 1e-6f);
+      },
       [&](Backend& b, Tensor t, int64_t) { b.add_bias(t, bias.row(0)); },
       [&](Backend& b, Tensor t, int64_t) { b.scale(t, 0.3f); },
       [&](Backend& b, Tensor t, int64_t) { b.gelu(t); },

@@ -2,11 +2,14 @@
 
 #include <cuda_runtime.h>
 
+#include <nv/target>
+
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/early_start.h"
 
 // What the kernels ask of the machine, on a real device. Kernel sources are plain CUDA C++ without <<< >>>
 // and without PTX of their own: they start through launch() and name each instruction by a function of `ptx`.
@@ -24,10 +27,9 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(lapidary_shared);
 }
 
-/// The one way in which kernels start: grid.x * y * z blocks of `threads`.
-template <class... Parameters, class... Arguments>
-void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes, void (*kernel)(Parameters...),
-            Arguments&&... arguments) {
+template <class... Parameters>
+void launch_with(Stream stream, dim3 grid, int threads, size_t shared_bytes, bool early,
+                 void (*kernel)(Parameters...), Parameters... arguments) {
   if (shared_bytes > 48 * 1024)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes)),
@@ -37,11 +39,48 @@ void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes, void (*k
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream.handle);
-  check(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Arguments>(arguments))...),
-        "start a kernel");
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &attribute;
+  config.numAttrs = early && stream.early_start ? 1 : 0;  // devices below sm_90 do as without
+  check(cudaLaunchKernelEx(&config, kernel, arguments...), "start a kernel");
+}
+
+/// The one way in which kernels start: grid.x * y * z blocks of `threads`. An EarlyStart is not among the
+/// arguments.
+template <class... Parameters, class... Arguments>
+void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes, void (*kernel)(Parameters...),
+            Arguments&&... arguments) {
+  launch_with<Parameters...>(stream, grid, threads, shared_bytes, false, kernel,
+                             Parameters(std::forward<Arguments>(arguments))...);
+}
+template <class... Parameters, class... Arguments>
+void launch(Stream stream, dim3 grid, int threads, size_t shared_bytes,
+            void (*kernel)(EarlyStart, Parameters...), Arguments&&... arguments) {
+  launch_with<EarlyStart, Parameters...>(stream, grid, threads, shared_bytes, true, kernel, EarlyStart{},
+                                         Parameters(std::forward<Arguments>(arguments))...);
 }
 
 namespace ptx {
+
+// early_start.h says when these are called. Devices below sm_90 start kernels one after the other.
+__device__ __forceinline__ void wait_for_previous() {
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.wait;" ::: "memory");))
+}
+__device__ __forceinline__ void let_next_start() {
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.launch_dependents;" ::: "memory");))
+}
+/// Both, for a kernel that has nothing to do ahead.
+__device__ __forceinline__ void follow_previous() {
+  let_next_start();
+  wait_for_previous();
+}
+
+/// Asks for the 128 bytes around an address to be brought to the second cache.
+__device__ __forceinline__ void prefetch(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
+}
 
 /// d [16, 8] += a [16, 16] · b [16, 8], bf16 in, float32 sums; a row major, b column major, in the fragments
 /// of mma.m16n8k16 (lane l holds rows l/4 and l/4 + 8 of a and d, column l/4 of b).

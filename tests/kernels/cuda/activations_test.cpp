@@ -100,6 +100,61 @@ TEST_P(ActivationForms, NormsAreRoundedOnce) {
   }
 }
 
+// x stays float32; y is in the form of the operation's x, and h in that of its y.
+TEST_P(ActivationForms, NormsOfAResidualStreamAreRoundedOnce) {
+  Rows gain = Rows::random(1, 2400, 3), bias = Rows::random(1, 2400, 4);
+  using Operation = std::function<void(Tensor h, Tensor x, Tensor y)>;
+  for (const int64_t shift : {0, 1}) {
+    const float *g = gain.row(0) + shift, *b = bias.row(0) + shift;
+    for (const Operation& operation : std::initializer_list<Operation>{
+             [&](Tensor h, Tensor x, Tensor y) { ops.add_rms_norm(h, x, y, g, b, 1e-6f); },
+             [&](Tensor h, Tensor x, Tensor y) { ops.add_layer_norm(h, x, y, g, b, 1e-6f); }}) {
+      check_forms(ops, 1, kOneRounding, [&](Tensor h, Tensor y) {
+        const auto x = Activations::random(DType::f32, y.rows(), y.cols(), y.stride % 16 == 0, 5);
+        operation(h, x.tensor(), y);
+        ops.synchronize();
+        EXPECT_TRUE(x.gaps_untouched());
+      });
+    }
+  }
+}
+
+std::vector<std::byte> bytes_of(Backend& ops, const Buffer& memory, int64_t bytes) {
+  std::vector<std::byte> result(static_cast<size_t>(bytes));
+  ops.copy(view(result.data(), DType::u8, 1, bytes), view(memory.get(), DType::u8, 1, bytes));
+  return result;
+}
+
+TEST_P(ActivationForms, RopeAndStoreOfBothTypes) {
+  const std::vector<int32_t> page{0}, positions{4, 0, 2};
+  const AttentionSpan span{0, 3, 5, 3, page};
+  for (const int64_t head_dim : {2, 10, 16, 72, 256}) {
+    Rows table = Rows::random(5, head_dim, 5, 0.7f);
+    const Activations dense = Activations::random(DType::f32, 5, head_dim, true, 7);
+    ops.copy(dense.tensor(), table.tensor());
+    const KvShape shape{1, head_dim, DType::bf16};
+    const auto bytes = static_cast<int64_t>(ops.kv_page_bytes(shape));
+    const auto x = Activations::random(DType::bf16, 3, 4 * head_dim, true, 6);
+    const Activations plain = x.as(DType::f32, true);
+    const Buffer kept = ops.allocate(static_cast<size_t>(bytes));
+    ops.rope_and_store(plain.tensor(), 2, dense.tensor(), positions, kept.get(), shape, {&span, 1});
+    for (const DType dtype : kTypes) {
+      for (const bool aligned : {true, false}) {
+        const Activations other = x.as(dtype, aligned);
+        const Buffer pages = ops.allocate(static_cast<size_t>(bytes));
+        ops.rope_and_store(other.tensor(), 2, aligned ? dense.tensor() : table.tensor(), positions,
+                           pages.get(), shape, {&span, 1});
+        ops.synchronize();
+        for (int64_t r = 0; r < 3; ++r)  // k is left as it is
+          for (int64_t c = 0; c < 2 * head_dim; ++c)
+            ASSERT_EQ(other.at(r, c), rounded(dtype, plain.at(r, c))) << head_dim << ": " << c;
+        EXPECT_TRUE(other.gaps_untouched());
+        EXPECT_EQ(bytes_of(ops, pages, bytes), bytes_of(ops, kept, bytes)) << head_dim;
+      }
+    }
+  }
+}
+
 TEST_P(ActivationForms, RopeTurnsBothTypes) {
   for (const int64_t head_dim : {2, 10, 16, 72, 256}) {
     Rows table = Rows::random(5, head_dim, 5, 0.7f);
