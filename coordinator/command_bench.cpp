@@ -8,8 +8,11 @@ void add_bench_command(CLI::App& app, Chosen& chosen) {
   bench.require_subcommand(1);
   add_bench_kernels(bench, chosen);
   add_bench_model(bench, chosen);
+  add_bench_device(bench, chosen);
+  add_bench_ranks(bench, chosen);
   add_bench_images(bench, chosen);
   add_bench_scheduler(bench, chosen);
+  add_bench_report(bench, chosen);
 }
 
 }  // namespace lapidary

@@ -1,24 +1,17 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <numeric>
 
 #include "configs/error.h"
-#include "coordinator/command_bench.h"
+#include "coordinator/command_bench_kernels.h"
 #include "coordinator/onednn_bench.h"
-#include "kernels/backend.h"
 #include "kernels/cpu/detect.h"
 #include "kernels/cpu/probe.h"
+#include "kernels/device_probe.h"
+#include "worker/device.h"
 
 namespace lapidary {
 namespace {
-
-struct KernelBench {
-  int threads = 0;
-  std::string isa = "auto";
-  std::string dtype = "bfloat16";
-  int repeats = 5;
-};
 
 /// One weight [n, k] of a model; goals are shares of the limit.
 struct Product {
@@ -30,21 +23,7 @@ constexpr Product kProducts[] = {
     {"3B o", 2048, 2304},        {"28B gate+up", 4608, 73728}, {"28B down", 36864, 4608},
 };
 
-/// Values in [-1, 1) that are cheap to make again.
-float value_at(int64_t i) {
-  return static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(i) * 2654435761u)) * 0x1p-31f;
-}
-
-struct Run {
-  std::unique_ptr<ThreadPool> threads;
-  std::unique_ptr<Backend> backend;
-  DType dtype;
-  double flops = 0, read = 0;  // limits
-};
-
-float rounded(float value, DType dtype) { return dtype == DType::bf16 ? from_bf16(to_bf16(value)) : value; }
-
-Matrix make_weight(const Run& run, int64_t n, int64_t k) {
+Matrix make_weight(const KernelRun& run, int64_t n, int64_t k) {
   Matrix w = run.backend->make_matrix(n, k, run.dtype, SumPlan::whole(k));
   run.threads->parallel_for(n, Backend::kPackRows, [&](int64_t begin, int64_t end) {
     std::vector<float> band(static_cast<size_t>(Backend::kPackRows * k));
@@ -57,138 +36,128 @@ Matrix make_weight(const Run& run, int64_t n, int64_t k) {
   return w;
 }
 
-/// 64 elements against sums in double. The bound is that of a float32 sum of k products of numbers below one.
-void check_product(const Run& run, Tensor y, Tensor x, const Matrix& w) {
+/// 64 elements against sums in double. The bound is that of a float32 sum of k products of numbers below one,
+/// and of rounding to y's dtype (2^-9 of it).
+void check_product(const KernelRun& run, Tensor y, const Matrix& w) {
   for (int sample = 0; sample < 64; ++sample) {
     const int64_t row = sample * 7919 % y.rows(), col = sample * 104729 % y.cols();
     double sum = 0, size = 0;
     for (int64_t i = 0; i < w.in; ++i) {
-      const double term = static_cast<double>(rounded(x.row<float>(row)[i], run.dtype)) *
+      const double term = static_cast<double>(rounded(value_at(row * w.in + i + 17), run.dtype)) *
                           rounded(value_at(col * w.in + i), run.dtype);
       sum += term;
       size += std::abs(term);
     }
-    const double error = std::abs(sum - y.row<float>(row)[col]);
-    if (error > size * static_cast<double>(w.in) * 0x1p-24)
-      fail("the check failed: element [", row, ", ", col, "] is ", y.row<float>(row)[col], ", not ", sum);
+    const double got = fetched(run, y, row)[static_cast<size_t>(col)];
+    const double rounding = y.dtype == DType::bf16 ? std::abs(sum) * 0x1p-8 : 0;
+    if (std::abs(sum - got) > size * static_cast<double>(w.in) * 0x1p-24 + rounding)
+      fail("the check failed: element [", row, ", ", col, "] is ", got, ", not ", sum);
   }
 }
 
-void bench_product(const Run& run, const Product& product, int repeats) {
-  const Matrix w = make_weight(run, product.n, product.k);
-  for (int64_t m : {1, 16, 256, 1024, 4096}) {
-    run.backend->reserve(m, product.k);
-    const Buffer x_data = run.backend->allocate(static_cast<size_t>(m * product.k) * 4);
-    const Buffer y_data = run.backend->allocate(static_cast<size_t>(m * product.n) * 4);
-    const Tensor x = view(x_data.get(), DType::f32, m, product.k),
-                 y = view(y_data.get(), DType::f32, m, product.n);
-    for (int64_t i = 0; i < m * product.k; ++i) x.row<float>(0)[i] = value_at(i + 17);
-    run.backend->matmul(y, x, w);
-    check_product(run, y, x, w);
+/// What a product is held against: operations a second.
+double product_limit(const KernelRun& run, int64_t m, const Product& product) {
+  if (run.on_host()) return run.flops;
+  const double operations =
+      2.0 * static_cast<double>(m) * static_cast<double>(product.k) * static_cast<double>(product.n);
+  return operations / library_product_seconds(*run.backend, m, product.n, product.k);
+}
 
-    // Ours and the other library in turn, so that a machine whose speed drifts drifts for both.
-    std::vector<double> ours, theirs;
+void print_product(const KernelRun& run, const Product& product, int64_t m, double seconds, double limit,
+                   const std::string& beside) {
+  const double operations =
+      2.0 * static_cast<double>(m) * static_cast<double>(product.k) * static_cast<double>(product.n);
+  const double bytes = static_cast<double>(product.n * product.k) * static_cast<double>(size_of(run.dtype));
+  std::printf("%-12s %5lld %6lld %6lld %9.3f %9.1f %7.1f %% %7.1f %7.1f %% %8s\n", product.what,
+              static_cast<long long>(m), static_cast<long long>(product.k), static_cast<long long>(product.n),
+              seconds * 1e3, operations / seconds / 1e9, 100 * operations / seconds / limit,
+              bytes / seconds / 1e9, 100 * bytes / seconds / run.read, beside.c_str());
+  std::fflush(stdout);
+  const bool few = m <= 64;  // bound by the weights' bytes
+  run.bench.figures.add({.what = cat(product.what, ", ", m, " rows"),
+                         .value = seconds * 1e3,
+                         .unit = "ms",
+                         .rate = (few ? bytes : operations) / seconds / 1e9,
+                         .limit = (few ? run.read : limit) / 1e9,
+                         .rate_unit = few ? "GB/s" : "GFLOP/s",
+                         .limit_name = few             ? "read"
+                                       : run.on_host() ? "register-only"
+                                                       : "library",
+                         .share = few ? bytes / seconds / run.read : operations / seconds / limit});
+}
+
+void bench_product(const KernelRun& run, const Product& product) {
+  const Matrix w = make_weight(run, product.n, product.k);
+  for (int64_t m : run.on_host() ? std::vector<int64_t>{1, 16, 256, 1024, 4096}
+                                 : std::vector<int64_t>{1, 8, 32, 64, 272, 1040, 4112}) {
+    run.backend->reserve(m, std::max(product.k, product.n));
+    Workspace space(*run.backend);
+    const Tensor x = numbers(run, space, m, product.k, 17),
+                 y = space.make(m, product.n, run.backend->operands(run.dtype));
+    run.backend->matmul(y, x, w);
+    check_product(run, y, w);
     const double operations =
         2.0 * static_cast<double>(m) * static_cast<double>(product.k) * static_cast<double>(product.n);
-    const int runs = operations > 4e11 ? 2 : repeats;
+    if (!run.on_host()) {
+      const double seconds =
+          time_of(run, operations, run.bench.repeats, [&] { run.backend->matmul(y, x, w); });
+      print_product(run, product, m, seconds, product_limit(run, m, product), "");
+      continue;
+    }
+    // Ours and the other library in turn, so that a machine whose speed drifts drifts for both.
+    std::vector<double> ours, theirs;
+    const int runs = operations > 4e11 ? 2 : run.bench.repeats;
     for (int i = 0; i < runs; ++i) {
       ours.push_back(seconds_of([&] { run.backend->matmul(y, x, w); }));
       if (const auto seconds =
               onednn_matmul_seconds(m, product.n, product.k, run.dtype == DType::bf16, run.threads->size()))
         theirs.push_back(*seconds);
     }
-    const double seconds = median(ours);
-    const double bytes = static_cast<double>(product.n * product.k) * static_cast<double>(size_of(run.dtype));
-    std::printf("%-12s %5lld %6lld %6lld %9.2f %9.1f %7.1f %% %7.1f %7.1f %%", product.what,
-                static_cast<long long>(m), static_cast<long long>(product.k),
-                static_cast<long long>(product.n), seconds * 1e3, operations / seconds / 1e9,
-                100 * operations / seconds / run.flops, bytes / seconds / 1e9,
-                100 * bytes / seconds / run.read);
-    std::printf(theirs.empty() ? "       -\n" : "  %6.2f x\n", theirs.empty() ? 0 : median(theirs) / seconds);
-    std::fflush(stdout);
+    char beside[32] = "-";
+    if (!theirs.empty()) std::snprintf(beside, sizeof beside, "%.2f x", median(theirs) / median(ours));
+    print_product(run, product, m, median(ours), run.flops, beside);
   }
 }
 
-/// A prefix of `rows` tokens that all see each other, as the decoder and the vision tower have it.
-void bench_attention(const Run& run, const char* what, int64_t heads, int64_t group, int64_t head_dim,
-                     int64_t rows, int repeats) {
-  Backend& ops = *run.backend;
-  const KvShape shape{heads / group, head_dim, run.dtype};
-  std::vector<int32_t> pages(static_cast<size_t>((rows + KvShape::kPageTokens - 1) / KvShape::kPageTokens));
-  std::iota(pages.begin(), pages.end(), 0);
-  const Buffer kv = ops.allocate(pages.size() * ops.kv_page_bytes(shape));
-  const int64_t width = heads * head_dim, kv_width = shape.kv_heads * head_dim;
-  const Buffer q_data = ops.allocate(static_cast<size_t>(rows * width) * 4);
-  const Buffer k_data = ops.allocate(static_cast<size_t>(rows * kv_width) * 4);
-  const Buffer out_data = ops.allocate(static_cast<size_t>(rows * width) * 4);
-  const Tensor q = view(q_data.get(), DType::f32, rows, width),
-               out = view(out_data.get(), DType::f32, rows, width);
-  const Tensor k = view(k_data.get(), DType::f32, rows, kv_width);
-  for (int64_t i = 0; i < rows * width; ++i) q.row<float>(0)[i] = value_at(i);
-  for (int64_t i = 0; i < rows * kv_width; ++i) k.row<float>(0)[i] = value_at(i + 5);
-  const std::vector<AttentionSpan> spans{{0, rows, 0, rows, pages}};
-  AttentionArgs args;
-  args.heads = heads;
-  args.group = group;
-  args.scale = 1 / std::sqrt(static_cast<float>(head_dim));
-  ops.reserve(rows, width);
-  ops.store_kv(kv.get(), shape, spans, k, k);
-  ops.attention(out, q, kv.get(), shape, spans, args);
-
-  // Row 0, head 0 by the definition, in double. bfloat16 rounds q, k, v and the probabilities by 2^-9 each.
-  std::vector<double> scores, expected(static_cast<size_t>(head_dim));
-  for (int64_t key = 0; key < rows; ++key) {
-    double score = 0;
-    for (int64_t d = 0; d < head_dim; ++d)
-      score += static_cast<double>(q.row<float>(0)[d]) * k.row<float>(key)[d];
-    scores.push_back(std::exp(score * args.scale));
+void measure_limits(KernelRun& run) {
+  if (!run.on_host()) {
+    constexpr int64_t kSide = 8192;
+    run.flops = 2.0 * kSide * kSide * kSide / library_product_seconds(*run.backend, kSide, kSide, kSide);
+    run.read = measure_device(*run.backend, std::min(size_t{8} << 30, run.backend->free_memory() / 2)).read;
+    return;
   }
-  const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
-  for (int64_t key = 0; key < rows; ++key)
-    for (int64_t d = 0; d < head_dim; ++d)
-      expected[static_cast<size_t>(d)] += scores[static_cast<size_t>(key)] / total * k.row<float>(key)[d];
-  for (int64_t d = 0; d < head_dim; ++d)
-    if (std::abs(expected[static_cast<size_t>(d)] - out.row<float>(0)[d]) > 4 * 0x1p-9)
-      fail("the check failed: attention gives ", out.row<float>(0)[d], ", not ",
-           expected[static_cast<size_t>(d)]);
-
-  const double seconds =
-      median_seconds(repeats, [&] { ops.attention(out, q, kv.get(), shape, spans, args); });
-  const double operations = 4.0 * static_cast<double>(rows * rows) * static_cast<double>(width);
-  std::printf("%-20s %5lld %4lld %4lld %9.2f %9.1f %7.1f %%\n", what, static_cast<long long>(rows),
-              static_cast<long long>(heads), static_cast<long long>(head_dim), seconds * 1e3,
-              operations / seconds / 1e9, 100 * operations / seconds / run.flops);
+  const size_t bytes = size_t{512} << 20;
+  const Buffer data = run.backend->allocate(bytes);
+  std::memset(data.get(), 1, bytes);
+  const cpu::Isa& isa = cpu::choose_isa(run.bench.engine.isa);
+  for (int i = 0; i < 5; ++i) {  // the best of a few: a limit is what the machine can do
+    run.flops = std::max(run.flops, cpu::peak_tile_rate(*run.threads, isa, run.dtype));
+    run.read = std::max(run.read, cpu::read_bandwidth(*run.threads, data.get(), bytes));
+  }
 }
 
 int run_kernels(const KernelBench& bench) {
-  Run run;
-  run.threads = std::make_unique<ThreadPool>(bench.threads > 0 ? bench.threads : available_cores());
-  run.backend = make_cpu_backend(*run.threads, bench.isa);
-  run.dtype = bench.dtype == "float32" ? DType::f32 : DType::bf16;
-  {
-    const size_t bytes = size_t{512} << 20;
-    const Buffer data = run.backend->allocate(bytes);
-    std::memset(data.get(), 1, bytes);
-    for (int i = 0; i < 5; ++i) {  // the best of a few: a limit is what the machine can do
-      run.flops =
-          std::max(run.flops, cpu::peak_tile_rate(*run.threads, cpu::choose_isa(bench.isa), run.dtype));
-      run.read = std::max(run.read, cpu::read_bandwidth(*run.threads, data.get(), bytes));
-    }
+  KernelRun run{.threads = std::make_unique<ThreadPool>(decoder_threads(bench.engine)),
+                .backend = nullptr,
+                .dtype = bench.dtype == "float32" ? DType::f32 : DType::bf16,
+                .bench = bench};
+  run.backend = make_backend(bench.engine, *run.threads);
+  measure_limits(run);
+  const bool host = run.on_host();
+  std::printf("# %s, %s, %d threads; limits in this run: %.1f GFLOP/s %s, %.1f GB/s streaming read\n",
+              run.backend->name().c_str(), name_of(run.dtype), run.threads->size(), run.flops / 1e9,
+              host ? "register-only" : "of the library's product of 8192^3", run.read / 1e9);
+  if (host)
+    std::printf(
+        "# goals: M >= 256: 42 %% of the register-only rate; M = 1: 85 %% of the read rate; 1.25 x oneDNN\n");
+  else
+    std::printf("# products: ours beside the library's fastest way at the same shape\n");
+  if (bench.only != "attention") {
+    std::printf("%-12s %5s %6s %6s %9s %9s %9s %7s %9s %9s\n", "product", "M", "K", "N", "ms", "GFLOP/s",
+                "of limit", "GB/s", "of limit", host ? "oneDNN" : "");
+    for (const Product& product : kProducts) bench_product(run, product);
   }
-  std::printf(
-      "# %s, %s, %d threads; limits in this run: %.1f GFLOP/s register-only, %.1f GB/s streaming read\n",
-      run.backend->name().c_str(), name_of(run.dtype), run.threads->size(), run.flops / 1e9, run.read / 1e9);
-  std::printf(
-      "# goals: M >= 256: 42 %% of the register-only rate; M = 1: 85 %% of the read rate; 1.25 x oneDNN\n");
-  std::printf("%-12s %5s %6s %6s %9s %9s %9s %7s %9s %9s\n", "product", "M", "K", "N", "ms", "GFLOP/s",
-              "of limit", "GB/s", "of limit", "oneDNN");
-  for (const Product& product : kProducts) bench_product(run, product, bench.repeats);
-  std::printf("%-20s %5s %4s %4s %9s %9s %9s\n", "attention", "rows", "A", "D", "ms", "GFLOP/s", "of limit");
-  bench_attention(run, "vision 224", 16, 1, 72, 256, bench.repeats);
-  bench_attention(run, "vision 896", 16, 1, 72, 4096, bench.repeats);
-  bench_attention(run, "3B prefill 224", 8, 2, 256, 272, bench.repeats);
-  bench_attention(run, "3B prefill 896", 8, 2, 256, 4112, bench.repeats);
-  bench_attention(run, "28B prefill 896", 32, 2, 128, 4112, bench.repeats);
+  if (bench.only != "products") bench_attentions(run);
   return 0;
 }
 
@@ -197,10 +166,14 @@ int run_kernels(const KernelBench& bench) {
 void add_bench_kernels(CLI::App& bench, Chosen& chosen) {
   auto options = std::make_shared<KernelBench>();
   CLI::App& command = *bench.add_subcommand("kernels", "Matrix products and attention at the models' shapes");
-  command.add_option("--threads", options->threads, "CPU threads; 0: the cores this process may use")
+  command.add_option("--threads", options->engine.threads, "CPU threads; 0: the cores this process may use")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--isa", options->isa, "Instruction set")
+  command.add_option("--device", options->engine.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  command.add_option("--only", options->only, "products or attention; both without")
+      ->check(CLI::IsMember({"products", "attention"}));
+  add_figure_flags(command, options->figures);
+  command.add_option("--isa", options->engine.isa, "Instruction set")
       ->check(CLI::IsMember({"auto", "amx", "avx512-bf16", "avx512", "avx2", "portable"}))
       ->capture_default_str();
   command.add_option("--dtype", options->dtype, "Weights")

@@ -1,6 +1,7 @@
 #include <stdexcept>
 
 #include "kernels/backend.h"
+#include "kernels/device_probe.h"
 
 namespace lapidary {
 namespace {
@@ -13,5 +14,9 @@ CudaDevices cuda_devices() { return {0, kWhy}; }
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool&, const CudaOptions&) {
   throw std::runtime_error(kWhy);
 }
+
+DeviceRates measure_device(Backend&, size_t) { throw std::logic_error(kWhy); }
+
+double library_product_seconds(Backend&, int64_t, int64_t, int64_t) { throw std::logic_error(kWhy); }
 
 }  // namespace lapidary

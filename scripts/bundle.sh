@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a folder that runs on any recent Linux of this architecture, without root and without installing: the program, Open
-# MPI, the libraries that Debian gave them, and with --tests the tests. CUDA's and NCCL's own libraries stay out: they
-# belong to the driver of the machine, and are found there (also inside Python's nvidia packages).
+# MPI, the libraries that Debian gave them, and with --tests the tests of what a machine is, and gpu_check.sh. CUDA's and
+# NCCL's own libraries stay out: they belong to the driver of the machine, and are found there (also inside Python's nvidia
+# packages).
 #   scripts/bundle.sh FOLDER [--tests]      then, there: FOLDER/lapidary caption …, FOLDER/mpirun -np 2 FOLDER/lapidary …
 set -euo pipefail
 out=${1:?usage: scripts/bundle.sh FOLDER [--tests]}
@@ -18,12 +19,19 @@ out=$(cd "$out" && pwd)
 
 programs=("$build/bin/lapidary")
 if [ -n "$tests" ]; then
-  for program in "$build"/bin/tests_* "$build"/bin/mpi_suite; do [ ! -x "$program" ] || programs+=("$program"); done
+  # What differs from machine to machine: the GPU, the processor's instructions, ranks. The rest is tested where it is built.
+  for program in "$build"/bin/tests_cuda "$build"/bin/tests_kernels "$build"/bin/mpi_suite; do [ ! -x "$program" ] || programs+=("$program"); done
 fi
 cp "${programs[@]}" "$out/bin/"
 strip "$out"/bin/*
 mkdir -p "$out/configs"
 cp -r "$source_dir/configs/models" "$source_dir/configs/demo" "$out/configs/"
+git -C "$source_dir" rev-parse --short HEAD >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
+if [ -n "$tests" ]; then # and what tests_cuda reads: LAPIDARY_TEST_DATA=FOLDER FOLDER/tests_cuda
+  mkdir -p "$out/tests/golden"
+  cp -r "$source_dir/tests/golden/models" "$out/tests/golden/"
+  cp "$source_dir"/scripts/gpu_check.sh "$source_dir"/scripts/gpu_check_steps.bash "$source_dir"/scripts/compare_transformers.py "$out/"
+fi
 
 # Open MPI: its starters, and the plugins that it looks for in a folder of its own.
 orterun=$(readlink -f "$(command -v mpirun)")
@@ -32,6 +40,7 @@ plugins=$(find "$library_dir" /usr/lib -type d -name openmpi3 2>/dev/null | head
 cp "$orterun" "$out/openmpi/bin/orterun"
 cp "$(command -v orted)" "$out/openmpi/bin/orted"
 cp -r "$plugins" "$out/openmpi/plugins"
+rm -f "$out"/openmpi/plugins/mca_{spml,scoll,sshmem,memheap,atomic}_*.so # OpenSHMEM's
 cp -rL /usr/share/openmpi "$out/openmpi/share/openmpi"
 
 # Every library that any of them needs; glibc apart: it is used only where the machine's own is older.

@@ -6,6 +6,7 @@
 
 #include "configs/error.h"
 #include "sharding/nccl_options.h"
+#include "sharding/shadow_comm.h"
 #include "worker/memory_plan.h"
 
 namespace lapidary {
@@ -65,6 +66,7 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
 std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend,
                                                const EngineOptions& options) {
   if (backend.on_host()) return nullptr;
+  if (auto* shadow = dynamic_cast<ShadowHost*>(&host)) return shadow->on_device(backend);
   if (backend.native_stream() == nullptr || host.size() == 1) return make_staged(host, backend);
   return make_nccl(host, backend, {options.deterministic, options.shared_gpu});
 }

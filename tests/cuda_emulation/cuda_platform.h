@@ -101,6 +101,10 @@ T atomicAdd(T* at, T value) {
   return std::exchange(*at, static_cast<T>(*at + value));
 }
 template <class T>
+T atomicXor(T* at, T value) {
+  return std::exchange(*at, *at ^ value);
+}
+template <class T>
 T atomicMax(T* at, T value) {
   return std::exchange(*at, std::max(*at, value));
 }
