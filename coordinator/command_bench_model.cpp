@@ -66,13 +66,8 @@ double time_decode(const ModelBench& bench, const ModelConfig& config, Engine& e
     return median(seconds);
   }
   const int warm = bench.new_tokens / 2, timed = bench.new_tokens - warm;
-  for (int t = 0; t < warm; ++t) engine.lead(step);
-  engine.backend().synchronize();
-  return seconds_of([&] {
-           for (int t = 0; t < timed; ++t) engine.lead(step);
-           engine.backend().synchronize();
-         }) /
-         timed;
+  run_decodes(engine, step, warm);
+  return seconds_of([&] { run_decodes(engine, step, timed); }) / timed;
 }
 
 /// The same prompt alone and beside another. The tokens must be equal where sums do not depend on the batch.

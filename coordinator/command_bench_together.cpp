@@ -38,8 +38,7 @@ Together time_together(Engine& engine, const EngineOptions& options, const wire:
   Tower tower(options, engine.config());
   int64_t left = most_steps;  // a sequence has room for so many tokens
   const auto decode = [&](int64_t steps) {
-    for (int64_t i = 0; i < steps; ++i) engine.lead(step);
-    engine.backend().synchronize();
+    run_decodes(engine, step, steps);
     left -= steps;
   };
   decode(2);

@@ -117,6 +117,14 @@ double decode_goal(const ModelConfig& config, int sequences) {
   return hidden >= 4608 ? 0.92 : hidden >= 3584 ? 0.88 : 0.78;  // the smaller, the more its launches weigh
 }
 
+void run_decodes(Engine& engine, const wire::Step& step, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    engine.lead_start(step);
+    if (engine.started() > 1) engine.finish();
+  }
+  while (engine.started() > 0) engine.finish();
+}
+
 std::string noise_image(const ModelConfig& config, int index) {
   std::string rgb(static_cast<size_t>(config.vision.image_size * config.vision.image_size * 3), '\0');
   uint32_t state = static_cast<uint32_t>(index) + 1;

@@ -46,6 +46,9 @@ Limits measure_limits(Communicator& comm, Backend& backend, const ModelConfig& c
 /// Shares of the limit that a GPU is to reach, by the decoder's size; 0: none is set.
 double decode_goal(const ModelConfig& config, int sequences);
 
+/// `count` times the same decode step, each given to the device before the one before has ended, as lanes do.
+void run_decodes(Engine& engine, const wire::Step& step, int64_t count);
+
 /// Seconds of vision tower and decode steps, each alone and both at once on one device.
 struct Together {
   double vision = 0, decode = 0, both = 0;
