@@ -52,6 +52,11 @@ __global__ void __launch_bounds__(kThreads) copy_words(uint4* to, const uint4* f
   for (; i < vectors; i += step) to[i] = ptx::load_once(from + i);
 }
 
+__global__ void add_one(EarlyStart, uint32_t* words) {
+  ptx::follow_previous();
+  ++words[blockIdx.x * blockDim.x + threadIdx.x];
+}
+
 dim3 grid_of(int multiprocessors) { return {static_cast<unsigned>(multiprocessors * kBlocksEach)}; }
 
 }  // namespace
@@ -71,6 +76,10 @@ void read_all(Stream stream, uint32_t* sum, const uint32_t* from, int64_t words,
 void copy_all(Stream stream, uint32_t* to, const uint32_t* from, int64_t words, int multiprocessors) {
   launch(stream, grid_of(multiprocessors), kThreads, 0, copy_words, reinterpret_cast<uint4*>(to),
          reinterpret_cast<const uint4*>(from), words / 4);
+}
+
+void count(Stream stream, uint32_t* words, int multiprocessors) {
+  launch(stream, dim3(static_cast<unsigned>(multiprocessors)), kCountedEach, 0, add_one, words);
 }
 
 }  // namespace lapidary::cuda

@@ -17,8 +17,9 @@ void read_all(Stream stream, uint32_t* sum, const uint32_t* from, int64_t words,
 /// The same memory, copied.
 void copy_all(Stream stream, uint32_t* to, const uint32_t* from, int64_t words, int multiprocessors);
 
-/// Seconds from one tiny kernel of a graph to the next, which waits for it; `dependent`: the next one is
-/// started while the first still runs (programmatic dependent launch). 0 where the device cannot.
-double graph_boundary(bool dependent);
+/// Every one of `multiprocessors` * kCountedEach words += 1, by a kernel that may start early
+/// (early_start.h).
+void count(Stream stream, uint32_t* words, int multiprocessors);
+inline constexpr int kCountedEach = 32;
 
 }  // namespace lapidary::cuda

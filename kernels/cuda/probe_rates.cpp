@@ -60,6 +60,30 @@ void check_kernels(Stream stream, uint32_t* memory, uint32_t* other, uint32_t* s
       throw std::runtime_error("the check failed: the copying kernel changes word " + std::to_string(i));
 }
 
+/// Seconds from one tiny kernel of a graph to the next, which waits for what it wrote.
+double graph_boundary(bool early_start) {
+  constexpr int kNodes = 256, kBursts = 1 + 2 * kTries;  // of best_seconds()
+  const int processors = device_info().multiprocessors;
+  Stream stream = make_stream(false);
+  stream.early_start = early_start;
+  const auto size = static_cast<size_t>(processors * kCountedEach);
+  const Buffer memory = cuda::allocate(size * sizeof(uint32_t));
+  auto* words = reinterpret_cast<uint32_t*>(memory.get());
+  begin_capture(stream);
+  for (int i = 0; i < kNodes; ++i) count(stream, words, processors);
+  const Graph graph = end_capture(stream);
+  const double seconds = best_seconds(stream, 2, [&] { run_graph(graph, stream); }) / kNodes;
+  std::vector<uint32_t> seen(size);
+  copy(stream, seen.data(), words, size * sizeof(uint32_t));
+  synchronize(stream);
+  destroy(graph);
+  destroy(stream);
+  for (const uint32_t value : seen)
+    if (value != kNodes * kBursts)
+      throw std::runtime_error("the check failed: kernels of a graph did not wait for each other");
+  return seconds;
+}
+
 }  // namespace
 }  // namespace cuda
 
@@ -95,7 +119,7 @@ DeviceRates measure_device(Backend& backend, size_t bytes) {
   rates.upload = over_bus / best_seconds(stream, 4, [&] { copy(stream, second, pinned.get(), moved); });
   rates.download = over_bus / best_seconds(stream, 4, [&] { copy(stream, pinned.get(), second, moved); });
   rates.boundary = graph_boundary(false);
-  rates.dependent_boundary = graph_boundary(true);
+  if (device_info().major >= 9) rates.dependent_boundary = graph_boundary(true);
   return rates;
 }
 
