@@ -227,6 +227,9 @@ beside_transformers 3b 224 90
 step 30 "captions, one rank, sums in any order" solo
 step 60 "captions, --tp 2 by NCCL, sums in any order" like_captions 2
 step 60 "sums over 2 ranks" "${ranks[@]}" -np 2 "$lapidary" bench ranks "${together[@]}" --repeats 5 --figures "$figures" && cat "$work/log"
+if [ "$device" = cuda ]; then # on a CPU it takes minutes
+  step 60 "attention" "$lapidary" bench kernels --device cuda --only attention --repeats 3 --figures "$figures" && cat "$work/log"
+fi
 if [ -z "$quick" ]; then
   end_to_end 28b 896 $((captioned / 16 + 1)) 32
   speeds 60 3b 896 "" --sequences "1,$many" --vision-images 4
@@ -239,6 +242,7 @@ if [ -z "$quick" ]; then
   done
 fi
 if [ "$device" = cuda ]; then
+  [ -n "$quick" ] || step 90 "products" "$lapidary" bench kernels --device cuda --only products --repeats 3 --figures "$figures"
   for tool in memcheck racecheck synccheck initcheck; do sanitized "$tool"; done
   [ -n "$quick" ] || beside_transformers 28b 896 150
 fi
