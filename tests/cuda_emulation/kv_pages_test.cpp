@@ -98,7 +98,7 @@ TEST(CudaStepTable, ListsSpansTilesAndSplits) {
   EXPECT_EQ(decodes[1].first_split, 3);
   EXPECT_EQ(decodes[1].splits, 2);
   const auto splits = read(view.splits, 5);
-  EXPECT_EQ(splits[4].span, 2);
+  EXPECT_EQ(splits[4].decode, 1);
   EXPECT_EQ(splits[4].first_page, 1);
 }
 
