@@ -9,6 +9,12 @@
 #include "configs/steady_time.h"
 
 namespace lapidary {
+namespace {
+
+/// While a device or a peer is waited for: how soon it is seen that it is done.
+constexpr std::chrono::microseconds kDeviceNap{20}, kPeerNap{100};
+
+}  // namespace
 
 DecoderLane::DecoderLane(Parts parts, Recorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {}
 
@@ -45,8 +51,7 @@ void DecoderLane::run() {
     start(step);
     stop = step.stop();
     // One is left to the device when another can be started behind it.
-    while (!started_.empty() && (started_.size() > 1 || stop || parts_.ready() || !waiting()))
-      finish_oldest();
+    while (!started_.empty() && (started_.size() > 1 || stop || ends_before_next())) finish_oldest();
   }
   while (!started_.empty()) finish_oldest();
 }
@@ -68,10 +73,20 @@ void DecoderLane::finish_oldest() {
   parts_.done(std::move(done));
 }
 
-/// Whether a step can be started at once.
-bool DecoderLane::waiting() {
-  const std::lock_guard lock(mutex_);
-  return !steps_.empty() && !stopping_;
+/// Waits until the only step started is done, or another can be started behind it: false then.
+bool DecoderLane::ends_before_next() {
+  const auto news = [this] { return finishing_ || stopping_ || !steps_.empty(); };
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    lock.unlock();
+    const bool ready = parts_.ready();
+    if (!ready && parts_.progress) parts_.progress();
+    lock.lock();
+    if (ready || stopping_) return true;
+    if (!steps_.empty()) return false;
+    if (finishing_) return true;
+    changed_.wait_for(lock, kDeviceNap, news);
+  }
 }
 
 /// The next step; false when there will be none.
@@ -99,7 +114,7 @@ void DecoderLane::wait(std::unique_lock<std::mutex>& lock) {
     lock.lock();
     // Naps only while a peer may wait for the rest of a message; else only a step has to be noticed.
     if (under_way) {
-      changed_.wait_for(lock, std::chrono::microseconds(100), awake);
+      changed_.wait_for(lock, kPeerNap, awake);
     } else {
       changed_.wait(lock, awake);
     }

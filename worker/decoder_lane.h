@@ -48,7 +48,7 @@ class DecoderLane {
 
   void start(const wire::Step& step);
   void finish_oldest();
-  bool waiting();
+  bool ends_before_next();
   bool next(wire::Step& step);
   void wait(std::unique_lock<std::mutex>& lock);
 

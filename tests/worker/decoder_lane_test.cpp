@@ -174,19 +174,22 @@ TEST(DecoderLane, IdleIsWhatLiesBetweenStepsWhenNoneWaits) {
   EXPECT_LE(idles, 1);  // none where step 2 came before the lane looked
 }
 
-/// A device that has the steps until it is told to end them; notes who did what.
+/// A device that is done with a step when it was asked for the third time, or is waited for; notes who did
+/// what.
 struct Device {
   std::vector<std::string> log;
   std::deque<wire::Step> started;
   bool quick = false;  // all that was started is done
+  int asked = 0;
 
   DecoderLane::Parts parts() {
     return {[this](const wire::Step& step) {
               log.push_back("start " + std::to_string(step.number()));
               started.push_back(step);
             },
-            [this] { return quick; },
+            [this] { return ++asked == 3 || quick; },
             [this] {
+              asked = 0;
               const wire::Step step = started.front();
               started.pop_front();
               return done_of(step);
@@ -234,6 +237,26 @@ TEST(DecoderLane, AStepThatIsDoneOrHasNoNextIsToldAtOnce) {
     lane.run();
     EXPECT_EQ(device.log, (Log{"start 1", "done 1", "start 2", "done 2", "start 3", "done 3"}));
   }
+}
+
+TEST(DecoderLane, AStepThatComesWhileOneRunsIsStartedBehindIt) {
+  Recorder recorder(false);
+  Device device;
+  DecoderLane* self = nullptr;
+  auto parts = device.parts();
+  uint64_t added = 1;
+  parts.ready = [&, ready = parts.ready] {
+    if (added < 3) {
+      ++added;
+      self->add(step(added, added == 3));
+    }
+    return ready();
+  };
+  DecoderLane lane(std::move(parts), recorder);
+  self = &lane;
+  lane.add(step(1));
+  lane.run();
+  EXPECT_EQ(device.log, (Log{"start 1", "start 2", "done 1", "start 3", "done 2", "done 3"}));
 }
 
 TEST(DecoderLane, WhatWasStartedIsFinishedWhenTheLaneEnds) {
