@@ -27,7 +27,7 @@ struct Work {
   double vision, prefill, decode_bytes;
 };
 
-Work work_of(const ModelConfig& config, const ModelBench& bench, DType dtype) {
+Work work_of(const ModelConfig& config, const ModelBench& bench, WeightTypes types) {
   const VisionConfig& v = config.vision;
   const TextConfig& t = config.text;
   const auto n = static_cast<double>(v.tokens()), c = static_cast<double>(v.hidden_size);
@@ -44,7 +44,8 @@ Work work_of(const ModelConfig& config, const ModelBench& bench, DType dtype) {
   const double prefill = 2 * rows * depth * decoder_layer + depth * 4 * rows * rows * q + 2 * head;
   const double kv = (rows + bench.new_tokens / 2.0) * depth * 2 * static_cast<double>(t.kv_width());
   return {vision * bench.images, prefill,
-          (depth * decoder_layer + head + bench.sequences * kv) * static_cast<double>(size_of(dtype))};
+          depth * decoder_layer * static_cast<double>(size_of(types.decoder)) +
+              (head + bench.sequences * kv) * static_cast<double>(size_of(types.linear))};
 }
 
 /// What this rank could do at most: operations and bytes a second.
@@ -104,9 +105,9 @@ Limits measure_limits(Communicator& comm, Engine& engine, const std::string& isa
   Limits best{0, 0};
   for (int i = 0; i < 5; ++i) {
     comm.barrier();
-    const Limits mine = backend.on_host()
-                            ? host_limits(backend, cpu::choose_isa(isa_name), engine.dtype(), data, bytes)
-                            : device_limits(backend, engine.dtype(), data, bytes);
+    const Limits mine = backend.on_host() ? host_limits(backend, cpu::choose_isa(isa_name),
+                                                        engine.types().linear, data, bytes)
+                                          : device_limits(backend, engine.types().linear, data, bytes);
     Limits sum{0, 0};
     for (const std::string& text : gather_texts(comm, cat(mine.flops, " ", mine.bytes))) {
       Limits rank{};
@@ -285,7 +286,7 @@ int run_model(ModelBench bench) {
   print_memory(*comm, engine);  // before the limits, whose data would count
   const Limits limits = measure_limits(*comm, engine, options.isa);
   if (comm->rank() == 0)
-    print_speed(timings, work_of(config, bench, engine.dtype()), limits, bench, engine.backend().on_host());
+    print_speed(timings, work_of(config, bench, engine.types()), limits, bench, engine.backend().on_host());
   return 0;
 }
 
