@@ -122,7 +122,7 @@ double time_vision(const ModelBench& bench, const ModelConfig& config, Engine& e
 double decoder_bytes(Communicator& comm, Engine& engine) {
   const double mine =
       static_cast<double>(engine.memory().weights) -
-      static_cast<double>(vision_weight_bytes(engine.config(), engine.model().plan(), engine.dtype()));
+      static_cast<double>(vision_weight_bytes(engine.config(), engine.model().plan(), engine.types().linear));
   double sum = 0;
   for (const std::string& text : gather_texts(comm, std::to_string(mine))) sum += std::atof(text.c_str());
   return sum;
@@ -160,11 +160,12 @@ int run_model(ModelBench bench) {
   print_memory(comm, *engine);  // before the limits, whose data would count
   const double weights = decoder_bytes(comm, *engine);
   const ModelWork work(config, bench.images, bench.prompt_tokens, bench.new_tokens);
-  const Limits limits = measure_limits(comm, engine->backend(), config, engine->dtype(), options.isa,
+  const Limits limits = measure_limits(comm, engine->backend(), config, engine->types().linear, options.isa,
                                        static_cast<int64_t>(work.rows) * bench.prefills,
                                        bench.tower_images() * config.vision.tokens());
   if (comm.rank() == 0)
-    print_speed(bench, config, timings, limits, weights, static_cast<double>(size_of(engine->dtype())));
+    print_speed(bench, config, timings, limits, weights,
+                static_cast<double>(size_of(engine->types().linear)));
   return 0;
 }
 

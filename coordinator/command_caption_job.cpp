@@ -71,6 +71,8 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
       {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
       {"profile", engine.profile},
       {"format", options.output_format == OutputFormat::webdataset ? "webdataset" : "jsonl"}};
+  // Only where it is asked for: jobs from before there was a choice go on.
+  if (engine.quantization != "none") job.fingerprint.emplace_back("quantization", engine.quantization);
   return job;
 }
 

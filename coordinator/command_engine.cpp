@@ -24,6 +24,12 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--dtype", engine.dtype, "Weights and KV cache; auto: as config.json says")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
+  command
+      .add_option(
+          "--quantization", engine.quantization,
+          "fp8: the decoder's matrices as float8 (e4m3) with a scale a channel; none: as --dtype says")
+      ->check(CLI::IsMember({"none", "fp8"}))
+      ->capture_default_str();
   command.add_option("--profile", engine.profile, "Numerics, as computed by" + profiles)
       ->capture_default_str();
   command
@@ -106,6 +112,7 @@ std::vector<std::string> arguments_of(const EngineFlags& flags) {
   add("--model", e.model.string());
   add("--load-format", e.load_format);
   add("--dtype", e.dtype);
+  add("--quantization", e.quantization);
   add("--profile", e.profile);
   add("--isa", e.isa);
   add("--device", e.device);

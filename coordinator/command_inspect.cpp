@@ -138,20 +138,24 @@ void print_plans(const std::vector<RankPlan>& plans) {
 void print_memory(const InspectOptions& options, const ModelConfig& config,
                   const std::vector<RankPlan>& plans) {
   const Capacity capacity = fit_capacity(options.engine, config, options.mesh);
-  const DType dtype = resolve_dtype(options.engine.dtype, config);
+  const WeightTypes types = resolve_types(options.engine, config);
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads, options.engine.isa);
   std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
   for (const RankPlan& plan : plans) {
     const Memory memory =
-        plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, dtype, *backend);
+        plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, types, *backend);
     const auto text = [](size_t bytes) { return size_text(static_cast<int64_t>(bytes)); };
     rows.push_back({cat(plan.place.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
   }
+  const std::string types_text =
+      types.decoder == types.linear
+          ? name_of(types.linear)
+          : cat(name_of(types.linear), " with ", name_of(types.decoder), " decoder weights");
   std::printf(
       "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "
       "prints all)\n%s",
-      name_of(dtype), static_cast<long>(capacity.sequences), static_cast<long>(capacity.length),
+      types_text.c_str(), static_cast<long>(capacity.sequences), static_cast<long>(capacity.length),
       table_text(rows).c_str());
 }
 
@@ -190,6 +194,11 @@ void add_inspect_command(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command.add_option("--dtype", options->engine.dtype, "Weights and KV cache; auto: as config.json says")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  command
+      .add_option("--quantization", options->engine.quantization,
+                  "fp8: the decoder's matrices as float8 (e4m3)")
+      ->check(CLI::IsMember({"none", "fp8"}))
       ->capture_default_str();
   command.add_option("--max-num-seqs", options->engine.max_num_seqs, "Sequences that run at once")
       ->capture_default_str();

@@ -92,8 +92,8 @@ std::string agreement_of(const EngineOptions& e) {
   std::string layers;
   for (const int64_t count : e.pp_layers) layers += cat(count, " ");
   return fingerprint_of_text(cat(fingerprint_of_model(e.model), "\n", e.load_format, "\n", e.dtype, "\n",
-                                 e.profile, "\n", e.max_num_seqs, " ", e.max_model_len, " ",
-                                 e.max_num_batched_tokens, " ", e.max_images, "\n", layers));
+                                 e.quantization, "\n", e.profile, "\n", e.max_num_seqs, " ", e.max_model_len,
+                                 " ", e.max_num_batched_tokens, " ", e.max_images, "\n", layers));
 }
 
 void check_place(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh, const Place& place) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -40,7 +41,14 @@ struct Matrix {
   SumPlan sums;
   Buffer data;
   size_t bytes = 0;  // of data
-  Buffer scales{};   // e4m3: float32 [out], what the numbers of a row are multiplied by
+  Buffer scales{};   // e4m3: float32 [out], what the numbers of a row are multiplied by: e4m3_scale()
+};
+
+/// What becomes of a product's sums on their way to y [rows, out], in this order. Goes with one output.
+struct Epilogue {
+  const float* bias = nullptr;  // [out], is added
+  bool gelu = false;            // gelu, tanh form
+  bool add = false;             // to what y holds; y is float32 then, and there is no gelu
 };
 
 /// Shape of one layer's KV cache on this rank. A page holds kPageTokens tokens of all kv_heads, in a layout
@@ -175,7 +183,11 @@ class Backend {
   /// rows [n, in] of f32 or bf16 become rows first_row… of w. first_row and n are multiples of kPackRows (n
   /// may end at w.out). Several threads may pack disjoint rows of one matrix.
   static constexpr int64_t kPackRows = 16;
-  virtual void pack(Matrix& w, int64_t first_row, Tensor rows) = 0;
+  /// `largest` [n], for an e4m3 w: the largest magnitude of each row where `rows` are only columns of it;
+  /// null: what `rows` say.
+  virtual void pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest = nullptr) = 0;
+  /// Bytes that an element of a weight takes.
+  virtual size_t weight_size(DType dtype) const { return size_of(dtype); }
   /// Row r of w as it was packed (rounded to w.dtype), as f32 [1, in]; for tests and embeddings.
   virtual void unpack_row(const Matrix& w, int64_t r, float* out) = 0;
 
@@ -206,8 +218,23 @@ class Backend {
 
   // --- rows
   // ----------------------------------------------------------------------------------------------------
-  /// y [w.sums.outputs() * rows, out] = x [rows, in] · wᵀ (+ bias [out], one output only).
-  virtual void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias = nullptr) = 0;
+  /// y [w.sums.outputs() * rows, out] = x [rows, in] · wᵀ, through the epilogue.
+  virtual void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end = {}) = 0;
+  /// Calls products(rows) for each number of rows, up to `most`, of which the backend measures what computes
+  /// products fastest: those that are called meanwhile. For the time before serving.
+  virtual void tune(int64_t most, const std::function<void(int64_t rows)>& products) {
+    (void)most;
+    (void)products;
+  }
+  /// How the two halves of a gated weight lie: gate_run() rows of gate, then as many of up, and so on, zeros
+  /// behind the last ones. 0: all of gate, then all of up.
+  virtual int64_t gate_run() const { return 0; }
+  /// y [rows, n] = gelu(x · gateᵀ) · (x · upᵀ); gate_up, of one output, lies as gate_run() says. `room`
+  /// [rows, gate_up.out], of the operands' dtype, may be overwritten.
+  virtual void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {
+    matmul(room, x, gate_up);
+    gelu_mul(y, room);
+  }
   /// y = x · rsqrt(mean(x²) + eps) · (1 + gain)
   virtual void rms_norm(Tensor y, Tensor x, const float* gain, float eps) = 0;
   /// y = (x - mean) · rsqrt(var + eps) · gain + bias
@@ -300,6 +327,8 @@ struct CudaOptions {
       true;  // sums as SumPlan says; else their partials become one, in an order of the library's
   bool early_start =
       true;  // kernels may start before the one in front has ended; off: to measure what it gains
+  std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
+  int multiprocessors = 0;           // that the library's products should fill; 0: all
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

@@ -52,6 +52,17 @@ constexpr uint8_t to_e4m3(float value) {
   return static_cast<uint8_t>(sign | rounded);
 }
 
+/// What an e4m3 row of largest magnitude `most` is multiplied by: the power of two that puts it in (224,
+/// 448]. A float has the same relative precision wherever its range begins, so a finer scale would gain
+/// nothing, and a power of two rounds nothing: a sum scaled whole and its parts scaled each are the same
+/// bits.
+constexpr float e4m3_scale(float most) {
+  if (!(most >= 0x1p-100f)) return most != most ? most : 1;  // a NaN shows; such a row is zeros
+  const auto bits = std::bit_cast<uint32_t>(most);
+  const uint32_t exponent = (bits >> 23) - 8 + ((bits & 0x7fffffu) > 0x600000u ? 1 : 0);  // 448 = 1.75 · 2^8
+  return std::bit_cast<float>(exponent << 23);
+}
+
 /// A view of rows on one device: never owns, copied freely. Rows may lie further apart than they are long, so
 /// that a range of columns is a view too.
 struct Tensor {

@@ -1,13 +1,18 @@
 #include "sharding/weight_store.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "configs/error.h"
 
 namespace lapidary {
 
-WeightStore::WeightStore(TensorSource& source, Backend& ops, DType linear, Progress loaded)
-    : source_(source), ops_(ops), linear_(linear), loaded_(std::move(loaded)) {}
+WeightStore::WeightStore(TensorSource& source, Backend& ops, WeightTypes types, Progress loaded)
+    : source_(source),
+      ops_(ops),
+      linear_(types.linear),
+      decoder_(types.decoder),
+      loaded_(std::move(loaded)) {}
 
 void WeightStore::check(const Slice& slice) const {
   const auto stored = matrix_shape(source_.shape_of(slice.name));
@@ -16,39 +21,91 @@ void WeightStore::check(const Slice& slice) const {
          "], the config asks for [", slice.shape[0], ", ", slice.shape[1], "]");
 }
 
-Matrix WeightStore::matrix(const std::vector<Slice>& slices, SumPlan sums) {
+Matrix WeightStore::matrix(const std::vector<Slice>& slices, SumPlan sums, DType dtype) {
   int64_t out = 0;
   for (const Slice& slice : slices) {
     check(slice);
     out += slice.rows.size();
   }
-  Matrix matrix = ops_.make_matrix(out, slices.at(0).cols.size(), linear_, std::move(sums));
+  return make_matrix(out, slices.at(0).cols.size(), std::move(sums), dtype,
+                     [&](Matrix& matrix, Range rows) { pack_band(matrix, slices, rows); });
+}
+
+Matrix WeightStore::gated(const Slice& gate, const Slice& up, DType dtype) {
+  const int64_t run = ops_.gate_run();
+  if (run == 0) return matrix({gate, up}, SumPlan::whole(gate.cols.size()), dtype);
+  check(gate);
+  check(up);
+  const int64_t half = (gate.rows.size() + run - 1) / run * run;
+  return make_matrix(2 * half, gate.cols.size(), SumPlan::whole(gate.cols.size()), dtype,
+                     [&](Matrix& matrix, Range rows) { pack_gated_band(matrix, gate, up, rows); });
+}
+
+/// A matrix whose bands of rows `pack` packs, several at a time.
+Matrix WeightStore::make_matrix(int64_t out, int64_t in, SumPlan sums, DType dtype,
+                                const std::function<void(Matrix&, Range)>& pack) {
+  Matrix matrix = ops_.make_matrix(out, in, dtype, std::move(sums));
   // Small bands, so that what is in flight stays in cache and both ends of the work are busy.
   constexpr int64_t kBand = 4 * Backend::kPackRows;
   ops_.threads().parallel_for(out, kBand, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row += kBand)
-      pack_band(matrix, slices, {row, std::min(end, row + kBand)});
+    for (int64_t row = begin; row < end; row += kBand) pack(matrix, {row, std::min(end, row + kBand)});
   });
-  count(matrix.bytes);
+  count(matrix.bytes + (dtype == DType::e4m3 ? static_cast<size_t>(out) * sizeof(float) : 0));
   return matrix;
+}
+
+void WeightStore::read_rows(std::byte* to, const Slice& slice, Range stored, Range cols) {
+  if (linear_ == DType::bf16) {
+    source_.read_bf16(slice.name, stored, cols, reinterpret_cast<uint16_t*>(to));
+  } else {
+    source_.read(slice.name, stored, cols, reinterpret_cast<float*>(to));
+  }
+}
+
+/// The largest magnitude of each whole row, as the backend sees it; a NaN shows.
+void WeightStore::find_largest(float* to, const Slice& slice, Range stored) {
+  const auto width = static_cast<size_t>(slice.shape[1]);
+  std::vector<std::byte> row(width * size_of(linear_));
+  for (int64_t r = stored.begin; r < stored.end; ++r, ++to) {
+    read_rows(row.data(), slice, {r, r + 1}, {0, slice.shape[1]});
+    *to = 0;
+    for (size_t k = 0; k < width; ++k) {
+      const float value = linear_ == DType::bf16 ? from_bf16(reinterpret_cast<const uint16_t*>(row.data())[k])
+                                                 : reinterpret_cast<const float*>(row.data())[k];
+      if (std::abs(value) > *to || value != value) *to = std::abs(value);
+    }
+  }
 }
 
 void WeightStore::pack_band(Matrix& matrix, const std::vector<Slice>& slices, Range rows) {
   const auto width = static_cast<size_t>(matrix.in);
   std::vector<std::byte> band(static_cast<size_t>(rows.size()) * width * size_of(linear_));
+  const bool cut = matrix.dtype == DType::e4m3 && slices.at(0).cols.size() < slices.at(0).shape[1];
+  std::vector<float> largest(cut ? static_cast<size_t>(rows.size()) : 0);
   int64_t first = 0;  // row of the matrix where a slice begins
   for (const Slice& slice : slices) {
     const Range here{std::max(rows.begin, first), std::min(rows.end, first + slice.rows.size())};
     if (here.size() > 0) {
       const Range stored{slice.rows.begin + here.begin - first, slice.rows.begin + here.end - first};
-      std::byte* to = band.data() + static_cast<size_t>(here.begin - rows.begin) * width * size_of(linear_);
-      if (linear_ == DType::bf16) {
-        source_.read_bf16(slice.name, stored, slice.cols, reinterpret_cast<uint16_t*>(to));
-      } else {
-        source_.read(slice.name, stored, slice.cols, reinterpret_cast<float*>(to));
-      }
+      read_rows(band.data() + static_cast<size_t>(here.begin - rows.begin) * width * size_of(linear_), slice,
+                stored, slice.cols);
+      if (cut) find_largest(largest.data() + (here.begin - rows.begin), slice, stored);
     }
     first += slice.rows.size();
+  }
+  ops_.pack(matrix, rows.begin, view(band.data(), linear_, rows.size(), matrix.in),
+            cut ? largest.data() : nullptr);
+}
+
+void WeightStore::pack_gated_band(Matrix& matrix, const Slice& gate, const Slice& up, Range rows) {
+  const int64_t run = ops_.gate_run(), half = gate.rows.size();
+  const size_t row_bytes = static_cast<size_t>(matrix.in) * size_of(linear_);
+  std::vector<std::byte> band(static_cast<size_t>(rows.size()) * row_bytes);  // zeros where neither has rows
+  for (int64_t row = rows.begin; row < rows.end; row += run) {
+    const Slice& slice = row / run % 2 == 0 ? gate : up;
+    const int64_t first = row / (2 * run) * run, last = std::min(half, first + run);
+    read_rows(band.data() + static_cast<size_t>(row - rows.begin) * row_bytes, slice,
+              {slice.rows.begin + first, slice.rows.begin + last}, slice.cols);
   }
   ops_.pack(matrix, rows.begin, view(band.data(), linear_, rows.size(), matrix.in));
 }

@@ -29,22 +29,34 @@ struct Slice {
   }
 };
 
+/// Dtypes of a model's matrices. Those of the decoder's layers may be e4m3; the others, and what goes through
+/// the layers, are `linear`: float32 or bfloat16.
+struct WeightTypes {
+  DType linear, decoder;
+  WeightTypes(DType all) : linear(all), decoder(all) {}  // NOLINT: one dtype is types
+  WeightTypes(DType others, DType decoder_layers) : linear(others), decoder(decoder_layers) {}
+};
+
 /// Reads this rank's slices of a checkpoint and packs them, once, for its backend. Bands of rows are read,
 /// rounded and packed by the backend's threads, so no whole tensor exists twice.
 class WeightStore {
  public:
   /// `loaded` hears of the bytes packed after each matrix.
   using Progress = std::function<void(int64_t bytes)>;
-  WeightStore(TensorSource& source, Backend& ops, DType linear, Progress loaded = {});
+  WeightStore(TensorSource& source, Backend& ops, WeightTypes types, Progress loaded = {});
 
   DType linear() const { return linear_; }
+  DType decoder() const { return decoder_; }
   bool contains(const std::string& name) const { return source_.contains(name); }
 
-  /// The slices' rows one below the other (all equally wide) as one weight.
-  Matrix matrix(const std::vector<Slice>& slices, SumPlan sums);
+  /// The slices' rows one below the other (all equally wide) as one weight. An e4m3 one has the scales of
+  /// whole stored rows, so that its numbers do not depend on how the rows are cut.
+  Matrix matrix(const std::vector<Slice>& slices, SumPlan sums, DType dtype);
   Matrix matrix(const std::vector<Slice>& slices) {
-    return matrix(slices, SumPlan::whole(slices.at(0).cols.size()));
+    return matrix(slices, SumPlan::whole(slices.at(0).cols.size()), linear_);
   }
+  /// The rows of two equal slices as the backend's gated weight (Backend::gate_run), all columns of them.
+  Matrix gated(const Slice& gate, const Slice& up, DType dtype);
   /// The slices' columns one after the other, in float32.
   Vector vector(const std::vector<Slice>& slices);
   Vector vector(const std::string& name, int64_t size) { return vector({Slice::whole(name, 1, size)}); }
@@ -60,12 +72,17 @@ class WeightStore {
 
  private:
   void check(const Slice& slice) const;
+  Matrix make_matrix(int64_t out, int64_t in, SumPlan sums, DType dtype,
+                     const std::function<void(Matrix&, Range)>& pack);
+  void read_rows(std::byte* to, const Slice& slice, Range stored, Range cols);
+  void find_largest(float* to, const Slice& slice, Range stored);
   void pack_band(Matrix& matrix, const std::vector<Slice>& slices, Range rows);
+  void pack_gated_band(Matrix& matrix, const Slice& gate, const Slice& up, Range rows);
   void count(size_t bytes);
 
   TensorSource& source_;
   Backend& ops_;
-  DType linear_;
+  DType linear_, decoder_;
   Progress loaded_;
   int64_t bytes_ = 0;
 };

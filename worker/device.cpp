@@ -42,6 +42,14 @@ int gpu_of_rank(const EngineOptions& options, int gpus) {
   return rank_on_host() % gpus;
 }
 
+/// Where this user's programs keep what they can make again; empty: nowhere.
+std::filesystem::path cache_folder() {
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  if (cache != nullptr && *cache == '/') return std::filesystem::path(cache) / "lapidary";
+  return home != nullptr && *home == '/' ? std::filesystem::path(home) / ".cache/lapidary"
+                                         : std::filesystem::path();
+}
+
 }  // namespace
 
 int rank_on_host() {
@@ -57,8 +65,8 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
     fail("--device is cpu, cuda, cuda:N or auto, not '", device, "'");
   const CudaDevices found = cuda_devices();
   if (found.count > 0)
-    return make_cuda_backend(threads,
-                             {gpu_of_rank(options, found.count), options.deterministic, options.early_start});
+    return make_cuda_backend(threads, {gpu_of_rank(options, found.count), options.deterministic,
+                                       options.early_start, cache_folder()});
   if (device == "auto") return make_cpu_backend(threads, options.isa);
   fail("--device is ", device, ", but ", found.why_none);
 }

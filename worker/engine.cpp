@@ -42,7 +42,7 @@ struct Engine::Parts {
         group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.place},
         profile(numerics_profile(options.profile)),
         config(given),
-        dtype(resolve_dtype(options.dtype, given)),
+        types(resolve_types(options, given)),
         capacity(fit_capacity(options, given, where.mesh)),
         shared_vision(options.shared_vision),
         source(open_weights(options, given)) {
@@ -53,7 +53,7 @@ struct Engine::Parts {
     plan = PaliGemma::plan_for(config, group.place.tp_rank, group.mesh.tp);
     share = share_of(config, group.mesh, group.place, options.pp_layers, shared_vision);
     const bool lane = !shared_vision && has_vision_lane(group.mesh, group.place);
-    const Memory planned = plan_memory(config, plan, share, lane, capacity, dtype, *backend);
+    const Memory planned = plan_memory(config, plan, share, lane, capacity, types, *backend);
     if (backend->on_host()) {
       check_memory(planned, ranks_on_host(), available_memory());
     } else {
@@ -63,13 +63,14 @@ struct Engine::Parts {
 
   void load(const LoadProgress& progress) {
     const auto total =
-        static_cast<int64_t>(plan_memory(config, plan, share, false, capacity, dtype, *backend).weights);
-    WeightStore weights(*source, *backend, dtype, [&](int64_t bytes) {
+        static_cast<int64_t>(plan_memory(config, plan, share, false, capacity, types, *backend).weights);
+    WeightStore weights(*source, *backend, types, [&](int64_t bytes) {
       if (progress) progress(std::min(bytes, total), total);
     });
     if (group.place.decodes()) {
       model.emplace(config, profile, weights, Rank{*backend, group.tp}, capacity, share);
       reserve_scratch();
+      model->tune();
     }
     source.reset();
     runner.emplace(*backend, group, StepLimits{config, capacity, group.mesh, shared_vision}, share,
@@ -98,7 +99,7 @@ struct Engine::Parts {
   Group group;
   NumericsProfile profile;
   ModelConfig config;
-  DType dtype;
+  WeightTypes types;
   Capacity capacity;
   bool shared_vision;
   std::unique_ptr<TensorSource> source;  // until the weights are packed
@@ -156,12 +157,15 @@ Memory Engine::memory() const {
 
 Backend& Engine::backend() { return *parts_->backend; }
 
-DType Engine::dtype() const { return parts_->dtype; }
+WeightTypes Engine::types() const { return parts_->types; }
 
 std::string Engine::describe() const {
   const int threads = parts_->threads.size(), ranks = parts_->group.mesh.decoder_ranks();
-  return cat(parts_->backend->name(), ", ", name_of(parts_->dtype), ", ", threads,
-             threads == 1 ? " thread" : " threads", ranks > 1 ? cat(" on each of ", ranks, " ranks") : "");
+  const WeightTypes& types = parts_->types;
+  return cat(parts_->backend->name(), ", ", name_of(types.linear),
+             types.decoder == types.linear ? "" : cat(" with ", name_of(types.decoder), " decoder weights"),
+             ", ", threads, threads == 1 ? " thread" : " threads",
+             ranks > 1 ? cat(" on each of ", ranks, " ranks") : "");
 }
 
 wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {

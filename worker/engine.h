@@ -58,7 +58,7 @@ class Engine {
   /// All that the engine allocated at start; a vision lane's tower and slots are not among it.
   Memory memory() const;
   Backend& backend();
-  DType dtype() const;           // of weights and KV cache
+  WeightTypes types() const;     // of weights; the KV cache is of types().linear
   std::string describe() const;  // "cpu avx512-bf16, bfloat16, 2 threads"
 
  private:

@@ -15,16 +15,17 @@ namespace lapidary {
 
 /// What a rank is built from. All ranks of a job have the same.
 struct EngineOptions {
-  std::filesystem::path model;       // checkpoint folder; with dummy weights a config file will do
-  std::string load_format = "auto";  // "auto": read the checkpoint; "dummy": make weights from tensor names
-  std::string dtype = "auto";        // "float32", "bfloat16"; "auto": as config.json says, else bfloat16
-  std::string profile = "hf";        // numerics profile
-  std::string device = "cpu";        // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
-  bool shared_gpu = false;           // ranks may share a GPU; for tests
-  bool deterministic = false;        // GPU: the bits of a sum do not depend on the number of ranks
-  bool early_start = true;           // GPU: kernels may start before the one in front has ended
-  std::string isa = "auto";          // instruction set of the CPU backend
-  int threads = 0;                   // of this rank's decoder lane; 0: its share of the cores
+  std::filesystem::path model;        // checkpoint folder; with dummy weights a config file will do
+  std::string load_format = "auto";   // "auto": read the checkpoint; "dummy": make weights from tensor names
+  std::string dtype = "auto";         // "float32", "bfloat16"; "auto": as config.json says, else bfloat16
+  std::string quantization = "none";  // "fp8": the decoder's matrices are e4m3
+  std::string profile = "hf";         // numerics profile
+  std::string device = "cpu";         // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
+  bool shared_gpu = false;            // ranks may share a GPU; for tests
+  bool deterministic = false;         // GPU: the bits of a sum do not depend on the number of ranks
+  bool early_start = true;            // GPU: kernels may start before the one in front has ended
+  std::string isa = "auto";           // instruction set of the CPU backend
+  int threads = 0;                    // of this rank's decoder lane; 0: its share of the cores
   int vision_threads = 0;     // of its vision lane; 0: its share of the cores, half of it beside a decoder
   int64_t max_num_seqs = 8;   // sequences running at once
   int64_t max_model_len = 0;  // tokens of one sequence; 0: one image, 128 prompt and 256 generated tokens

@@ -58,7 +58,7 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   qkv_ = workspace_.make(rows, q + 2 * kv, operands);
   attention_ = workspace_.make(rows, q, operands);
   const int64_t chunk = std::min(rows, kMlpRows);
-  gate_up_ = workspace_.make(chunk, 2 * plan_.ffn.size(), operands);
+  gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
   const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * chunk);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
@@ -77,17 +77,19 @@ Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
 
   Layer layer;
   layer.input_norm = norm("input_layernorm");
-  layer.qkv = load_columns(weights, {weight_rows(name + "self_attn.q_proj", q, hidden, my_q),
-                                     weight_rows(name + "self_attn.k_proj", kv, hidden, my_kv),
-                                     weight_rows(name + "self_attn.v_proj", kv, hidden, my_kv)});
-  layer.out =
-      load_rows(weights, name + "self_attn.o_proj", hidden, q, my_q, plan_.out_sums, plan_.out_finish);
+  layer.qkv.w = weights.matrix({weight_rows(name + "self_attn.q_proj", q, hidden, my_q),
+                                weight_rows(name + "self_attn.k_proj", kv, hidden, my_kv),
+                                weight_rows(name + "self_attn.v_proj", kv, hidden, my_kv)},
+                               SumPlan::whole(hidden), weights.decoder());
+  layer.out = load_rows(weights, name + "self_attn.o_proj", hidden, q, my_q, plan_.out_sums, plan_.out_finish,
+                        weights.decoder());
   layer.post_attention_norm = norm("post_attention_layernorm");
   layer.pre_ffn_norm = norm("pre_feedforward_layernorm");
-  layer.gate_up = load_columns(weights, {weight_rows(name + "mlp.gate_proj", ffn, hidden, plan_.ffn),
-                                         weight_rows(name + "mlp.up_proj", ffn, hidden, plan_.ffn)});
-  layer.down =
-      load_rows(weights, name + "mlp.down_proj", hidden, ffn, plan_.ffn, plan_.down_sums, plan_.down_finish);
+  layer.gate_up.w =
+      weights.gated(weight_rows(name + "mlp.gate_proj", ffn, hidden, plan_.ffn),
+                    weight_rows(name + "mlp.up_proj", ffn, hidden, plan_.ffn), weights.decoder());
+  layer.down = load_rows(weights, name + "mlp.down_proj", hidden, ffn, plan_.ffn, plan_.down_sums,
+                         plan_.down_finish, weights.decoder());
   layer.post_ffn_norm = norm("post_feedforward_layernorm");
 
   layer.attention.heads = plan_.heads.size();
@@ -99,6 +101,20 @@ Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
     layer.attention.window = config_.sliding_window.value_or(0);
   layer.attention.window_in_prefix = profile_.window == WindowPolicy::hf447;
   return layer;
+}
+
+void Gemma2::tune() {
+  if (layers_.empty()) return;
+  const Layer& layer = layers_.front();
+  rank_.ops.tune(h_.rows(), [&](int64_t rows) {
+    layer.qkv(rank_, qkv_.row_range(0, rows), h_.row_range(0, rows));
+    layer.out.product(rank_, sum_.row_range(0, rows), attention_.row_range(0, rows), partials_, false);
+  });
+  rank_.ops.tune(mlp_.rows(), [&](int64_t rows) {
+    const Tensor mlp = mlp_.row_range(0, rows);
+    layer.gate_up(rank_, mlp, h_.row_range(0, rows), gate_up_.row_range(0, rows));
+    layer.down.product(rank_, sum_.row_range(0, rows), mlp, partials_, false);
+  });
 }
 
 void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
@@ -132,8 +148,7 @@ void Gemma2::forward(const Layer& layer, const RmsNorm* next, Tensor x, const Ra
     const int64_t end = std::min(rows, begin + kMlpRows);
     const Tensor part = h.row_range(begin, end), part_sum = sum.row_range(begin, end);
     const Tensor gate_up = gate_up_.row_range(0, end - begin), mlp = mlp_.row_range(0, end - begin);
-    layer.gate_up(rank_, gate_up, part);
-    rank_.ops.gelu_mul(mlp, gate_up);
+    layer.gate_up(rank_, mlp, part, gate_up);
     layer.down(rank_, part_sum, mlp, partials_);
   }
   add_normed(rank_, h, x, sum, layer.post_ffn_norm, next);

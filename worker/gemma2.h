@@ -31,6 +31,8 @@ class Gemma2 {
   /// the pages of the layers held. After each layer what was sent on `peers` is moved on.
   void forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
                const Probe& probe = {});
+  /// Lets the backend measure its products (Backend::tune).
+  void tune();
   /// y = the final norm of x; on the rank that holds the last layer.
   void norm(Tensor y, Tensor x) const { norm_(rank_, y, x); }
 
@@ -41,7 +43,7 @@ class Gemma2 {
     RowLinear out;
     RmsNorm post_attention_norm;
     RmsNorm pre_ffn_norm;
-    ColumnLinear gate_up;  // my columns of gate, then of up
+    GatedLinear gate_up;  // my columns of both
     RowLinear down;
     RmsNorm post_ffn_norm;
     AttentionArgs attention;
@@ -68,7 +70,7 @@ class Gemma2 {
   Tensor sum_;        // [rows, hidden], what goes into the residual stream; h_ where operands are float32
   Tensor qkv_;        // [rows, (my heads + 2 * my KV heads) * head_dim]
   Tensor attention_;  // [rows, my heads * head_dim]
-  Tensor gate_up_;    // [a chunk of rows, 2 * my ffn]
+  Tensor gate_up_;    // [a chunk of rows, 2 * my ffn, or a few more]
   Tensor mlp_;        // [a chunk of rows, my ffn]
   Tensor partials_;   // [my blocks * rows, hidden]
 };

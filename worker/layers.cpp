@@ -3,15 +3,24 @@
 namespace lapidary {
 
 void RowLinear::operator()(Rank r, Tensor y, Tensor x, Tensor partials) const {
-  if (finish.total() == 1) {  // this rank holds the whole tree
-    r.ops.matmul(y, x, w);
-  } else {
-    const int blocks = w.sums.outputs();
-    const Tensor mine = view(partials.data, DType::f32, blocks * y.rows(), w.out);  // [blocks * rows, out]
-    r.ops.matmul(mine, x, w);
-    r.comm.tree_sum(y, mine, finish);
-  }
+  product(r, y, x, partials, false);
+  if (finish.total() == 1) return;
+  r.comm.tree_sum(y, view(partials.data, DType::f32, w.sums.outputs() * y.rows(), w.out), finish);
   if (bias.size > 0) r.ops.add_bias(y, bias.get());
+}
+
+void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor sum, Tensor partials) const {
+  if (finish.total() == 1) return product(r, to, x, partials, true);
+  (*this)(r, sum, x, partials);
+  r.ops.add(to, sum);
+}
+
+void RowLinear::product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const {
+  if (finish.total() == 1) {  // this rank holds the whole tree
+    r.ops.matmul(y, x, w, {.bias = bias.get(), .add = add});
+  } else {
+    r.ops.matmul(view(partials.data, DType::f32, w.sums.outputs() * x.rows(), w.out), x, w);
+  }
 }
 
 Slice weight_rows(const std::string& layer, int64_t out, int64_t in, Range rows) {
@@ -32,9 +41,9 @@ ColumnLinear load_columns(WeightStore& weights, const std::vector<Slice>& slices
 }
 
 RowLinear load_rows(WeightStore& weights, const std::string& layer, int64_t out, int64_t in, Range mine,
-                    SumPlan sums, SumTree::Finish finish, bool with_bias) {
+                    SumPlan sums, SumTree::Finish finish, DType dtype, bool with_bias) {
   RowLinear linear;
-  linear.w = weights.matrix({{layer + ".weight", {out, in}, {0, out}, mine}}, std::move(sums));
+  linear.w = weights.matrix({{layer + ".weight", {out, in}, {0, out}, mine}}, std::move(sums), dtype);
   linear.finish = std::move(finish);
   if (with_bias) linear.bias = weights.vector(layer + ".bias", out);
   return linear;

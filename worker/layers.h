@@ -46,9 +46,22 @@ struct ColumnLinear {
   Matrix w;     // [my out, in]
   Vector bias;  // [my out], or empty
 
+  void operator()(Rank r, Tensor y, Tensor x) const { r.ops.matmul(y, x, w, {.bias = bias.get()}); }
+};
+
+/// The first product of an MLP that ends in gelu: y = gelu(x · wᵀ + bias).
+struct GeluLinear : ColumnLinear {
   void operator()(Rank r, Tensor y, Tensor x) const {
-    r.ops.matmul(y, x, w, bias.size > 0 ? bias.get() : nullptr);
+    r.ops.matmul(y, x, w, {.bias = bias.get(), .gelu = true});
   }
+};
+
+/// Holds rows of two weights [out, in]: gives its columns of gelu(x · gateᵀ) · (x · upᵀ).
+struct GatedLinear {
+  Matrix w;  // [2 my out, or a few more rows, in]
+
+  /// room [rows, w.out] holds the halves where a backend computes them apart.
+  void operator()(Rank r, Tensor y, Tensor x, Tensor room) const { r.ops.matmul_geglu(y, x, w, room); }
 };
 
 /// Holds columns of a weight [out, in]: every rank has part of each sum, and gets the whole one. The one
@@ -60,6 +73,10 @@ struct RowLinear {
 
   /// y [rows, out]; partials has room for [blocks of this rank * rows, out].
   void operator()(Rank r, Tensor y, Tensor x, Tensor partials) const;
+  /// to += the sum. Where a rank sums alone that is part of the product, else `sum` [rows, out] holds it.
+  void add_to(Rank r, Tensor to, Tensor x, Tensor sum, Tensor partials) const;
+  /// This rank's product alone, for Backend::tune; y as operator() or add_to has it.
+  void product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const;
 };
 
 struct RmsNorm {
@@ -88,7 +105,7 @@ struct LayerNorm {
 /// them.
 ColumnLinear load_columns(WeightStore& weights, const std::vector<Slice>& slices, bool with_bias = false);
 RowLinear load_rows(WeightStore& weights, const std::string& layer, int64_t out, int64_t in, Range mine,
-                    SumPlan sums, SumTree::Finish finish, bool with_bias = false);
+                    SumPlan sums, SumTree::Finish finish, DType dtype, bool with_bias = false);
 
 /// A slice of rows of the weight of `layer` ("….self_attn.q_proj"), and of its bias.
 Slice weight_rows(const std::string& layer, int64_t out, int64_t in, Range rows);

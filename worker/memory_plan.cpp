@@ -30,6 +30,13 @@ DType resolve_dtype(const std::string& name, const ModelConfig& config) {
   fail("--dtype is float32, bfloat16 or auto, not '", name, "'");
 }
 
+WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config) {
+  const DType linear = resolve_dtype(options.dtype, config);
+  if (options.quantization == "none") return linear;
+  if (options.quantization == "fp8") return {linear, DType::e4m3};
+  fail("--quantization is none or fp8, not '", options.quantization, "'");
+}
+
 size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype) {
   const VisionConfig& v = config.vision;
   const int64_t vh = v.hidden_size, th = config.text.hidden_size;
@@ -41,18 +48,21 @@ size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DTy
 }
 
 Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
-                   const Capacity& capacity, DType dtype, const Backend& backend) {
+                   const Capacity& capacity, WeightTypes types, const Backend& backend) {
   const TextConfig& t = config.text;
   const int64_t h = t.hidden_size, layers = share.layers.size();
   const int64_t q = plan.decoder.heads.size() * t.head_dim, kv = plan.decoder.kv_heads.size() * t.head_dim;
   const int tables = share.embedding && share.head ? (t.tie_word_embeddings ? 1 : 2)
                                                    : (share.embedding ? 1 : 0) + (share.head ? 1 : 0);
-  const int64_t matrices =
-      layers * (2 * q + 2 * kv + 3 * plan.decoder.ffn.size()) * h + plan.vocab.size() * h * tables;
-  const int64_t vectors = layers * 4 * h + (share.head ? h : 0);
+  const int64_t ffn = plan.decoder.ffn.size();
+  const int64_t scales = types.decoder == DType::e4m3 ? q + 2 * kv + 2 * ffn + 2 * h : 0;  // of a layer
+  const int64_t vectors = layers * (4 * h + scales) + (share.head ? h : 0);
+  const DType dtype = types.linear;
 
   Memory memory;
-  memory.weights = weight_bytes(matrices, vectors, dtype);
+  memory.weights =
+      weight_bytes(plan.vocab.size() * h * tables, vectors, dtype) +
+      static_cast<size_t>(layers * (2 * q + 2 * kv + 3 * ffn) * h) * backend.weight_size(types.decoder);
   memory.kv = static_cast<size_t>(capacity.pages * layers) *
               backend.kv_page_bytes({plan.decoder.kv_heads.size(), t.head_dim, dtype});
   if (share.shared_vision) memory.weights += vision_weight_bytes(config, plan, dtype);

@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "sharding/plan.h"
+#include "sharding/weight_store.h"
 #include "worker/engine_options.h"
 #include "worker/share.h"
 
@@ -20,11 +21,14 @@ struct Memory {
 /// bfloat16.
 DType resolve_dtype(const std::string& name, const ModelConfig& config);
 
+/// With --quantization: "fp8" holds the decoder's matrices in e4m3, "none" as all others.
+WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config);
+
 /// Bytes that a rank's engine will hold of weights and KV pages, and its vision lane (where `vision_lane`) of
 /// weights and embedding slots, from the config alone; activations (`workspace`, 0 here) come on top.
-/// Matrices are held in `dtype`, vectors in float32.
+/// Vectors are held in float32, matrices as the backend stores `types`.
 Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
-                   const Capacity& capacity, DType dtype, const Backend& backend);
+                   const Capacity& capacity, WeightTypes types, const Backend& backend);
 /// Of the vision tower and the projector, cut as `plan.vision` says.
 size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype);
 

@@ -117,6 +117,11 @@ Memory PaliGemma::memory() const {
           workspace_.bytes() + vision + decoder_.workspace_bytes()};
 }
 
+void PaliGemma::tune() {
+  decoder_.tune();
+  if (vision_) vision_->tune();
+}
+
 void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
                        const Probe& probe) {
   if (!vision_) throw std::logic_error("this rank shares no vision tower");

@@ -46,6 +46,9 @@ class PaliGemma {
   const ShardPlan& plan() const { return plan_; }
   const Capacity& capacity() const { return capacity_; }
 
+  /// Lets the backend measure its products (Backend::tune), once scratch is reserved.
+  void tune();
+
   /// The shared vision tower: out [images * tokens, hidden] from RGB8 images of image_size * image_size * 3
   /// bytes.
   void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,

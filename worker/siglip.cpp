@@ -38,11 +38,11 @@ Siglip::Siglip(const VisionConfig& config, int64_t projection, WeightStore& weig
     layer.norm1 = norm(name + "layer_norm1");
     layer.qkv = load_columns(weights, {qkv("q_proj"), qkv("k_proj"), qkv("v_proj")}, true);
     layer.out = load_rows(weights, name + "self_attn.out_proj", hidden, hidden, heads, plan.out_sums,
-                          plan.out_finish, true);
+                          plan.out_finish, weights.linear(), true);
     layer.norm2 = norm(name + "layer_norm2");
-    layer.fc1 = load_columns(weights, {weight_rows(name + "mlp.fc1", ffn, hidden, plan.ffn)}, true);
-    layer.fc2 =
-        load_rows(weights, name + "mlp.fc2", hidden, ffn, plan.ffn, plan.down_sums, plan.down_finish, true);
+    layer.fc1 = {load_columns(weights, {weight_rows(name + "mlp.fc1", ffn, hidden, plan.ffn)}, true)};
+    layer.fc2 = load_rows(weights, name + "mlp.fc2", hidden, ffn, plan.ffn, plan.down_sums, plan.down_finish,
+                          weights.linear(), true);
     layers_.push_back(std::move(layer));
   }
   post_norm_ = norm(tower + "post_layernorm");
@@ -68,6 +68,18 @@ Siglip::Siglip(const VisionConfig& config, int64_t projection, WeightStore& weig
   kv_ = rank.ops.allocate(kv_bytes_);
   pages_.resize(static_cast<size_t>(images * pages));
   std::iota(pages_.begin(), pages_.end(), 0);
+}
+
+void Siglip::tune() {
+  if (layers_.empty()) return;
+  const Layer& layer = layers_.front();
+  rank_.ops.tune(x_.rows(), [&](int64_t rows) {
+    const Tensor h = h_.row_range(0, rows), x = x_.row_range(0, rows), mlp = mlp_.row_range(0, rows);
+    layer.qkv(rank_, qkv_.row_range(0, rows), h);
+    layer.out.product(rank_, x, attention_.row_range(0, rows), partials_, true);
+    layer.fc1(rank_, mlp, h);
+    layer.fc2.product(rank_, x, mlp, partials_, true);
+  });
 }
 
 void Siglip::encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
@@ -116,14 +128,11 @@ void Siglip::forward(const Layer& layer, const LayerNorm& next, Tensor x,
   rank_.ops.store_kv(kv_.get(), kv_shape_, spans, qkv.col_range(width, 2 * width),
                      qkv.col_range(2 * width, 3 * width));
   rank_.ops.attention(attention, qkv.col_range(0, width), kv_.get(), kv_shape_, spans, args);
-  // The sums join the residual stream in the pass of the norm behind them: it reads them once, as a product
-  // that added them itself would read the stream, and it does so for any number of ranks.
-  layer.out(rank_, sum, attention, partials_);
-  layer.norm2.after_adding(rank_, h, x, sum);
+  layer.out.add_to(rank_, x, attention, sum, partials_);
+  layer.norm2(rank_, h, x);
   layer.fc1(rank_, mlp, h);
-  rank_.ops.gelu(mlp);
-  layer.fc2(rank_, sum, mlp, partials_);
-  next.after_adding(rank_, h, x, sum);
+  layer.fc2.add_to(rank_, x, mlp, sum, partials_);
+  next(rank_, h, x);
 }
 
 }  // namespace lapidary

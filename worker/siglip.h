@@ -22,6 +22,9 @@ class Siglip {
   int64_t capacity() const { return images_; }
   size_t workspace_bytes() const { return workspace_.bytes() + kv_bytes_; }
 
+  /// Lets the backend measure its products (Backend::tune).
+  void tune();
+
   /// out [images * tokens, projection] from normalised RGB8 images of image_size * image_size * 3 bytes each;
   /// value_of maps a byte to its normalised value.
   void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
@@ -33,7 +36,7 @@ class Siglip {
     ColumnLinear qkv;  // my heads of q, then k, then v
     RowLinear out;
     LayerNorm norm2;
-    ColumnLinear fc1;
+    GeluLinear fc1;
     RowLinear fc2;
   };
 

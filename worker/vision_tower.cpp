@@ -46,6 +46,7 @@ struct VisionTower::Parts {
         images * v.tokens(),
         std::max({v.hidden_size, v.intermediate_size, v.channels * v.patch_size * v.patch_size}));
     scratch_bytes += backend->reserve_attention(attention_of(v, plan.vision, images));
+    siglip->tune();
     if (progress) progress(total, total);
   }
 

@@ -31,7 +31,11 @@ Matrix CpuBackend::make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sum
   return cpu::make_matrix(isa_, out, in, dtype, std::move(sums));
 }
 
-void CpuBackend::pack(Matrix& w, int64_t first_row, Tensor rows) { cpu::pack(isa_, w, first_row, rows); }
+void CpuBackend::pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) {
+  cpu::pack(isa_, w, first_row, rows, largest);
+}
+
+size_t CpuBackend::weight_size(DType dtype) const { return size_of(panel_dtype(dtype)); }
 
 void CpuBackend::unpack_row(const Matrix& w, int64_t r, float* out) { cpu::unpack_row(isa_, w, r, out); }
 
@@ -40,8 +44,9 @@ size_t CpuBackend::reserve(int64_t rows, int64_t width) {
   return matmul_.bytes() + attention_.bytes();
 }
 
-void CpuBackend::matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) {
-  cpu::matmul(threads_, isa_, matmul_, y, x, w, bias);
+void CpuBackend::matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
+  cpu::matmul(threads_, isa_, matmul_, y, x, w, end);
+  if (end.gelu) gelu(y);
 }
 
 void CpuBackend::rms_norm(Tensor y, Tensor x, const float* gain, float eps) {

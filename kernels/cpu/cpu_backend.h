@@ -24,11 +24,12 @@ class CpuBackend final : public Backend {
   void synchronize() override {}  // nothing is ever under way
 
   Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) override;
-  void pack(Matrix& w, int64_t first_row, Tensor rows) override;
+  void pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) override;
+  size_t weight_size(DType dtype) const override;
   void unpack_row(const Matrix& w, int64_t r, float* out) override;
   size_t reserve(int64_t rows, int64_t width) override;
 
-  void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) override;
+  void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) override;
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;

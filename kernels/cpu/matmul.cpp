@@ -39,13 +39,15 @@ std::string shape_of(Tensor t) {
       .append("]");
 }
 
-void check(Tensor y, Tensor x, const Matrix& w, const float* bias) {
+void check(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
   require(x.dtype == DType::f32 && y.dtype == DType::f32, "x and y are float32");
   require(x.cols() == w.in, "x " + shape_of(x) + " for a weight of inner size " + std::to_string(w.in));
   require(y.cols() == w.out && y.rows() == w.sums.outputs() * x.rows(),
           "y " + shape_of(y) + " for x " + shape_of(x) + " and " + std::to_string(w.sums.outputs()) +
               " outputs of size " + std::to_string(w.out));
-  require(bias == nullptr || w.sums.outputs() == 1, "a bias goes with one output");
+  require((end.bias == nullptr && !end.gelu && !end.add) || w.sums.outputs() == 1,
+          "an epilogue goes with one output");
+  require(!end.gelu || !end.add, "an epilogue adds to y or ends in gelu, not both");
 }
 
 }  // namespace
@@ -78,17 +80,19 @@ size_t MatmulScratch::bytes() const {
 class MatmulRun {
  public:
   MatmulRun(ThreadPool& threads, const Isa& isa, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w,
-            const float* bias)
+            const Epilogue& end)
       : threads_(threads),
         isa_(isa),
         scratch_(scratch),
         y_(y),
         x_(x),
         w_(w),
-        bias_(bias),
-        layout_(isa, w.out, w.dtype, w.sums),
-        bf16_(w.dtype == DType::bf16),
-        b_size_(static_cast<int64_t>(size_of(w.dtype))),
+        end_(end),
+        scales_(reinterpret_cast<const float*>(w.scales.get())),
+        panels_(panel_dtype(w.dtype)),
+        layout_(isa, w.out, panels_, w.sums),
+        bf16_(panels_ == DType::bf16),
+        b_size_(static_cast<int64_t>(size_of(panels_))),
         a_size_(static_cast<int64_t>(size_of(bf16_ ? isa.a_dtype : DType::f32))),
         levels_(stack_depth(w.sums, w.in)),
         tile_floats_(int64_t{isa.tile_rows} * isa.tile_panels * kPanel * levels_) {}
@@ -104,7 +108,7 @@ class MatmulRun {
             "no room for a plan that keeps " + std::to_string(levels_) + " sums");
     const bool narrow = rows <= std::min<int64_t>(most, kNarrowRows);
     const int64_t block = !narrow ? isa_.k_block : rows > isa_.tile_rows ? kNarrowBlock : steps + isa_.k_step;
-    const Passes passes(isa_, w_.dtype, w_.sums, bf16_ || narrow ? block : block / 2);
+    const Passes passes(isa_, panels_, w_.sums, bf16_ || narrow ? block : block / 2);
     passes_ = &passes;
     const int64_t slab = round_up(parts_of(rows, parts_of(rows, most)), isa_.tile_rows);
     for (int64_t r = 0; r < rows; r += slab) {
@@ -272,12 +276,27 @@ class MatmulRun {
     for (int o = 0; o < outputs; ++o) {
       for (int r = 0; r < rows; ++r, sums += cols) {
         float* to = y_.row<float>(o * x_.rows() + slab_row_ + row + r) + col;
-        if (bias_ == nullptr) {
-          std::memcpy(to, sums, static_cast<size_t>(n) * sizeof(float));
-        } else {
-          for (int64_t i = 0; i < n; ++i) to[i] = sums[i] + bias_[col + i];
-        }
+        finish(to, sums, col, n);
       }
+    }
+  }
+
+  /// n elements of a row of y, from column `col` on.
+  void finish(float* to, const float* sums, int64_t col, int64_t n) const {
+    const float* bias = end_.bias == nullptr ? nullptr : end_.bias + col;
+    if (scales_ != nullptr) {
+      for (int64_t i = 0; i < n; ++i) {
+        const float value = sums[i] * scales_[col + i] + (bias == nullptr ? 0.0f : bias[i]);
+        to[i] = end_.add ? to[i] + value : value;
+      }
+    } else if (bias == nullptr && !end_.add) {
+      std::memcpy(to, sums, static_cast<size_t>(n) * sizeof(float));
+    } else if (bias == nullptr) {
+      for (int64_t i = 0; i < n; ++i) to[i] += sums[i];
+    } else if (end_.add) {
+      for (int64_t i = 0; i < n; ++i) to[i] += sums[i] + bias[i];
+    } else {
+      for (int64_t i = 0; i < n; ++i) to[i] = sums[i] + bias[i];
     }
   }
 
@@ -286,7 +305,9 @@ class MatmulRun {
   MatmulScratch& scratch_;
   const Tensor y_, x_;
   const Matrix& w_;
-  const float* bias_;
+  const Epilogue end_;
+  const float* scales_;  // [out] of an e4m3 weight, else null
+  const DType panels_;
   const PanelLayout layout_;
   const bool bf16_;
   const int64_t b_size_, a_size_;
@@ -298,9 +319,9 @@ class MatmulRun {
 };
 
 void matmul(ThreadPool& threads, const Isa& isa, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w,
-            const float* bias) {
-  check(y, x, w, bias);
-  MatmulRun(threads, isa, scratch, y, x, w, bias).run();
+            const Epilogue& end) {
+  check(y, x, w, end);
+  MatmulRun(threads, isa, scratch, y, x, w, end).run();
 }
 
 }  // namespace lapidary::cpu

@@ -32,8 +32,8 @@ class MatmulScratch {
 
 /// Backend::matmul. Every element of y is made by one sequence of operations that w.sums and the instruction
 /// set alone decide: rows, threads and the cutting into blocks change no bit. Throws std::logic_error for
-/// shapes that don't fit each other or the scratch.
+/// shapes that don't fit each other or the scratch. The epilogue's gelu is left to the caller.
 void matmul(ThreadPool& threads, const Isa& isa, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w,
-            const float* bias);
+            const Epilogue& end);
 
 }  // namespace lapidary::cpu

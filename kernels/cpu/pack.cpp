@@ -1,10 +1,12 @@
 #include "kernels/cpu/pack.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/cpu/memory.h"
 
@@ -59,6 +61,26 @@ void turn(uint16_t* at, const uint16_t (&block)[kPanel][kStep], int64_t n) {
   }
 }
 
+float* scales_of(const Matrix& w) { return reinterpret_cast<float*>(w.scales.get()); }
+
+/// The rows divided by their scales, which are written, as bf16 numbers that are e4m3 numbers.
+std::vector<uint16_t> round_to_e4m3(float* scales, Tensor rows, const float* largest) {
+  std::vector<uint16_t> rounded;
+  rounded.reserve(static_cast<size_t>(rows.rows() * rows.cols()));
+  std::vector<float> row(static_cast<size_t>(rows.cols()));
+  for (int64_t r = 0; r < rows.rows(); ++r) {
+    float most = 0;
+    for (size_t k = 0; k < row.size(); ++k) {
+      row[k] =
+          rows.dtype == DType::f32 ? rows.row<const float>(r)[k] : from_bf16(rows.row<const uint16_t>(r)[k]);
+      if (std::abs(row[k]) > most || row[k] != row[k]) most = std::abs(row[k]);
+    }
+    scales[r] = e4m3_scale(largest != nullptr ? largest[r] : most);
+    for (const float value : row) rounded.push_back(to_bf16(from_e4m3(to_e4m3(value / scales[r]))));
+  }
+  return rounded;
+}
+
 /// Rows first … first + count - 1 of `rows` become one panel.
 template <class T>
 void pack_panel(const Isa& isa, const Matrix& w, T* panel, Tensor rows, int64_t first, int64_t count) {
@@ -70,7 +92,7 @@ void pack_panel(const Isa& isa, const Matrix& w, T* panel, Tensor rows, int64_t 
       gather(block, rows, first, count, k, n);
       turn(panel + (k - begin) * kPanel, block, n);
     }
-    panel += padded_leaf(isa, w.dtype, end - begin) * kPanel;
+    panel += padded_leaf(isa, panel_dtype(w.dtype), end - begin) * kPanel;
   }
 }
 
@@ -105,15 +127,18 @@ int stack_depth(const SumPlan& sums, int64_t in) {
 
 Matrix make_matrix(const Isa& isa, int64_t out, int64_t in, DType dtype, SumPlan sums) {
   require(out >= 0 && in >= 0, "sizes are not negative");
-  require(dtype == DType::f32 || dtype == DType::bf16,
-          std::string("float32 or bfloat16, not ") + name_of(dtype));
+  require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::e4m3,
+          std::string("float32, bfloat16 or float8_e4m3, not ") + name_of(dtype));
   stack_depth(sums, in);
-  const PanelLayout layout(isa, out, dtype, sums);
-  const size_t bytes = static_cast<size_t>(layout.panels * layout.panel_elements) * size_of(dtype);
-  return {out, in, dtype, std::move(sums), allocate(bytes), bytes};
+  const PanelLayout layout(isa, out, panel_dtype(dtype), sums);
+  const size_t bytes =
+      static_cast<size_t>(layout.panels * layout.panel_elements) * size_of(panel_dtype(dtype));
+  Matrix w{out, in, dtype, std::move(sums), allocate(bytes), bytes};
+  if (dtype == DType::e4m3) w.scales = allocate(static_cast<size_t>(out) * sizeof(float));
+  return w;
 }
 
-void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows) {
+void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows, const float* largest) {
   require(rows.dtype == DType::f32 || rows.dtype == DType::bf16, "rows to pack are float32 or bfloat16");
   require(rows.cols() == w.in,
           "rows of " + std::to_string(rows.cols()) + " for an inner size of " + std::to_string(w.in));
@@ -121,7 +146,12 @@ void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows) {
   require(first_row >= 0 && first_row % kPanel == 0 && end <= w.out && (end % kPanel == 0 || end == w.out),
           "rows are packed in sixteens: not " + std::to_string(first_row) + " to " + std::to_string(end) +
               " of " + std::to_string(w.out));
-  const PanelLayout layout(isa, w.out, w.dtype, w.sums);
+  const PanelLayout layout(isa, w.out, panel_dtype(w.dtype), w.sums);
+  const std::vector<uint16_t> rounded = w.dtype == DType::e4m3
+                                            ? round_to_e4m3(scales_of(w) + first_row, rows, largest)
+                                            : std::vector<uint16_t>{};
+  if (w.dtype == DType::e4m3)
+    rows = view(const_cast<uint16_t*>(rounded.data()), DType::bf16, rows.rows(), rows.cols());
   for (int64_t r = 0; r < rows.rows(); r += kPanel) {
     const int64_t count = std::min(kPanel, rows.rows() - r);
     const int64_t at = (first_row + r) / kPanel * layout.panel_elements;
@@ -135,7 +165,7 @@ void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows) {
 
 void unpack_row(const Isa& isa, const Matrix& w, int64_t r, float* out) {
   require(r >= 0 && r < w.out, "row " + std::to_string(r) + " of " + std::to_string(w.out));
-  const PanelLayout layout(isa, w.out, w.dtype, w.sums);
+  const PanelLayout layout(isa, w.out, panel_dtype(w.dtype), w.sums);
   int64_t at = r / kPanel * layout.panel_elements;
   for (int j = 0; j < w.sums.leaves(); ++j) {
     const int64_t begin = w.sums.cuts[j], n = w.sums.cuts[j + 1] - begin;
@@ -146,8 +176,10 @@ void unpack_row(const Isa& isa, const Matrix& w, int64_t r, float* out) {
       const uint16_t* leaf = reinterpret_cast<const uint16_t*>(w.data.get()) + at + r % kPanel * 2;
       for (int64_t i = 0; i < n; ++i) out[begin + i] = from_bf16(leaf[i / 2 * 2 * kPanel + i % 2]);
     }
-    at += padded_leaf(isa, w.dtype, n) * kPanel;
+    at += padded_leaf(isa, panel_dtype(w.dtype), n) * kPanel;
   }
+  if (w.dtype == DType::e4m3)
+    for (int64_t k = 0; k < w.in; ++k) out[k] *= scales_of(w)[r];
 }
 
 }  // namespace lapidary::cpu

@@ -16,6 +16,9 @@ struct PanelLayout {
   PanelLayout(const Isa& isa, int64_t out, DType dtype, const SumPlan& sums);
 };
 
+/// What the panels of a weight hold: the numbers of an e4m3 one are bfloat16 there, exactly.
+constexpr DType panel_dtype(DType dtype) { return dtype == DType::e4m3 ? DType::bf16 : dtype; }
+
 /// A leaf's elements of the inner dimension with its padding.
 int64_t padded_leaf(const Isa& isa, DType dtype, int64_t elements);
 
@@ -26,7 +29,7 @@ int stack_depth(const SumPlan& sums, int64_t in);
 Matrix make_matrix(const Isa& isa, int64_t out, int64_t in, DType dtype, SumPlan sums);
 
 /// Backend::pack and Backend::unpack_row.
-void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows);
+void pack(const Isa& isa, Matrix& w, int64_t first_row, Tensor rows, const float* largest = nullptr);
 void unpack_row(const Isa& isa, const Matrix& w, int64_t r, float* out);
 
 }  // namespace lapidary::cpu

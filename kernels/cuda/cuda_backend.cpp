@@ -7,6 +7,7 @@
 #include "kernels/cuda/add_blocks.h"
 #include "kernels/cuda/add_norms.h"
 #include "kernels/cuda/kv_pages.h"
+#include "kernels/cuda/matmul_kernels.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/patches.h"
 #include "kernels/cuda/pinned_readback.h"
@@ -30,17 +31,28 @@ int chosen(int device) {
   return device;
 }
 
+/// Null where sums are to be deterministic, and where the library is not there: `without` says so.
+std::unique_ptr<Blas> library_of(const CudaOptions& options, std::string& without) {
+  if (options.deterministic) return nullptr;
+  try {
+    return std::make_unique<Blas>(options.cache, options.multiprocessors);
+  } catch (const std::runtime_error& error) {
+    without = std::string(" with own products only (") + error.what() + ")";
+    return nullptr;
+  }
+}
+
 }  // namespace
 
-CudaBackend::CudaBackend(ThreadPool& threads, int device, MatmulMode mode, bool early_start)
+CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
     : threads_(threads),
-      device_(chosen(device)),
+      device_(chosen(options.device)),
       info_(device_info()),
-      owned_(early_start),
+      owned_(options.early_start),
       staging_(owned_.stream, kStagingBytes),
-      mode_(mode),
-      blas_(mode.deterministic ? nullptr : std::make_unique<Blas>()),
-      matmul_(mode, blas_.get()),
+      mode_{options.deterministic},
+      blas_(library_of(options, without_)),
+      matmul_(mode_, blas_.get()),
       recordings_(owned_.stream) {
   reserve_attention({64, 8192, 4096, 16, 256});
 }
@@ -92,9 +104,9 @@ Matrix CudaBackend::make_matrix(int64_t out, int64_t in, DType dtype, SumPlan su
   return cuda::make_matrix(out, in, dtype, std::move(sums), mode_);
 }
 
-void CudaBackend::pack(Matrix& w, int64_t first_row, Tensor rows) {
+void CudaBackend::pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) {
   use_device(device_);
-  cuda::pack(pack_, w, first_row, rows);
+  cuda::pack(pack_, w, first_row, rows, largest);
 }
 
 void CudaBackend::unpack_row(const Matrix& w, int64_t r, float* out) {
@@ -110,8 +122,23 @@ size_t CudaBackend::reserve(int64_t rows, int64_t width) {
   return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes() + pack_.bytes();
 }
 
-void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) {
-  cuda::matmul(stream(), matmul_, y, x, w, bias);
+void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
+  cuda::matmul(stream(), matmul_, y, x, w, end);
+}
+
+void CudaBackend::tune(int64_t most, const std::function<void(int64_t rows)>& products) {
+  if (blas_ == nullptr || native_stream() == nullptr) return;
+  matmul_.tune(true);
+  for (int64_t rows = kSkinnyRows + 1; rows <= most; rows = row_bucket(rows) + 1)
+    products(std::min(row_bucket(rows), most));
+  matmul_.tune(false);
+  blas_->save();
+}
+
+int64_t CudaBackend::gate_run() const { return kGateRun; }
+
+void CudaBackend::matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {
+  cuda::matmul(stream(), matmul_, y, x, gate_up, {}, &room);
 }
 
 void CudaBackend::rms_norm(Tensor y, Tensor x, const float* gain, float eps) {
@@ -334,8 +361,7 @@ CudaDevices cuda_devices() {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options) {
-  return std::make_unique<cuda::CudaBackend>(threads, options.device, cuda::MatmulMode{options.deterministic},
-                                             options.early_start);
+  return std::make_unique<cuda::CudaBackend>(threads, options);
 }
 
 }  // namespace lapidary

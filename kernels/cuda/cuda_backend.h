@@ -25,11 +25,11 @@ namespace lapidary::cuda {
 /// operations; pack() is for several.
 class CudaBackend final : public Backend {
  public:
-  /// `device`: its number. Throws std::runtime_error where there is none such.
-  CudaBackend(ThreadPool& threads, int device, MatmulMode mode = {}, bool early_start = true);
+  /// Throws std::runtime_error where there is no such device. Without cuBLASLt products are the own kernels'.
+  CudaBackend(ThreadPool& threads, const CudaOptions& options);
   ~CudaBackend() override;
 
-  std::string name() const override { return "cuda " + info_.name; }
+  std::string name() const override { return "cuda " + info_.name + without_; }
   ThreadPool& threads() override { return threads_; }
   Buffer allocate(size_t bytes) override;
   void copy(Tensor dst, Tensor src) override;  // also between float32 and bfloat16, both on the device
@@ -40,11 +40,15 @@ class CudaBackend final : public Backend {
   size_t free_memory() const override;
 
   Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) override;
-  void pack(Matrix& w, int64_t first_row, Tensor rows) override;
+  void pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) override;
   void unpack_row(const Matrix& w, int64_t r, float* out) override;
   size_t reserve(int64_t rows, int64_t width) override;
 
-  void matmul(Tensor y, Tensor x, const Matrix& w, const float* bias) override;
+  void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) override;
+  /// Nothing on an emulated device, whose times say nothing.
+  void tune(int64_t most, const std::function<void(int64_t rows)>& products) override;
+  int64_t gate_run() const override;
+  void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) override;
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;
@@ -119,6 +123,7 @@ class CudaBackend final : public Backend {
   TopKScratch top_k_;
   PackBuffers pack_;
   const MatmulMode mode_;
+  std::string without_;         // " without …" of a library that is not there
   std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums
   MatmulScratch matmul_;
   AttentionRoom room_;  // of the next two

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/matmul_kernels.h"
+#include "kernels/cuda/row_ops.h"
 
 namespace lapidary::cuda {
 namespace {
@@ -32,13 +33,24 @@ std::string shape_of(Tensor t) {
 
 bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
 
-void check(Tensor y, Tensor x, const Matrix& w, const float* bias) {
+void check(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
   require(is_float(x.dtype) && is_float(y.dtype), "x and y are float32 or bfloat16");
   require(x.cols() == w.in, "x " + shape_of(x) + " for a weight of inner size " + std::to_string(w.in));
   require(y.cols() == w.out && y.rows() == w.sums.outputs() * x.rows(),
           "y " + shape_of(y) + " for x " + shape_of(x) + " and " + std::to_string(w.sums.outputs()) +
               " outputs of size " + std::to_string(w.out));
-  require(bias == nullptr || w.sums.outputs() == 1, "a bias goes with one output");
+  require((end.bias == nullptr && !end.gelu && !end.add) || w.sums.outputs() == 1,
+          "an epilogue goes with one output");
+  require(!end.add || (y.dtype == DType::f32 && !end.gelu), "only a float32 y is added to, without gelu");
+}
+
+void check_gated(Tensor y, Tensor x, const Matrix& w, Tensor room) {
+  require(is_float(x.dtype) && is_float(y.dtype) && is_float(room.dtype), "tensors are float32 or bfloat16");
+  require(x.cols() == w.in, "x " + shape_of(x) + " for a weight of inner size " + std::to_string(w.in));
+  require(y.rows() == x.rows() && w.out == gated_columns(y.cols()) && w.sums.outputs() == 1,
+          "y " + shape_of(y) + " for x " + shape_of(x) + " and a gated weight of " + std::to_string(w.out) +
+              " rows");
+  require(room.rows() >= x.rows() && room.cols() == w.out, "room " + shape_of(room) + " for a gated product");
 }
 
 bool grow(Buffer& buffer, size_t& held, size_t bytes) {
@@ -98,8 +110,16 @@ void MatmulScratch::reserve(int64_t rows, int64_t width) {
 /// One product: which kernels, and in how many parts of its rows. Nothing here decides the order of a sum.
 class MatmulRun {
  public:
-  MatmulRun(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const float* bias)
-      : stream_(stream), scratch_(scratch), y_(y), x_(x), w_(w), bias_(bias), units_(units_of(w.sums, w.in)) {
+  MatmulRun(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const Epilogue& end,
+            const Tensor* room)
+      : stream_(stream),
+        scratch_(scratch),
+        y_(y),
+        x_(x),
+        w_(w),
+        end_(end),
+        room_(room),
+        units_(units_of(w.sums, w.in)) {
     const int element = static_cast<int>(size_of(w.dtype));
     for (int u = 1; u < units_.count; ++u) {
       aligned_ = aligned_ && units_.cuts[u] * element % 16 == 0;
@@ -113,6 +133,7 @@ class MatmulRun {
     if (w_.dtype == DType::f32) return plain();
     if (!aligned_) return skinny(kUnalignedRows);
     if (x_.rows() <= kSkinnyRows) return skinny(kSkinnyRows);
+    if (w_.dtype == DType::e4m3 && has_library() && float8()) return;
     tiled();
   }
 
@@ -138,7 +159,9 @@ class MatmulRun {
     p.y_stride = y_.stride;
     p.y_output = x_.rows() * y_.stride;
     p.y_dtype = y_.dtype;
-    p.bias = bias_;
+    p.end = end_;
+    p.gated = room_ != nullptr;
+    p.columns = y_.cols();
     p.rows = x.rows();
     p.out = w_.out;
     p.partial_pitch = round_up(w_.out, 4);
@@ -221,9 +244,7 @@ class MatmulRun {
 
   /// x is bf16, its rows aligned.
   void tiled_part(Tensor x, int64_t r) const {
-    if (!scratch_.mode_.deterministic && scratch_.blas_ != nullptr && w_.dtype == DType::bf16 &&
-        units_.count == 1)
-      return scratch_.blas_->gemm(stream_, y_.row_range(r, r + x.rows()), x, w_, bias_);
+    if (w_.dtype == DType::bf16 && has_library()) return by_library(y_.row_range(r, r + x.rows()), x);
     ProductArgs p = args(x, r);
     const int64_t tiles = parts_of(w_.out, kTileSide) * parts_of(p.rows, kTileSide);
     const SumUnits units = units_for(2 * tiles, scratch_.multiprocessors_, p.rows);
@@ -232,18 +253,59 @@ class MatmulRun {
     if (units.count > 1) merge_units(stream_, p, units);
   }
 
+  bool has_library() const {
+    return !scratch_.mode_.deterministic && scratch_.blas_ != nullptr && units_.count == 1;
+  }
+
+  /// The library has no gated epilogue: the halves go through the room.
+  void by_library(Tensor y, Tensor x) const {
+    Blas& blas = *scratch_.blas_;
+    const Tensor to = room_ == nullptr ? y : room_->row_range(0, x.rows());
+    if (scratch_.tuning_) blas.tune(stream_, to, x, w_, end_);
+    blas.gemm(stream_, to, x, w_, end_);
+    if (room_ != nullptr) gelu_mul_runs(stream_, y, to);
+  }
+
+  /// Rows of x as e4m3 with a scale a row, through the library. false: it has no such products, and nothing
+  /// was done.
+  bool float8() const {
+    if (end_.bias != nullptr || end_.gelu || end_.add) return false;
+    const int64_t pitch = round_up(w_.in, 16);
+    const auto most = static_cast<int64_t>(scratch_.operand_bytes_) / (pitch + int64_t{sizeof(float)});
+    if (most < std::min(x_.rows(), int64_t{kTileSide})) return false;
+    for (int64_t r = 0; r < x_.rows(); r += most) {
+      const int64_t end = std::min(x_.rows(), r + most);
+      auto* rows = scratch_.operand_.get();
+      auto* scales = reinterpret_cast<float*>(rows + most * pitch);
+      convert_rows(stream_, rows, pitch, DType::e4m3, scales, false, x_.row_range(r, end));
+      ScaledRows x{view(rows, DType::e4m3, end - r, pitch).col_range(0, w_.in), scales};
+      if (!float8_part(y_.row_range(r, end), x)) return false;
+    }
+    return true;
+  }
+
+  bool float8_part(Tensor y, const ScaledRows& x) const {
+    const Tensor to = room_ == nullptr ? y : room_->row_range(0, y.rows());
+    if (scratch_.tuning_) scratch_.blas_->tune(stream_, to, x, w_);
+    if (!scratch_.blas_->gemm(stream_, to, x, w_)) return false;
+    if (room_ != nullptr) gelu_mul_runs(stream_, y, to);
+    return true;
+  }
+
   Stream stream_;
   MatmulScratch& scratch_;
   const Tensor y_, x_;
   const Matrix& w_;
-  const float* bias_;
+  const Epilogue end_;
+  const Tensor* const room_;  // of a gated product
   const SumUnits units_;
   bool aligned_ = true, in_eights_ = true;
 };
 
-void matmul(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const float* bias) {
-  check(y, x, w, bias);
-  MatmulRun(stream, scratch, y, x, w, bias).run();
+void matmul(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const Epilogue& end,
+            const Tensor* room) {
+  room == nullptr ? check(y, x, w, end) : check_gated(y, x, w, *room);
+  MatmulRun(stream, scratch, y, x, w, end, room).run();
 }
 
 }  // namespace lapidary::cuda

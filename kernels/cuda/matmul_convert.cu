@@ -14,12 +14,15 @@ struct RowArgs {
   int64_t pitch;
   DType dtype;
   float* scales;     // [n]
+  bool scaled;       // they are given, else they are written
   const void* from;  // [n, in]
+  int64_t from_stride;
   DType from_dtype;
   int64_t in;
 };
 
-__device__ float read(const RowArgs& a, int64_t at) {
+__device__ float read(const RowArgs& a, int64_t row, int64_t k) {
+  const int64_t at = row * a.from_stride + k;
   return a.from_dtype == DType::f32 ? static_cast<const float*>(a.from)[at]
                                     : from_bf16(static_cast<const uint16_t*>(a.from)[at]);
 }
@@ -29,7 +32,7 @@ __device__ float largest(const RowArgs& a, int64_t row, float* of_warp) {
   const int thread = static_cast<int>(threadIdx.x);
   const auto larger = [](float x, float y) { return x != x || x > y ? x : y; };
   float most = 0;
-  for (int64_t k = thread; k < a.in; k += kThreads) most = larger(fabsf(read(a, row * a.in + k)), most);
+  for (int64_t k = thread; k < a.in; k += kThreads) most = larger(fabsf(read(a, row, k)), most);
   for (int bits = 16; bits > 0; bits /= 2) most = larger(__shfl_xor_sync(0xffffffffu, most, bits), most);
   if (thread % 32 == 0) of_warp[thread / 32] = most;
   __syncthreads();
@@ -43,13 +46,12 @@ __global__ void __launch_bounds__(kThreads) convert_kernel(RowArgs a) {
   const int thread = static_cast<int>(threadIdx.x);
   float scale = 1;
   if (a.dtype == DType::e4m3) {
-    const float most = largest(a, row, shared_memory<float>());
-    scale = most < 0x1p-100f ? 1 : most / 448;  // such a row is zeros
-    if (thread == 0) a.scales[row] = scale;
+    scale = a.scaled ? a.scales[row] : e4m3_scale(largest(a, row, shared_memory<float>()));
+    if (thread == 0 && !a.scaled) a.scales[row] = scale;
   }
   std::byte* to = a.to + row * a.pitch;
   for (int64_t k = thread; k < a.in; k += kThreads) {
-    const float value = read(a, row * a.in + k);
+    const float value = read(a, row, k);
     if (a.dtype == DType::f32) {
       reinterpret_cast<float*>(to)[k] = value;
     } else if (a.dtype == DType::bf16) {
@@ -60,12 +62,34 @@ __global__ void __launch_bounds__(kThreads) convert_kernel(RowArgs a) {
   }
 }
 
+/// y [rows, cols] *= of_row [rows] times of_col [cols]. One block a row.
+__global__ void __launch_bounds__(kThreads) scale_kernel(Tensor y, const float* of_row, const float* of_col) {
+  const int64_t row = blockIdx.x;
+  for (int64_t c = threadIdx.x; c < y.shape[1]; c += kThreads) {
+    const float scale = of_row[row] * of_col[c];
+    if (y.dtype == DType::f32) {
+      float& at = static_cast<float*>(y.data)[row * y.stride + c];
+      at *= scale;
+    } else {
+      uint16_t& at = static_cast<uint16_t*>(y.data)[row * y.stride + c];
+      at = to_bf16(from_bf16(at) * scale);
+    }
+  }
+}
+
 }  // namespace
 
-void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, Tensor from) {
+void scale_rows(Stream stream, Tensor y, const float* of_row, const float* of_col) {
+  if (y.rows() == 0) return;
+  launch(stream, dim3(static_cast<unsigned>(y.rows())), kThreads, 0, scale_kernel, y, of_row, of_col);
+}
+
+void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, bool scaled,
+                  Tensor from) {
   if (from.rows() == 0) return;
   launch(stream, dim3(static_cast<unsigned>(from.rows())), kThreads, kThreads / 32 * sizeof(float),
-         convert_kernel, RowArgs{to, pitch, dtype, scales, from.data, from.dtype, from.cols()});
+         convert_kernel,
+         RowArgs{to, pitch, dtype, scales, scaled, from.data, from.stride, from.dtype, from.cols()});
 }
 
 }  // namespace lapidary::cuda

@@ -52,7 +52,9 @@ struct ProductArgs {
   void* y = nullptr;      // [rows, out] of output 0
   int64_t y_stride = 0, y_output = 0;  // elements to the next row, to the next output
   DType y_dtype = DType::f32;
-  const float* bias = nullptr;  // [out]
+  Epilogue end;
+  bool gated = false;   // y has half as many columns: gelu of a run of kGateRun times the next run
+  int64_t columns = 0;  // of y
   int64_t rows = 0, out = 0;
   float* partials = nullptr;  // [units, rows, partial_pitch]: each unit's sums; null: one unit, straight to y
   int64_t partial_pitch = 0;  // a multiple of 4, at least out
@@ -87,8 +89,12 @@ void merge_units(Stream stream, const ProductArgs& product, const SumUnits& unit
 /// to [rows, pitch] = x rounded to bf16, zeros from x.cols() to pitch; pitch is a multiple of 8.
 void round_rows(Stream stream, uint16_t* to, int64_t pitch, Tensor x);
 
-/// Rows `from` [n, in] (f32 or bf16, contiguous) become rows `to` of a weight, `pitch` bytes apart; `scales`
-/// [n] are written for e4m3 only.
-void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, Tensor from);
+/// Rows `from` [n, in] (f32 or bf16) become rows `to` of dtype, `pitch` bytes apart. `scales` [n], for e4m3
+/// only: given (`scaled`), or e4m3_scale() of each row, written.
+void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, bool scaled,
+                  Tensor from);
+
+/// y [rows, cols] (f32 or bf16) *= of_row [rows] · of_col [cols].
+void scale_rows(Stream stream, Tensor y, const float* of_row, const float* of_col);
 
 }  // namespace lapidary::cuda

@@ -2,7 +2,9 @@
 
 #include <cuda_platform.h>
 
+#include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/matmul_kernels.h"
+#include "kernels/cuda/row_ops.h"
 
 // What the product kernels share. The weight is operand a of mma.m16n8k16 (16 channels), x operand b (8
 // rows). A lane reads 16 bytes of a row at a time, so the four lanes of a row hold a block of columns; which
@@ -53,19 +55,32 @@ struct Ending {
 /// Channels behind the last have the last's.
 __device__ __forceinline__ Ending ending_of(const ProductArgs& p, int64_t channel) {
   const int64_t at = channel < p.out ? channel : p.out - 1;
-  return {p.scales != nullptr ? p.scales[at] : 1, p.bias != nullptr ? p.bias[at] : 0};
+  return {p.scales != nullptr ? p.scales[at] : 1, p.end.bias != nullptr ? p.end.bias[at] : 0};
 }
 
-/// Writes element (row, channel) of an output from its sum.
-__device__ __forceinline__ void finish(const ProductArgs& p, int output, int64_t row, int64_t channel,
-                                       float sum, const Ending& ending) {
-  const float value = fmaf(sum, ending.scale, ending.bias);
-  const int64_t at = output * p.y_output + row * p.y_stride + channel;
+__device__ __forceinline__ void write(const ProductArgs& p, int64_t at, float value) {
   if (p.y_dtype == DType::f32) {
     static_cast<float*>(p.y)[at] = value;
   } else {
     static_cast<uint16_t*>(p.y)[at] = to_bf16(value);
   }
+}
+
+/// Writes element (row, channel) of an output from its sum.
+__device__ __forceinline__ void finish(const ProductArgs& p, int output, int64_t row, int64_t channel,
+                                       float sum, const Ending& ending) {
+  float value = fmaf(sum, ending.scale, ending.bias);
+  const int64_t at = output * p.y_output + row * p.y_stride + channel;
+  if (p.end.gelu) value = gelu_tanh(value);
+  if (p.end.add) value = static_cast<const float*>(p.y)[at] + value;
+  write(p, at, value);
+}
+
+/// Writes an element of a gated product from the sums of gate's `channel` and of up's, a run further on.
+__device__ __forceinline__ void finish_gated(const ProductArgs& p, int64_t row, int64_t channel, float gate,
+                                             float up, float gate_scale, float up_scale) {
+  const int64_t column = channel / (2 * kGateRun) * kGateRun + channel % kGateRun;
+  if (column < p.columns) write(p, row * p.y_stride + column, gelu_tanh(gate * gate_scale) * (up * up_scale));
 }
 
 /// A unit's sum of one element goes to where it is added to other units', or to y.
@@ -92,6 +107,21 @@ __device__ __forceinline__ void put_sums(const ProductArgs& p, int unit, int64_t
 #pragma unroll
     for (int h = 0; h < kHalves; ++h) endings[h] = ending_of(p, channel + 8 * h);
   }
+  if (p.gated && p.partials == nullptr) {  // a lane has both halves of an element
+    static_assert(kGateRun == 8);
+#pragma unroll
+    for (int f = 0; f < kSums; ++f) {
+      const int run = f / kTiles * 2;
+      const int64_t first = row + f % kTiles * 8;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (first + i < p.rows)
+          finish_gated(p, first + i, channel + 8 * run, sums[f][i], sums[f][i + 2], endings[run].scale,
+                       endings[run + 1].scale);
+      }
+    }
+    return;
+  }
 #pragma unroll
   for (int f = 0; f < kSums; ++f) {
 #pragma unroll
@@ -100,6 +130,18 @@ __device__ __forceinline__ void put_sums(const ProductArgs& p, int unit, int64_t
       put_sum(p, unit, row + f % kTiles * 8 + i % 2, channel + 8 * half, sums[f][i], endings[half]);
     }
   }
+}
+
+/// Adds the units' sums of one element, `level` floats apart; returns how many outputs are left in the first
+/// places.
+__device__ inline int merge_element(const SumUnits& units, float* stack, int level) {
+  int top = 0;
+  for (int u = 0; u < units.count; ++u, ++top) {
+    float sum = stack[u * level];  // the stack, all of which has been read, never is higher than this
+    for (int m = units.merges[u]; m > 0; --m) sum = stack[--top * level] + sum;
+    stack[top * level] = sum;
+  }
+  return top;
 }
 
 /// Adds the units' sums of rows [row, row + rows) and channels [channel, channel + channels) as `units` says
@@ -118,17 +160,18 @@ __device__ inline void merge_tile(const ProductArgs& p, const SumUnits& units, f
   ptx::commit_copies();
   ptx::wait_copies<0>();
   __syncthreads();
-  for (int e = thread; e < rows * channels; e += threads) {
-    const int level = rows * channels;
-    float* stack = sums + e;  // what is on it has been read: it never is higher than the next unit
-    int top = 0;
-    for (int u = 0; u < units.count; ++u, ++top) {
-      float sum = sums[u * level + e];
-      for (int m = units.merges[u]; m > 0; --m) sum = stack[--top * level] + sum;
-      stack[top * level] = sum;
-    }
+  const int level = rows * channels;
+  for (int e = thread; e < level; e += threads) {
     const int64_t r = row + e / channels, c = channel + e % channels;
-    if (c >= p.out) continue;
+    if (c >= p.out || (p.gated && c % (2 * kGateRun) >= kGateRun)) continue;
+    float* stack = sums + e;
+    const int top = merge_element(units, stack, level);
+    if (p.gated) {
+      merge_element(units, stack + kGateRun, level);
+      finish_gated(p, r, c, stack[0], stack[kGateRun], ending_of(p, c).scale,
+                   ending_of(p, c + kGateRun).scale);
+      continue;
+    }
     const Ending ending = ending_of(p, c);
     for (int o = 0; o < top; ++o) finish(p, o, r, c, stack[o * level], ending);
   }

@@ -53,9 +53,15 @@ __global__ void __launch_bounds__(kThreads) plain_kernel(EarlyStart, ProductArgs
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j)
-      put_sum(p, unit, row + thread / 16 + 16 * i, channel + thread % 16 + 16 * j, sum[i][j],
-              ending_of(p, channel + thread % 16 + 16 * j));
+    for (int j = 0; j < 4; ++j) {
+      const int64_t r = row + thread / 16 + 16 * i, c = channel + thread % 16 + 16 * j;
+      if (p.gated && p.partials == nullptr) {
+        const float up = __shfl_xor_sync(0xffffffffu, sum[i][j], kGateRun);
+        if (thread % 16 < kGateRun && r < p.rows && c < p.out) finish_gated(p, r, c, sum[i][j], up, 1, 1);
+      } else {
+        put_sum(p, unit, r, c, sum[i][j], ending_of(p, c));
+      }
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -33,14 +34,21 @@ void check_rows(const Matrix& w, int64_t first_row, Tensor rows) {
 }
 
 /// Rows of the host, packed tightly in pinned memory, become rows of w.
-void send(Stream stream, Matrix& w, int64_t row, Tensor pinned, std::byte* device) {
+void send(Stream stream, Matrix& w, int64_t row, Tensor pinned, std::byte* device, const float* largest) {
   const size_t bytes = static_cast<size_t>(pinned.cols()) * size_of(pinned.dtype);
   const auto n = static_cast<size_t>(pinned.rows());
   if (pinned.dtype == w.dtype) {
     copy_rows(stream, writable_row(w, row), static_cast<size_t>(row_bytes(w)), pinned.data, bytes, bytes, n);
   } else {
     copy(stream, device, pinned.data, n * bytes);
-    convert_rows(stream, writable_row(w, row), row_bytes(w), w.dtype, scale_of(w, row),
+    std::vector<float> scales;
+    const bool scaled = w.dtype == DType::e4m3 && largest != nullptr;
+    if (scaled) {
+      std::transform(largest, largest + n, std::back_inserter(scales), e4m3_scale);
+      copy(stream, scale_of(w, row), scales.data(), n * sizeof(float));
+      synchronize(stream);
+    }
+    convert_rows(stream, writable_row(w, row), row_bytes(w), w.dtype, scale_of(w, row), scaled,
                  view(device, pinned.dtype, pinned.rows(), pinned.cols()));
   }
   synchronize(stream);
@@ -81,7 +89,7 @@ PackBuffers::~PackBuffers() {
   for (const auto& slot : slots_) destroy(slot->stream);
 }
 
-void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows) {
+void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows, const float* largest) {
   check_rows(w, first_row, rows);
   const size_t bytes = static_cast<size_t>(w.in) * size_of(rows.dtype);
   if (rows.rows() == 0 || bytes == 0) return;
@@ -95,7 +103,8 @@ void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows) {
     std::byte* to = slot.pinned.get();
     for (int64_t i = 0; i < n; ++i, to += bytes)
       std::memcpy(to, static_cast<const std::byte*>(rows.row_range(r + i, r + i + 1).data), bytes);
-    send(slot.stream, w, first_row + r, view(slot.pinned.get(), rows.dtype, n, w.in), slot.device.get());
+    send(slot.stream, w, first_row + r, view(slot.pinned.get(), rows.dtype, n, w.in), slot.device.get(),
+         largest == nullptr ? nullptr : largest + r);
   }
 }
 

@@ -42,7 +42,7 @@ class PackBuffers {
   size_t bytes() const { return slots_.size() * bytes_each_; }
 
  private:
-  friend void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows);
+  friend void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows, const float* largest);
   struct Slot {
     std::mutex mutex;
     Stream stream;
@@ -55,8 +55,9 @@ class PackBuffers {
 
 /// Backend::pack: rows [n, in], f32 or bf16 in host memory, become rows first_row… of w; complete when it
 /// returns. Several threads may call it for disjoint rows. The rows of an e4m3 weight are divided by their
-/// scale, the largest magnitude / 448, and rounded to nearest. Throws std::logic_error for what doesn't fit.
-void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows);
+/// scale, e4m3_scale() of `largest` or of the row itself, and rounded to nearest. Throws std::logic_error for
+/// what doesn't fit.
+void pack(PackBuffers& buffers, Matrix& w, int64_t first_row, Tensor rows, const float* largest = nullptr);
 /// The same through a buffer made for the call, after what is queued on `stream`.
 void pack(Stream stream, Matrix& w, int64_t first_row, Tensor rows);
 

@@ -2,18 +2,12 @@
 
 #include <cuda_platform.h>
 
+#include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/require.h"
 #include "kernels/cuda/row_access.cuh"
 
 namespace lapidary::cuda {
 namespace {
-
-/// x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x³), in the form x / (1 + exp(-2u)), which doesn't
-/// cancel for negative x.
-__device__ float gelu_tanh(float x) {
-  constexpr float kLinear = -2 * 0.7978845608f, kCubic = kLinear * 0.044715f;
-  return x / (1 + expf(x * fmaf(x * x, kCubic, kLinear)));
-}
 
 struct Same {
   __device__ float operator()(float x) const { return x; }
@@ -62,6 +56,20 @@ __global__ void combine_rows(EarlyStart, RowsOf<Y> y, RowsOf<const A> a, RowsOf<
   load_chunk(right, b.row(r) + c, cols - c, aligned);
   for (int i = 0; i < kN; ++i) left[i] = f(left[i], right[i]);
   store_chunk(y.row(r) + c, left, cols - c, aligned);
+}
+
+/// y [rows, cols] = gelu of gate times up, which lie in runs of kGateRun columns, gate first. A thread makes
+/// one run.
+template <class Y, class X>
+__global__ void geglu_runs(EarlyStart, RowsOf<Y> y, RowsOf<const X> gate_up, int64_t cols, bool aligned) {
+  ptx::follow_previous();
+  const int64_t r = blockIdx.x, c = first_column(kGateRun);
+  if (c >= cols) return;
+  float gate[kGateRun], up[kGateRun];
+  load_chunk(gate, gate_up.row(r) + 2 * c, kGateRun, aligned);
+  load_chunk(up, gate_up.row(r) + 2 * c + kGateRun, kGateRun, aligned);
+  for (int i = 0; i < kGateRun; ++i) gate[i] = gelu_tanh(gate[i]) * up[i];
+  store_chunk(y.row(r) + c, gate, cols - c, aligned);
 }
 
 template <class F>
@@ -156,6 +164,22 @@ void gelu_mul(Stream stream, Tensor y, Tensor gate_up) {
     // With a y of float32 chunks are smaller, and what is aligned for eight is for four.
     const bool aligned = chunk_aligned(gate, kChunk<X>) && chunk_aligned(up, kChunk<X>);
     combine(stream, y, rows_of<const X>(gate), rows_of<const X>(up), aligned, GeluMul{});
+  });
+}
+
+void gelu_mul_runs(Stream stream, Tensor y, Tensor gate_up) {
+  require_rows("gelu_mul_runs", y);
+  require_rows("gelu_mul_runs", gate_up);
+  require(y.rows() == gate_up.rows() && gate_up.cols() == gated_columns(y.cols()), "gelu_mul_runs",
+          "gate_up must be runs of gate and up for the columns of y");
+  if (y.rows() == 0 || y.cols() == 0) return;
+  with_type(y, [&]<class Y>(Y) {
+    with_type(gate_up, [&]<class X>(X) {
+      const bool aligned = chunk_aligned(y, kGateRun) && chunk_aligned(gate_up, kGateRun);
+      const RowGrid grid(y.rows(), chunks_of(y.cols(), kGateRun));
+      launch(stream, grid.blocks, grid.threads, 0, geglu_runs<Y, X>, rows_of<Y>(y), rows_of<const X>(gate_up),
+             y.cols(), aligned);
+    });
   });
 }
 

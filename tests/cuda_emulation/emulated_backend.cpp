@@ -5,7 +5,7 @@
 namespace lapidary {
 
 std::unique_ptr<Backend> make_emulated_cuda_backend(ThreadPool& threads) {
-  return std::make_unique<cuda::CudaBackend>(threads, 0);
+  return std::make_unique<cuda::CudaBackend>(threads, CudaOptions{});
 }
 
 }  // namespace lapidary

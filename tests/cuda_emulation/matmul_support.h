@@ -65,7 +65,7 @@ inline std::vector<float> run_rows(MatmulScratch& scratch, const Product& produc
   const PlacedRows y(untouched.data(), y_rows, stride, layout.y, 0, stride);
   const Buffer b = bias == nullptr ? Buffer() : upload(bias->data(), bias->size() * sizeof(float));
   matmul({}, scratch, y.tensor.col_range(layout.y_before, layout.y_before + w.out), x.tensor, w,
-         reinterpret_cast<const float*>(b.get()));
+         {.bias = reinterpret_cast<const float*>(b.get())});
   const std::vector<float> wide = to_host(y.tensor);
   std::vector<float> result;
   for (int64_t r = 0; r < y_rows; ++r) {
@@ -82,9 +82,11 @@ inline std::vector<float> run_rows(MatmulScratch& scratch, const Product& produc
 }
 
 /// The weight of a product, packed. An e4m3 one changes product.w to what it holds.
-inline Matrix pack_weight(Product& product, DType dtype, MatmulMode mode = {}) {
+inline Matrix pack_weight(Product& product, DType dtype, MatmulMode mode = {},
+                          const float* largest = nullptr) {
   Matrix w = make_matrix(product.out, product.in, dtype, product.sums, mode);
-  pack(Stream{}, w, 0, view(product.w.data(), DType::f32, product.out, product.in));
+  PackBuffers buffers(1, static_cast<size_t>(std::max<int64_t>(product.in, 1) * product.out) * sizeof(float));
+  pack(buffers, w, 0, view(product.w.data(), DType::f32, product.out, product.in), largest);
   if (dtype == DType::e4m3)
     for (int64_t r = 0; r < product.out; ++r) unpack_row({}, w, r, &product.w[r * product.in]);
   return w;

@@ -20,7 +20,7 @@ class WeightsTest : public testing::TestWithParam<DType> {
   float stored(float x, float most) const {
     if (dtype() == DType::f32) return x;
     if (dtype() == DType::bf16) return from_bf16(to_bf16(x));
-    const float scale = most / 448;
+    const float scale = e4m3_scale(most);
     return from_e4m3(to_e4m3(x / scale)) * scale;
   }
 };
@@ -131,6 +131,31 @@ TEST(E4m3WeightsTest, KeepRowsOfZerosAndLetNaNsShow) {
   }
 }
 
+TEST(E4m3WeightsTest, TakeTheScaleOfTheWholeRow) {
+  const int64_t in = 70, half = 32;
+  const std::vector<float> w = numbers(16 * in);
+  std::vector<float> largest(16), row(in), part(half);
+  for (int64_t r = 0; r < 16; ++r)
+    for (int64_t k = 0; k < in; ++k) largest[r] = std::max(largest[r], std::abs(w[r * in + k]));
+  Matrix whole = make_matrix(16, in, DType::e4m3, SumPlan::whole(in));
+  Matrix cut = make_matrix(16, half, DType::e4m3, SumPlan::whole(half));
+  const Tensor rows = view(const_cast<float*>(w.data()), DType::f32, 16, in);
+  PackBuffers buffers(1, 600);  // two rows
+  pack(buffers, whole, 0, rows);
+  for (float& v : largest) v *= 4;  // so that it is not what the columns say
+  pack(buffers, cut, 0, rows.col_range(0, half), largest.data());
+  for (int64_t r = 0; r < 16; ++r) {
+    unpack_row({}, whole, r, row.data());
+    unpack_row({}, cut, r, part.data());
+    for (int64_t k = 0; k < half; ++k) {
+      const float scale = e4m3_scale(largest[r]);
+      EXPECT_EQ(part[k], from_e4m3(to_e4m3(w[r * in + k] / scale)) * scale);
+      // Four times the scale rounds like the scale itself, but near zero.
+      if (std::abs(row[k]) > scale * 0x1p-6f) EXPECT_EQ(part[k], row[k]);
+    }
+  }
+}
+
 TEST(MatmulModeTest, NotDeterministicHasOneOutputAndTheLibrarysProducts) {
   const MatmulMode fast{.deterministic = false};
   Product product(70, 33, 67, DType::bf16, {{0, 30, 67}, {0, 0}});
@@ -147,29 +172,6 @@ TEST(MatmulModeTest, NotDeterministicHasOneOutputAndTheLibrarysProducts) {
     const Layout layout{DType::bf16, DType::f32, 8, 5, 0, 0};
     expect_close(product, run_rows(scratch, product, w, 0, rows, layout));
   }
-}
-
-TEST(BlasTest, AddsABiasAndEndsInGelu) {
-  Product product(4, 20, 64, DType::bf16, SumPlan::whole(64));
-  const Matrix w = pack_weight(product, DType::bf16);
-  const std::vector<float> bias(20, 0.25f);
-  const Buffer b = upload(bias.data(), 20 * sizeof(float));
-  const PlacedRows x(product.x.data(), 4, 64, DType::bf16, 0, 64);
-  const Buffer y = allocate(80 * sizeof(float));
-  Blas blas;
-  const auto* device_bias = reinterpret_cast<const float*>(b.get());
-  blas.tune({}, view(y.get(), DType::f32, 4, 20), x.tensor, w, device_bias, Epilogue::gelu);
-  blas.gemm({}, view(y.get(), DType::f32, 4, 20), x.tensor, w, device_bias, Epilogue::gelu);
-  const std::vector<float> result = to_host(view(y.get(), DType::f32, 4, 20));
-  product.for_each([&](int64_t at, double sum, double) {
-    const double v = sum + 0.25;
-    const double gelu = 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
-    // A library's tanh may be the machine's, good to 2^-11.
-    EXPECT_NEAR(result[at], gelu, 0x1p-11 * std::abs(v) + 1e-5);
-  });
-  EXPECT_THROW(blas.gemm({}, view(y.get(), DType::f32, 4, 19), x.tensor, w, nullptr), std::logic_error);
-  EXPECT_THROW(blas.gemm({}, view(y.get(), DType::f32, 4, 20), x.tensor.col_range(1, 64), w, nullptr),
-               std::logic_error);
 }
 
 }  // namespace

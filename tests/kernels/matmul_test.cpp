@@ -170,12 +170,126 @@ TEST_P(Matmul, AddsABiasAndTakesViews) {
   const Tensor x = view(wide_x.data(), DType::f32, product.rows, 100).col_range(10, 74);
   const Tensor y = view(wide_y.data(), DType::f32, product.rows, 90).col_range(5, 42);
   const Matrix w = product.packed(engine.ops);
-  engine.ops.matmul(y, x, w, bias.data());
+  engine.ops.matmul(y, x, w, {.bias = bias.data()});
   engine.ops.synchronize();
   for (int64_t r = 0; r < product.rows; ++r) {
     for (int64_t c = 0; c < 90; ++c) {
       const bool inside = c >= 5 && c < 42;
       ASSERT_EQ(wide_y[r * 90 + c], inside ? plain[r * 37 + c - 5] + bias[c - 5] : -7.0f) << r << ", " << c;
+    }
+  }
+}
+
+TEST_P(Matmul, EndsAsTheSameOperationsOneByOne) {
+  for (const int64_t in : {64, 2100}) {
+    for (const int64_t rows : {3, 70}) {
+      if (slow() && in * rows > 2100 * 3) continue;
+      const Product product(rows, 37, in, dtype(), SumPlan::whole(in));
+      Engine engine(choice(), 2, rows, in);
+      Backend& ops = engine.ops;
+      const Matrix w = product.packed(ops);
+      const Floats x(product.x), bias(std::vector<float>(product.w.begin(), product.w.begin() + 37));
+      const auto size = static_cast<size_t>(rows * 37);
+      const Floats plain(size), biased(size), gelu(size), added(size, 0.3f), apart(size, 0.3f);
+      const auto y = [&](const Floats& f) { return view(f.data(), DType::f32, rows, 37); };
+      const Tensor given = view(x.data(), DType::f32, rows, in);
+      ops.matmul(y(plain), given, w);
+      ops.matmul(y(biased), given, w, {.bias = bias.data()});
+      ops.matmul(y(gelu), given, w, {.bias = bias.data(), .gelu = true});
+      ops.matmul(y(added), given, w, {.bias = bias.data(), .add = true});
+      ops.add(y(apart), y(biased));
+      ops.synchronize();
+      for (size_t i = 0; i < size; ++i) ASSERT_EQ(biased[i], plain[i] + bias[i % 37]);
+      EXPECT_TRUE(same_bits(added.values(), apart.values())) << rows << " rows of " << in;
+      const std::vector<float> once = plain.values();
+      ops.gelu(y(biased));
+      ops.matmul(y(plain), given, w, {.add = true});
+      ops.synchronize();
+      EXPECT_TRUE(same_bits(gelu.values(), biased.values())) << rows << " rows of " << in;
+      for (size_t i = 0; i < size; ++i) ASSERT_EQ(plain[i], 2 * once[i]);
+    }
+  }
+}
+
+/// An e4m3 weight, x of bf16 numbers: the product of what the weight holds.
+TEST(MatmulFloat8, IsTheProductOfWhatTheWeightHolds) {
+  for (const DeviceChoice& choice : tested_devices()) {
+    for (const SumPlan& plan : {SumPlan::whole(129), tree_plan(129, 5)}) {
+      for (const int64_t rows : {1, 9, 70}) {
+        Product product(rows, 40, 129, DType::bf16, plan);
+        Engine engine(choice, 2, rows, product.in);
+        Backend& ops = engine.ops;
+        Matrix w = ops.make_matrix(40, 129, DType::e4m3, plan);
+        ops.pack(w, 0, view(product.w.data(), DType::f32, 40, 129));
+        for (int64_t r = 0; r < 40; ++r) {
+          const std::vector<float> given(product.w.begin() + r * 129, product.w.begin() + (r + 1) * 129);
+          ops.unpack_row(w, r, &product.w[r * 129]);
+          for (int64_t k = 0; k < 129; ++k)  // four bits of mantissa, to nearest
+            EXPECT_NEAR(product.w[r * 129 + k], given[k], std::max(0x1p-4f * std::abs(given[k]), 0x1p-14f));
+        }
+        const Floats x(product.x), bias(40, 0.75f), y(static_cast<size_t>(rows * 40), 0.5f);
+        const Tensor to = view(y.data(), DType::f32, rows, 40);
+        ops.matmul(to, view(x.data(), DType::f32, rows, 129), w, {.bias = bias.data(), .add = true});
+        ops.synchronize();
+        std::vector<float> sums = y.values();
+        for (float& v : sums) v -= 1.25f;  // what was added, off by a rounding more
+        product.for_each([&](int64_t at, double sum, double size) {
+          EXPECT_NEAR(sums[at], sum, bound(129, size + 2)) << choice.name;
+        });
+      }
+    }
+  }
+}
+
+TEST(MatmulFloat8, PartsOfARowTakeItsScale) {
+  for (const DeviceChoice& choice : tested_devices()) {
+    const Product product(1, 16, 64, DType::bf16, SumPlan::whole(64));
+    Engine engine(choice, 1, 1, 64);
+    Matrix w = engine.ops.make_matrix(16, 64, DType::e4m3, SumPlan::whole(64));
+    const std::vector<float> largest(16, 1000.0f);
+    engine.ops.pack(w, 0, view(const_cast<float*>(product.w.data()), DType::f32, 16, 64), largest.data());
+    std::vector<float> row(64);
+    for (int64_t r = 0; r < 16; ++r) {
+      engine.ops.unpack_row(w, r, row.data());
+      for (int64_t k = 0; k < 64; ++k)
+        EXPECT_EQ(row[k], from_e4m3(to_e4m3(product.w[r * 64 + k] / 4)) * 4) << choice.name;
+    }
+  }
+}
+
+/// Rows of gate [n, in] and up [n, in] as a backend's gated weight.
+Matrix pack_gated(Backend& ops, const Product& both, int64_t n) {
+  const int64_t run = ops.gate_run() == 0 ? n : ops.gate_run(), groups = (n + run - 1) / run;
+  std::vector<float> rows(static_cast<size_t>(groups * 2 * run * both.in));
+  for (int64_t r = 0; r < 2 * n; ++r) {
+    const int64_t half = r / n, i = r % n, to = (i / run * 2 + half) * run + i % run;
+    std::copy_n(&both.w[r * both.in], both.in, &rows[to * both.in]);
+  }
+  Matrix w = ops.make_matrix(groups * 2 * run, both.in, both.dtype, SumPlan::whole(both.in));
+  ops.pack(w, 0, view(rows.data(), DType::f32, w.out, both.in));
+  return w;
+}
+
+TEST_P(Matmul, GatesAsTheSameOperationsOneByOne) {
+  for (const int64_t n : {5, 24, 75}) {
+    for (const int64_t in : {64, 67, 2100}) {
+      for (const int64_t rows : {2, 20, 70}) {
+        if (slow() && n * in * rows > 24 * 2100 * 2) continue;
+        const Product both(rows, 2 * n, in, dtype(), SumPlan::whole(in));  // gate, then up
+        Engine engine(choice(), 2, rows, in);
+        Backend& ops = engine.ops;
+        const Matrix plain = both.packed(ops), gated = pack_gated(ops, both, n);
+        const Floats x(both.x), halves(static_cast<size_t>(rows * 2 * n));
+        const Floats y(static_cast<size_t>(rows * n), NAN), apart(y),
+            room(static_cast<size_t>(rows * gated.out));
+        const Tensor given = view(x.data(), DType::f32, rows, in);
+        ops.matmul_geglu(view(y.data(), DType::f32, rows, n), given, gated,
+                         view(room.data(), DType::f32, rows, gated.out));
+        ops.matmul(view(halves.data(), DType::f32, rows, 2 * n), given, plain);
+        ops.gelu_mul(view(apart.data(), DType::f32, rows, n), view(halves.data(), DType::f32, rows, 2 * n));
+        ops.synchronize();
+        EXPECT_TRUE(same_bits(y.values(), apart.values())) << rows << " x " << n << " x " << in;
+      }
     }
   }
 }
@@ -215,7 +329,12 @@ TEST_P(Matmul, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(engine.ops.matmul(tensor(4, 20, DType::i32), x(64), w), std::logic_error);
 
   const Matrix two = engine.ops.make_matrix(20, 64, dtype(), {{0, 32, 64}, {0, 0}});
-  EXPECT_THROW(engine.ops.matmul(tensor(8, 20), x(64), two, memory.data()), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(8, 20), x(64), two, {.bias = memory.data()}), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(8, 20), x(64), two, {.gelu = true}), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(8, 20), x(64), two, {.add = true}), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul(tensor(4, 20), x(64), w, {.gelu = true, .add = true}), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul_geglu(tensor(4, 11), x(64), w, tensor(4, 20)), std::logic_error);
+  EXPECT_THROW(engine.ops.matmul_geglu(tensor(4, 10), x(64), w, tensor(4, 19)), std::logic_error);
 }
 
 }  // namespace

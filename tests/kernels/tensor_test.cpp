@@ -45,5 +45,18 @@ TEST(E4m3Test, EndsAt448) {
   EXPECT_EQ(to_e4m3(1e-40f), 0);
 }
 
+TEST(E4m3ScaleTest, IsThePowerOfTwoThatBringsTheLargestBelow448) {
+  for (const float most : {448.0f, 224.1f, 1.0f, 3e-20f, 7.25f, 1e30f, 448.1f}) {
+    const float scale = e4m3_scale(most);
+    int exponent = 0;
+    EXPECT_EQ(std::frexp(scale, &exponent), 0.5f) << most;
+    EXPECT_LE(most / scale, 448) << most;
+    EXPECT_GT(most / scale, 224) << most;
+  }
+  EXPECT_EQ(e4m3_scale(448), 1);
+  EXPECT_EQ(e4m3_scale(0), 1);
+  EXPECT_TRUE(std::isnan(e4m3_scale(NAN)));
+}
+
 }  // namespace
 }  // namespace lapidary

@@ -26,11 +26,13 @@ std::string resized_rgb(const std::filesystem::path& path, int64_t size) {
 
 /// All tensors of one prompt, run on `ranks` threads as ranks; from rank 0.
 Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::vector<int32_t>& prefix,
-                 int ranks, int threads = 1, const std::string& isa = "auto", bool deterministic = true) {
+                 int ranks, int threads = 1, const std::string& isa = "auto", bool deterministic = true,
+                 const std::string& quantization = "none") {
   const ModelConfig config = read_model_config(run.folder);
   EngineOptions options;
   options.model = run.folder;
   options.dtype = run.dtype;
+  options.quantization = quantization;
   options.profile = run.profile;
   options.threads = threads;
   options.isa = isa;
@@ -151,6 +153,49 @@ TEST(GoldenInstructionSets, EachOneThatThisMachineRunsMatchesTransformers) {
         EXPECT_LT(traced.at(name).error_against(golden.at(name)), 1e-4)
             << name << " by " << isa->name;  // as above
       EXPECT_EQ(traced.at("token_ids").ints(), golden.at("token_ids").ints()) << isa->name;
+    }
+  }
+}
+
+/// Checkpoints of layers enough, of both dtypes.
+bool is_for_float8(const GoldenRun& run) {
+  const std::string model = run.folder.filename().string();
+  return model == "like3b" || model == "odd";
+}
+
+TEST(GoldenFloat8, EveryNamedLogitIsAsNearAsFourBitsOfMantissaAllow) {
+  for (const GoldenRun& run : golden_runs()) {
+    if (!is_for_float8(run)) continue;
+    const Tensors golden = read_tensors(run.folder / run.file);
+    const GoldenPrompt& prompt = run.prompts[0];
+    const auto prefix = golden.at(prompt.prefix + "prompt_ids").ints();
+    const Tensors traced = run_case(run, prompt, prefix, 1, 1, "auto", true, "fp8");
+    const GoldenTensor &logits = traced.at("logits"), &expected = golden.at(prompt.prefix + "logits");
+    const double error = logits.first_rows(1).rms_error_against(expected.first_rows(1));
+    // A number rounded to four bits is off by at most 2^-4 of itself, 2^-4 / √3 · 0.72 = 2.6 % root mean
+    // square over a binade; so is a sum of such products. What a layer adds is off by its three or four
+    // products in a row, 2.6 % · √4, and the residual stream of like layers by no more than that; weights of
+    // small random models pass an error on whole, hence three times as much.
+    EXPECT_LT(error, 0.16) << run.name();
+    EXPECT_GT(error, 0.002) << run.name() << ": these are not e4m3 weights";
+    // The vision tower and the projector stay as they are.
+    const Tensors plain = run_case(run, prompt, prefix, 1);
+    EXPECT_EQ(traced.at("projector").values, plain.at("projector").values);
+  }
+}
+
+TEST(GoldenFloat8, EveryLayoutGivesTheSameBits) {
+  for (const GoldenRun& run : golden_runs()) {
+    if (!is_for_float8(run)) continue;
+    const Tensors golden = read_tensors(run.folder / run.file);
+    const GoldenPrompt& prompt = run.prompts[0];
+    const auto prefix = golden.at(prompt.prefix + "prompt_ids").ints();
+    const Tensors solo = run_case(run, prompt, prefix, 1, 2, "auto", true, "fp8");
+    for (const int ranks : {2, 4}) {
+      if (ranks > read_model_config(run.folder).text.heads) continue;
+      const Tensors split = run_case(run, prompt, prefix, ranks, 1, "auto", true, "fp8");
+      for (const auto& [name, tensor] : solo)
+        EXPECT_EQ(tensor.values, split.at(name).values) << name << " on " << ranks << " ranks";
     }
   }
 }

@@ -24,7 +24,7 @@ TEST(MemoryPlan, SaysWhatAnEngineThenHolds) {
       Engine engine(options, config, {comm, *tp, mesh, place});
       const auto planned =
           plan_memory(engine.config(), PaliGemma::plan_for(engine.config(), place.tp_rank, mesh.tp),
-                      engine.share(), false, engine.capacity(), engine.dtype(), engine.backend());
+                      engine.share(), false, engine.capacity(), engine.types(), engine.backend());
       const auto held = engine.memory();
       EXPECT_EQ(planned.kv, held.kv);
       EXPECT_EQ(planned.embeddings, held.embeddings);
