@@ -146,12 +146,12 @@ double library_product_seconds(Backend& backend, int64_t rows, int64_t out, int6
   operand.stride = row_bytes(x) / 2;
   const Tensor y = view(y_data.get(), DType::bf16, rows, out);
   Blas blas;
-  blas.tune(stream, y, operand, w, nullptr);
+  blas.tune(stream, y, operand, w);
   // About 20 ms a burst at half a petaflop a second.
   const double operations =
       2.0 * static_cast<double>(rows) * static_cast<double>(out) * static_cast<double>(in);
   const int burst = static_cast<int>(std::clamp(1e13 / operations, 3.0, 200.0));
-  return best_seconds(stream, burst, [&] { blas.gemm(stream, y, operand, w, nullptr); });
+  return best_seconds(stream, burst, [&] { blas.gemm(stream, y, operand, w); });
 }
 
 }  // namespace lapidary
