@@ -151,7 +151,9 @@ TEST(E4m3WeightsTest, TakeTheScaleOfTheWholeRow) {
       const float scale = e4m3_scale(largest[r]);
       EXPECT_EQ(part[k], from_e4m3(to_e4m3(w[r * in + k] / scale)) * scale);
       // Four times the scale rounds like the scale itself, but near zero.
-      if (std::abs(row[k]) > scale * 0x1p-6f) EXPECT_EQ(part[k], row[k]);
+      if (std::abs(row[k]) > scale * 0x1p-6f) {
+        EXPECT_EQ(part[k], row[k]);
+      }
     }
   }
 }
