@@ -9,12 +9,16 @@ source "$source_dir/tests/system/dataset.bash"
 need_ranks
 RANDOM=${LAPIDARY_SEED:-11}
 make_dataset 600
-caption=("$program" caption --model "$model" --max-new-tokens 6 --threads 1 --step-deadline 2 --quiet)
+caption=("$program" caption --model "$model" --max-new-tokens 6 --threads 1 --quiet)
 
+# An undisturbed run tells what is slow on this machine now: no rank is to be dead because others keep it from its core.
 started=$(date +%s%N)
-run 0 "${caption[@]}" "${dataset[@]}" --output "$work/whole"
+run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/whole" --tp 2
 took=$((($(date +%s%N) - started) / 1000000))
 records whole want
+deadline=$((took / 1000 + 2 < 20 ? took / 1000 + 2 : 20))
+hurried=("${caption[@]}" --step-deadline "$deadline")
+patience=$((60 + 6 * deadline)) # for a job to end: several deadlines, one after another
 
 moment() {
   local ms=$((RANDOM % (took + 300) + 50))
@@ -35,12 +39,12 @@ stop_one() {
 # one_mpirun OUT: a rank is stopped; the job ends, and run again it is whole.
 one_mpirun() {
   local code=0 job all
-  "${mpirun[@]}" -np 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
+  "${mpirun[@]}" -np 2 "${hurried[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
   job=$!
   moment
   mapfile -t all < <(ranks "$job")
   stop_one "${all[@]}"
-  wait_for 60 ended "$job"
+  wait_for "$patience" ended "$job"
   wait "$job" || code=$?
   wait_for 30 none_left "$1"
   if [ "$code" -ne 0 ]; then run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2; fi
@@ -54,7 +58,7 @@ while_opening() {
   local code=0 job all
   mkdir "$1"
   flock "$1/.lock" sleep 4 &
-  "${mpirun[@]}" -np 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
+  "${mpirun[@]}" -np 2 "${hurried[@]}" "${dataset[@]}" --output "$work/$1" --tp 2 >out 2>err &
   job=$!
   has_two_ranks() { [ "$(ranks "$job" | wc -l)" -eq 2 ]; }
   wait_for 60 has_two_ranks
@@ -62,10 +66,10 @@ while_opening() {
   mapfile -t all < <(ranks "$job")
   kill -STOP "${all[$2]}"
   stopped=$((stopped + 1))
-  wait_for 60 ended "$job"
+  wait_for "$patience" ended "$job"
   wait "$job" || code=$?
   [ "$code" -ne 0 ] || fail "a job ended well with a rank stopped at its start"
-  grep -qE '(within|for) 2 s' err || fail "not said what was waited for:"$'\n'"$(cat err)"
+  grep -qE '(within|for) [0-9]+ s' err || fail "not said what was waited for:"$'\n'"$(cat err)"
   wait_for 30 none_left "$1"
   run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2
   records "$1" have
@@ -75,13 +79,13 @@ while_opening() {
 # many_mpiruns OUT: a rank of a replica is stopped; the job ends by itself.
 many_mpiruns() {
   local code=0 job all
-  "${caption[@]}" "${dataset[@]}" --output "$work/$1" --replicas 2 >out 2>err &
+  "${hurried[@]}" "${dataset[@]}" --output "$work/$1" --replicas 2 >out 2>err &
   job=$!
   moment
   # shellcheck disable=SC2046
   mapfile -t all < <(ranks $(pgrep -P "$job"))
   stop_one "${all[@]}"
-  wait_for 90 ended "$job"
+  wait_for "$patience" ended "$job"
   wait "$job" || code=$?
   [ "$code" -eq 0 ] || fail "replica mode ended with $code:"$'\n'"$(cat err)"
   wait_for 30 none_left "$1"
