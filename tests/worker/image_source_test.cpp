@@ -66,7 +66,7 @@ TEST(ImageSource, EachEntryOfATarIsReadFromItsHeaders) {
     const TempFolder folder;
     TarWriter tar(folder / "shard.tar", format);
     // Names that no plain header holds: they come in headers of their own before it.
-    const std::string deep = std::string(70, 'd') + "/" + std::string(70, 'e') + "/";
+    const std::string deep = cat(std::string(70, 'd'), "/", std::string(70, 'e'), "/");
     std::vector<std::pair<int64_t, std::string>> entries;
     for (const size_t size : {size_t{0}, size_t{1}, size_t{512}, size_t{513}, size_t{200'000}}) {
       for (const std::string& name : {cat(size, ".jpg"), deep + cat(size, ".jpg")}) {
