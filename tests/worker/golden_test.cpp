@@ -172,11 +172,13 @@ TEST(GoldenFloat8, EveryNamedLogitIsAsNearAsFourBitsOfMantissaAllow) {
     const Tensors traced = run_case(run, prompt, prefix, 1, 1, "auto", true, "fp8");
     const GoldenTensor &logits = traced.at("logits"), &expected = golden.at(prompt.prefix + "logits");
     const double error = logits.first_rows(1).rms_error_against(expected.first_rows(1));
-    // A number rounded to four bits is off by at most 2^-4 of itself, 2^-4 / √3 · 0.72 = 2.6 % root mean
-    // square over a binade; so is a sum of such products. What a layer adds is off by its three or four
-    // products in a row, 2.6 % · √4, and the residual stream of like layers by no more than that; weights of
-    // small random models pass an error on whole, hence three times as much.
-    EXPECT_LT(error, 0.16) << run.name();
+    // A number rounded to four bits is off by at most 2^-4 of itself, 2.6 % root mean square over a binade,
+    // and so is a sum of such products. How far layers carry that depends on their weights: on the logits of
+    // like3b it was seen as 6.9 %, on those of the small `odd`, whose random weights are larger, as 24.4 %.
+    // The kernels of the GPU, which multiply e4m3 itself, and the CPU's, which multiply the same numbers as
+    // floats, agreed on both to three digits: it is the rounding of the weights. A wrong scale or layout
+    // gives 100 % or more.
+    EXPECT_LT(error, 0.3) << run.name();
     EXPECT_GT(error, 0.002) << run.name() << ": these are not e4m3 weights";
     // The vision tower and the projector stay as they are.
     const Tensors plain = run_case(run, prompt, prefix, 1);
