@@ -18,7 +18,7 @@ struct SchedulerBench {
 };
 
 constexpr double kStepLimit = 50;  // microseconds
-constexpr double kCoreLimit = 1;   // CPU seconds a second
+constexpr double kCoreLimit = 1;   // seconds at work a second
 constexpr double kMemoryLimit = 300;
 
 /// One image and a short prompt a sequence, up to 64 new tokens.
@@ -82,8 +82,8 @@ void print_simulation(const SimulatedReplica& model, const SchedulerBench& bench
               model.decode * 1e3, model.prefill * 1e3, model.encode * 1e3, simulated.seconds,
               static_cast<double>(bench.images) / simulated.seconds,
               static_cast<double>(simulated.tokens) / simulated.seconds / 1e6,
-              simulated.cpu_seconds / simulated.seconds, peak_megabytes(),
-              simulated.cpu_seconds / static_cast<double>(simulated.steps) * 1e9);
+              simulated.coordinator / simulated.seconds, peak_megabytes(),
+              simulated.coordinator / static_cast<double>(simulated.steps) * 1e9);
   std::fflush(stdout);
 }
 
@@ -98,9 +98,8 @@ int run_scheduler(const SchedulerBench& bench) {
   std::printf("%-12s %8s %8s %8s\n", "", "us", "99 %", "limit");
   std::printf("%-12s %8.1f %8.1f %8.0f\n\n", "step", at(0.5), at(0.99), kStepLimit);
 
-  std::printf(
-      "# virtual time: %d replicas, %lld images queued at once; limits: %.0f CPU second a second, %.0f MB\n",
-      bench.replicas, static_cast<long long>(bench.images), kCoreLimit, kMemoryLimit);
+  std::printf("# virtual time: %d replicas, %lld images queued at once; limits: %.0f core, %.0f MB\n",
+              bench.replicas, static_cast<long long>(bench.images), kCoreLimit, kMemoryLimit);
   std::printf("%-12s %7s %8s %7s %9s %9s %8s %8s %8s %7s\n", "model", "decode", "prefill", "encode",
               "seconds", "images/s", "Mtok/s", "cores", "peak MB", "ns/step");
   print_simulation({"28B 896 px", limits_for(64, 4096, 1, 8, 2), 0.024, 0.290, 0.100}, bench);

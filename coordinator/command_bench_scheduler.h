@@ -56,7 +56,7 @@ struct SimulatedReplica {
 
 struct Simulated {
   double seconds = 0;      // virtual
-  double cpu_seconds = 0;  // of this process, workers and clients of the simulation included
+  double coordinator = 0;  // seconds it is at work: deciding, its messages to bytes and from bytes
   uint64_t steps = 0;
   int64_t tokens = 0;
 };

@@ -1,8 +1,9 @@
-#include <ctime>
 #include <deque>
+#include <optional>
 #include <queue>
 
 #include "configs/error.h"
+#include "coordinator/command_bench.h"
 #include "coordinator/command_bench_scheduler.h"
 
 namespace lapidary {
@@ -16,8 +17,6 @@ int32_t token_of(uint64_t request, int64_t position) {
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return static_cast<int32_t>((x >> 33) % 60);
 }
-
-double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 }  // namespace
 
@@ -90,19 +89,24 @@ class Simulation {
   }
 
   Simulated run() {
-    const double begin = cpu_seconds();
-    for (int64_t i = 0; i < images_; ++i) dispatcher_.submit(client_.request(i));
+    for (int64_t i = 0; i < images_; ++i) {
+      Request request = client_.request(i);
+      coordinator_ += seconds_of([&] { dispatcher_.submit(std::move(request)); });
+    }
     act();
     while (!ends_.empty()) {
       const End end = ends_.top();
       ends_.pop();
       now_ = end.time;
-      finish(end);
+      if (end.job > 0)
+        encoded(end);
+      else
+        stepped(end.replica);
       act();
     }
     if (client_.ended() != images_ || dispatcher_.unfinished() > 0)
       fail("the check failed: ", client_.ended(), " of ", images_, " requests have ended");
-    return {now_, cpu_seconds() - begin, steps_, client_.tokens()};
+    return {now_, coordinator_, steps_, client_.tokens()};
   }
 
  private:
@@ -119,36 +123,59 @@ class Simulation {
     bool operator<(const End& other) const { return time > other.time; }
   };
 
-  void finish(const End& end) {
-    Replica& replica = replicas_[static_cast<size_t>(end.replica)];
-    if (end.job > 0) {
-      wire::Encoded done;
-      done.set_job(end.job);
-      dispatcher_.encoded(end.replica, done);
-      return;
-    }
-    const wire::StepDone done = replica.workers.run(replica.steps.front());
-    replica.steps.pop_front();
-    if (!replica.steps.empty()) start(end.replica);
-    for (const Event& event : dispatcher_.finish(end.replica, done)) client_.take(event);
+  void encoded(const End& end) {
+    wire::Encoded done;
+    done.set_job(end.job);
+    done.SerializeToString(&bytes_);
+    coordinator_ += seconds_of([&] {
+      wire::Encoded received;
+      received.ParseFromString(bytes_);
+      dispatcher_.encoded(end.replica, received);
+    });
   }
 
+  void stepped(int index) {
+    Replica& replica = replicas_[static_cast<size_t>(index)];
+    replica.workers.run(replica.steps.front()).SerializeToString(&bytes_);
+    replica.steps.pop_front();
+    if (!replica.steps.empty()) start(index);
+    coordinator_ += seconds_of([&] {
+      wire::StepDone received;
+      received.ParseFromString(bytes_);
+      events_ = dispatcher_.finish(index, received);
+    });
+    for (const Event& event : events_) client_.take(event);
+  }
+
+  /// Sends what there is to do.
   void act() {
-    while (auto actions = dispatcher_.poll()) {
-      Replica& replica = replicas_[static_cast<size_t>(actions->replica)];
+    std::optional<Actions> actions;
+    while (true) {
+      coordinator_ += seconds_of([&] { actions = dispatcher_.poll(); });
+      if (!actions) return;
       for (const LaneEncode& order : actions->encodes) {
-        order.encode.SerializeToString(&bytes_);
-        double& free = replica.lanes[order.rank];
-        free = std::max(free, now_) + model_.encode;
-        ends_.push({free, actions->replica, order.encode.job()});
+        coordinator_ += seconds_of([&] { order.encode.SerializeToString(&bytes_); });
+        encode(actions->replica, order);
       }
-      for (wire::Step& step : actions->steps) {
-        step.SerializeToString(&bytes_);
-        replica.steps.push_back(std::move(step));
-        ++steps_;
-        if (replica.steps.size() == 1) start(actions->replica);
+      for (const wire::Step& step : actions->steps) {
+        coordinator_ += seconds_of([&] { step.SerializeToString(&bytes_); });
+        queue(actions->replica);
       }
     }
+  }
+
+  void encode(int replica, const LaneEncode& order) {
+    double& free = replicas_[static_cast<size_t>(replica)].lanes[order.rank];
+    free = std::max(free, now_) + model_.encode;
+    ends_.push({free, replica, order.encode.job()});
+  }
+
+  /// The step that bytes_ holds.
+  void queue(int replica) {
+    std::deque<wire::Step>& steps = replicas_[static_cast<size_t>(replica)].steps;
+    steps.emplace_back().ParseFromString(bytes_);
+    ++steps_;
+    if (steps.size() == 1) start(replica);
   }
 
   void start(int replica) {
@@ -164,8 +191,10 @@ class Simulation {
   std::vector<Replica> replicas_;
   std::priority_queue<End> ends_;
   double now_ = 0;
+  double coordinator_ = 0;  // seconds; what workers and clients do is not its time
   uint64_t steps_ = 0;
-  std::string bytes_;
+  std::string bytes_;  // a message as it is sent
+  std::vector<Event> events_;
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ void Dispatcher::join(int replica, const Limits& limits) {
 std::vector<Event> Dispatcher::leave(int replica) {
   std::vector<Event> events;
   if (scheduler(replica) == nullptr) return events;
-  mark_due(replica);  // so that it is not among the hungry
+  set_hungry(replica, std::nullopt);
   Replica& dead = replicas_[static_cast<size_t>(replica)];
   auto unfinished = dead.scheduler->take_all();
   aboard_ -= unfinished.size();
@@ -121,15 +121,25 @@ void Dispatcher::end(uint64_t request) {
 
 void Dispatcher::mark_due(int replica) {
   Replica& marked = replicas_[static_cast<size_t>(replica)];
-  if (marked.hungry) hungry_.erase({*marked.hungry, replica});
-  marked.hungry.reset();
   if (!marked.due) due_.push_back(replica);
   marked.due = true;
 }
 
 /// One request more is there: it goes to who has least to do of those that found none.
 void Dispatcher::wake_hungry() {
-  if (!hungry_.empty()) mark_due(hungry_.begin()->second);
+  if (hungry_.empty()) return;
+  const int replica = hungry_.begin()->second;
+  set_hungry(replica, std::nullopt);
+  mark_due(replica);
+}
+
+/// Who is due keeps its entry until it is asked: most find that nothing has changed.
+void Dispatcher::set_hungry(int replica, std::optional<size_t> load) {
+  std::optional<size_t>& hungry = replicas_[static_cast<size_t>(replica)].hungry;
+  if (hungry == load) return;
+  if (hungry) hungry_.erase({*hungry, replica});
+  if (load) hungry_.insert({*load, replica});
+  hungry = load;
 }
 
 std::optional<Actions> Dispatcher::poll() {
@@ -157,10 +167,7 @@ void Dispatcher::ask(int index, Actions& actions) {
     step = scheduler.next();
     if (step) actions.steps.push_back(std::move(*step));
   } while (step);
-  if (has_room(scheduler)) {
-    replica.hungry = scheduler.unfinished();
-    hungry_.insert({*replica.hungry, index});
-  }
+  set_hungry(index, has_room(scheduler) ? std::optional(scheduler.unfinished()) : std::nullopt);
 }
 
 // ---- who takes what

@@ -86,6 +86,7 @@ class Dispatcher {
   void end(uint64_t request);
   void mark_due(int replica);
   void wake_hungry();
+  void set_hungry(int replica, std::optional<size_t> load);
   void ask(int replica, Actions& actions);
   static bool has_room(const Scheduler& scheduler);
   void top_up(int replica, Actions& actions);

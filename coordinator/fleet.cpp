@@ -191,21 +191,21 @@ void Fleet::take_results(int index, const wire::Frame& frame) {
 }
 
 void Fleet::pump() {
-  while (const auto actions = dispatcher_.poll()) send(*actions);
+  while (auto actions = dispatcher_.poll()) send(std::move(*actions));
 }
 
-void Fleet::send(const Actions& actions) {
+void Fleet::send(Actions actions) {
   Replica& replica = replicas_[static_cast<size_t>(actions.replica)];
   const auto now = Clock::now();
-  for (const LaneEncode& encode : actions.encodes) {
+  for (LaneEncode& encode : actions.encodes) {
     wire::Frame frame;
-    *frame.mutable_encode() = encode.encode;
+    *frame.mutable_encode() = std::move(encode.encode);
     server_.send(actions.replica, encode.rank, encode_frame(frame));
   }
   replica.encodes.sent(actions.encodes.size(), now);
-  for (const wire::Step& step : actions.steps) {
+  for (wire::Step& step : actions.steps) {
     wire::Frame frame;
-    *frame.mutable_step() = step;
+    *frame.mutable_step() = std::move(step);
     server_.send(actions.replica, encode_frame(frame));
   }
   replica.steps.sent(actions.steps.size(), now);

@@ -97,7 +97,7 @@ class Fleet {
   void take_loading(int replica, int rank, const wire::Loading& loading);
   void take_results(int replica, const wire::Frame& frame);
   Limits limits_of(const Replica& replica) const;
-  void send(const Actions& actions);
+  void send(Actions actions);
   void died(int replica, const std::string& why, bool answering = false);
   void fail(const std::string& why, bool answering = false);
   void watch();

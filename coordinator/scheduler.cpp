@@ -1,5 +1,6 @@
 #include "coordinator/scheduler.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "configs/error.h"
@@ -39,13 +40,20 @@ Scheduler::Scheduler(const Limits& limits)
 
 void Scheduler::submit(Request request) {
   check_request(limits_, request);
-  if (by_id_.contains(request.id)) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
-  const uint64_t arrival = ++arrivals_;
-  Entry& entry = entries_.emplace_hint(entries_.end(), arrival, Entry{})->second;
-  entry.arrival = arrival;
-  by_id_[request.id] = &entry;
-  (request.images.empty() ? ready_ : waiting_)[arrival] = &entry;
+  const auto [known, is_new] = by_id_.try_emplace(request.id);
+  if (!is_new) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
+  Entry& entry = new_entry();
+  known->second = &entry;
   entry.request = std::move(request);
+  (entry.request.images.empty() ? ready_ : waiting_).insert(entry);
+}
+
+Scheduler::Entry& Scheduler::new_entry() {
+  if (free_entries_.empty()) free_entries_.push_back(&entries_.emplace_back());
+  Entry& entry = *free_entries_.back();
+  free_entries_.pop_back();
+  entry.arrival = ++arrivals_;
+  return entry;
 }
 
 void Scheduler::cancel(uint64_t request) {
@@ -64,7 +72,7 @@ void Scheduler::cancel(uint64_t request) {
 /// others that need few.
 void Scheduler::stage() {
   while (!waiting_.empty()) {
-    Entry& entry = *waiting_.begin()->second;
+    Entry& entry = waiting_.front();
     auto slots = slots_.take(entry.request.images);
     if (!slots) return;
     entry.slots = std::move(*slots);
@@ -73,7 +81,7 @@ void Scheduler::stage() {
         waiters_[static_cast<size_t>(slot)].push_back(entry.arrival);
         ++entry.encodes_left;
       }
-    (entry.encodes_left == 0 ? ready_ : encoding_).insert(waiting_.extract(waiting_.begin()));
+    (entry.encodes_left == 0 ? ready_ : encoding_).insert(waiting_.pop());
   }
 }
 
@@ -95,29 +103,33 @@ std::vector<Event> Scheduler::encoded(const wire::Encoded& done) {
 
 /// Who is not among those that wait for encodes any more was cancelled, or has failed.
 void Scheduler::picture_ready(uint64_t arrival) {
-  const auto found = encoding_.find(arrival);
-  if (found == encoding_.end() || --found->second->encodes_left > 0) return;
-  ready_.insert(encoding_.extract(found));
+  Entry* entry = encoding_.find(arrival);
+  if (entry == nullptr || --entry->encodes_left > 0) return;
+  encoding_.erase(arrival);
+  ready_.insert(*entry);
 }
 
 void Scheduler::picture_failed(uint64_t arrival, const std::string& error, std::vector<Event>& events) {
-  const auto found = encoding_.find(arrival);
-  if (found == encoding_.end()) return;
-  Entry& entry = *found->second;
-  encoding_.erase(found);
+  Entry* entry = encoding_.find(arrival);
+  if (entry == nullptr) return;
+  encoding_.erase(arrival);
   Event& event = events.emplace_back();
-  event.request = entry.request.id;
+  event.request = entry->request.id;
   event.finish = Finish::error;
   event.error = error;
-  end(entry);
-  forget(entry);
+  end(*entry);
+  forget(*entry);
 }
 
 std::vector<Scheduler::Unfinished> Scheduler::take_all() {
+  std::vector<Entry*> entries;
+  for (Entry& entry : entries_)
+    if (entry.arrival > 0 && (entry.place < 0 || !at(entry.place).ended)) entries.push_back(&entry);
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry* a, const Entry* b) { return a->arrival < b->arrival; });
   std::vector<Unfinished> all;
-  for (auto& [arrival, entry] : entries_)
-    if (entry.place < 0 || !at(entry.place).ended)
-      all.push_back({std::move(entry.request), entry.place >= 0 || !entry.slots.empty()});
+  for (Entry* entry : entries)
+    all.push_back({std::move(entry->request), entry->place >= 0 || !entry->slots.empty()});
   *this = Scheduler(limits_);
   return all;
 }
@@ -148,7 +160,11 @@ void Scheduler::release_slots(Entry& entry) {
 
 void Scheduler::forget(Entry& entry) {
   release_slots(entry);
-  entries_.erase(entry.arrival);
+  entry.request = {};
+  entry.arrival = 0;
+  entry.encodes_left = 0;
+  entry.place = -1;
+  free_entries_.push_back(&entry);
 }
 
 /// What has ended leaves its place once the workers do nothing with it any more.
@@ -160,6 +176,30 @@ void Scheduler::release_unnamed(int32_t place) {
   free_places_.push_back(place);
   forget(*running.entry);
   running = {};
+}
+
+// ---- requests in order of arrival
+
+std::deque<Scheduler::Queue::Place>::const_iterator Scheduler::Queue::at(uint64_t arrival) const {
+  return std::lower_bound(entries_.begin(), entries_.end(), arrival,
+                          [](const Place& place, uint64_t number) { return place.arrival < number; });
+}
+
+Scheduler::Entry* Scheduler::Queue::find(uint64_t arrival) const {
+  const auto found = at(arrival);
+  return found != entries_.end() && found->arrival == arrival ? found->entry : nullptr;
+}
+
+void Scheduler::Queue::insert(Entry& entry) { entries_.insert(at(entry.arrival), {entry.arrival, &entry}); }
+
+void Scheduler::Queue::erase(uint64_t arrival) {
+  if (find(arrival) != nullptr) entries_.erase(at(arrival));
+}
+
+Scheduler::Entry& Scheduler::Queue::pop() {
+  Entry& first = front();
+  entries_.pop_front();
+  return first;
 }
 
 }  // namespace lapidary

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <limits>
-#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -78,9 +78,10 @@ class Scheduler {
  private:
   static constexpr uint64_t kNotYet = std::numeric_limits<uint64_t>::max();
 
+  /// Used again and again, for what its lists have allocated.
   struct Entry {
     Request request;
-    uint64_t arrival = 0;
+    uint64_t arrival = 0;        // 0: free
     std::vector<int32_t> slots;  // one an image, until the prefill is done
     size_t encodes_left = 0;
     int32_t place = -1;  // -1: not admitted
@@ -98,7 +99,26 @@ class Scheduler {
     int32_t width = 0, height = 0;
     bool ended = false;
   };
-  using Queue = std::map<uint64_t, Entry*>;  // by arrival
+  /// Requests in order of arrival.
+  class Queue {
+   public:
+    bool empty() const { return entries_.empty(); }
+    size_t size() const { return entries_.size(); }
+    Entry& front() const { return *entries_.front().entry; }
+    Entry& pop();
+    void insert(Entry& entry);
+    /// What has this number and waits here, else nullptr.
+    Entry* find(uint64_t arrival) const;
+    void erase(uint64_t arrival);
+
+   private:
+    struct Place {
+      uint64_t arrival = 0;  // beside the pointer: a search touches no entry
+      Entry* entry = nullptr;
+    };
+    std::deque<Place>::const_iterator at(uint64_t arrival) const;
+    std::deque<Place> entries_;
+  };
 
   struct Group {
     std::vector<int32_t> places;  // that will decode
@@ -117,6 +137,7 @@ class Scheduler {
     std::vector<int32_t> decodes, prefills;  // places
   };
 
+  Entry& new_entry();
   void stage();
   void picture_ready(uint64_t arrival);
   void picture_failed(uint64_t arrival, const std::string& error, std::vector<Event>& events);
@@ -147,7 +168,8 @@ class Scheduler {
 
   Limits limits_;
   SlotPool slots_;
-  std::map<uint64_t, Entry> entries_;           // by arrival; ended ones too while steps in flight name them
+  std::deque<Entry> entries_;  // never moved; ended ones too while steps in flight name them
+  std::vector<Entry*> free_entries_;
   std::unordered_map<uint64_t, Entry*> by_id_;  // that have not ended
   Queue waiting_, encoding_, ready_;
   std::vector<std::vector<uint64_t>> waiters_;  // a slot: arrivals of requests that wait for its encode

@@ -62,13 +62,13 @@ int32_t SlotPool::encode(const Picture& picture) {
   const int32_t slot = lane.idle.front();
   wake(slot);
   if (at(slot).shared) by_key_.erase(at(slot).key);
-  at(slot) = {.key = picture.key, .shared = true, .uses = 1, .where = at(slot).where};
+  at(slot) = {.key = picture.key, .shared = true, .uses = 1, .job = new_job(slot), .where = at(slot).where};
   by_key_[picture.key] = slot;
-  jobs_[++encodes_] = slot;
+  ++encoding_;
   ++lane.encoding;
   LaneEncode& order = ordered_.emplace_back();
   order.rank = lane.rank;
-  order.encode.set_job(encodes_);
+  order.encode.set_job(at(slot).job);
   order.encode.set_slot(static_cast<int32_t>(slot % per_lane_));
   *order.encode.mutable_image() = *picture.source;
   return slot;
@@ -102,15 +102,22 @@ void SlotPool::rest(int32_t slot) {
 
 void SlotPool::wake(int32_t slot) { busy_.splice(busy_.end(), lane_of(slot).idle, at(slot).where); }
 
+/// No other encode's, and one that tells its slot.
+uint64_t SlotPool::new_job(int32_t slot) { return ++encodes_ * slots_.size() + static_cast<uint64_t>(slot); }
+
+int32_t SlotPool::slot_of(uint64_t job) const {
+  return static_cast<int32_t>(job % std::max<size_t>(slots_.size(), 1));
+}
+
 int32_t SlotPool::encoded(const wire::Encoded& done) {
-  const auto job = jobs_.find(done.job());
-  if (job == jobs_.end())
+  const int32_t slot = slot_of(done.job());
+  if (done.job() == 0 || slots_.empty() || at(slot).job != done.job())
     fail("a worker says that it encoded picture ", done.job(), ", but of the ", encodes_,
          " it was given that one is not under way");
-  const int32_t slot = job->second;
-  jobs_.erase(job);
-  --lane_of(slot).encoding;
   Slot& s = at(slot);
+  s.job = 0;
+  --encoding_;
+  --lane_of(slot).encoding;
   s.width = done.width();
   s.height = done.height();
   s.ready = done.error().empty();

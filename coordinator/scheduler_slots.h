@@ -35,10 +35,10 @@ class SlotPool {
   int32_t height(int32_t slot) const { return at(slot).height; }
   wire::Image image(int32_t slot) const;  // where workers find it
 
-  size_t idle() const;                              // free, or nothing but a cache
-  size_t encoding() const { return jobs_.size(); }  // under way
-  uint64_t encodes() const { return encodes_; }     // ordered so far
-  uint64_t shared() const { return shared_; }       // uses so far that needed no encode
+  size_t idle() const;                           // free, or nothing but a cache
+  size_t encoding() const { return encoding_; }  // under way
+  uint64_t encodes() const { return encodes_; }  // ordered so far
+  uint64_t shared() const { return shared_; }    // uses so far that needed no encode
 
  private:
   struct Slot {
@@ -46,6 +46,7 @@ class SlotPool {
     bool shared = false;  // by_key_ finds it
     bool ready = false;
     int64_t uses = 0;
+    uint64_t job = 0;                    // its encode that is under way; 0: none
     uint64_t last_use = 0;               // 0: holds nothing
     std::list<int32_t>::iterator where;  // in its lane's idle or in busy_
     int32_t width = 0, height = 0;
@@ -58,6 +59,8 @@ class SlotPool {
 
   Slot& at(int32_t slot) { return slots_[static_cast<size_t>(slot)]; }
   const Slot& at(int32_t slot) const { return slots_[static_cast<size_t>(slot)]; }
+  uint64_t new_job(int32_t slot);
+  int32_t slot_of(uint64_t job) const;
   Lane& lane_of(int32_t slot) { return lanes_[static_cast<size_t>(slot / per_lane_)]; }
   bool has_room(std::span<const Picture> pictures) const;
   int32_t share(int32_t slot);
@@ -71,8 +74,8 @@ class SlotPool {
   std::vector<Lane> lanes_;
   std::list<int32_t> busy_;
   std::unordered_map<uint64_t, int32_t> by_key_;
-  std::unordered_map<uint64_t, int32_t> jobs_;  // under way: whose slot
   std::vector<LaneEncode> ordered_;
+  size_t encoding_ = 0;
   uint64_t encodes_ = 0, shared_ = 0, clock_ = 0;
 };
 

@@ -118,7 +118,7 @@ size_t Scheduler::groups_decoding() const {
 /// could run now. Were memory not reckoned with, the first group would take it all.
 size_t Scheduler::allowance(const Group& group) const {
   if (ready_.empty()) return 0;
-  const auto pages = static_cast<size_t>(pages_needed(limits_, ready_.begin()->second->request));
+  const auto pages = static_cast<size_t>(pages_needed(limits_, ready_.front().request));
   size_t all = std::min({ready_.size(), free_places_.size(), free_pages_.size() / pages});
   for (const Group& other : groups_) all += other.places.size();
   const size_t share = (all + groups_.size() - 1) / groups_.size();
@@ -128,7 +128,7 @@ size_t Scheduler::allowance(const Group& group) const {
 /// Whether the first request that is ready has room in a step of so many rows and images so far.
 bool Scheduler::fits(int64_t rows, int64_t images) const {
   if (ready_.empty() || free_places_.empty()) return false;
-  const Request& request = ready_.begin()->second->request;
+  const Request& request = ready_.front().request;
   return rows + prefix_tokens(limits_, request) <= limits_.rows &&
          images + static_cast<int64_t>(request.images.size()) <= limits_.step_images &&
          pages_needed(limits_, request) <= static_cast<int64_t>(free_pages_.size());
@@ -139,8 +139,7 @@ std::vector<int32_t> Scheduler::admit(const Group& group, int64_t rows, wire::St
   std::vector<int32_t> places;
   int64_t images = 0;
   for (size_t left = allowance(group); left > 0 && fits(rows, images); --left) {
-    Entry& entry = *ready_.begin()->second;
-    ready_.erase(ready_.begin());
+    Entry& entry = ready_.pop();
     rows += prefix_tokens(limits_, entry.request);
     images += static_cast<int64_t>(entry.request.images.size());
     prefill(entry, step);
