@@ -10,6 +10,7 @@ void add_bench_command(CLI::App& app, Chosen& chosen) {
   add_bench_model(bench, chosen);
   add_bench_device(bench, chosen);
   add_bench_ranks(bench, chosen);
+  add_bench_load(bench, chosen);
   add_bench_images(bench, chosen);
   add_bench_scheduler(bench, chosen);
   add_bench_report(bench, chosen);

@@ -14,6 +14,7 @@ namespace lapidary {
 void add_bench_device(CLI::App& bench, Chosen& chosen);
 void add_bench_images(CLI::App& bench, Chosen& chosen);
 void add_bench_kernels(CLI::App& bench, Chosen& chosen);
+void add_bench_load(CLI::App& bench, Chosen& chosen);
 void add_bench_model(CLI::App& bench, Chosen& chosen);
 void add_bench_ranks(CLI::App& bench, Chosen& chosen);
 void add_bench_report(CLI::App& bench, Chosen& chosen);  // report, note

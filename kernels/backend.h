@@ -12,6 +12,7 @@
 
 #include "kernels/tensor.h"
 #include "kernels/thread_pool.h"
+#include "kernels/weight_loader.h"
 
 namespace lapidary {
 
@@ -149,6 +150,9 @@ class Readback {
   virtual std::span<const std::byte> wait() = 0;
 };
 
+/// A point in the work of a backend that does it later than it is told to. Null: all is done.
+using Mark = std::shared_ptr<void>;
+
 /// What one device can do. Operations run in the order they are called; a row of a result depends on nothing
 /// but that row of the inputs (and its sequence's keys), bit by bit. Activations are float32 [rows, …]; a
 /// bf16 Matrix rounds the rows of x to bf16 and sums in float32. Shapes are checked on entry
@@ -162,6 +166,12 @@ class Backend {
   virtual Buffer allocate(size_t bytes) = 0;      // zeroed, aligned for the kernels
   virtual void copy(Tensor dst, Tensor src) = 0;  // same shape and dtype
   virtual void synchronize() = 0;
+  /// Behind all operations so far.
+  virtual Mark mark() { return nullptr; }
+  /// Operations from here on begin after those before the mark, of this backend or another of its device.
+  virtual void wait_for(const Mark&) {}
+  /// Returns when the operations before a mark of this backend are done; throws where the device failed.
+  virtual void synchronize_to(const Mark&) {}
   /// Whether tensors lie in host memory. Where they do not, the host reads and writes them by copy() alone,
   /// and matrices by pack() and unpack_row().
   virtual bool on_host() const { return true; }
@@ -176,6 +186,12 @@ class Backend {
   virtual void* native_stream() const { return nullptr; }
   /// Bytes of its own memory that are free; where tensors lie in host memory that is the host's affair: 0.
   virtual size_t free_memory() const { return 0; }
+  /// Until end_plan() nothing is allocated, packed, loaded or copied: what would be is only counted, so that
+  /// parts of a model can be built to see what they need. Backends in host memory do as ever and count
+  /// nothing.
+  virtual void begin_plan() {}
+  /// Bytes that allocate(), make_matrix() and the like would have taken.
+  virtual size_t end_plan() { return 0; }
 
   // --- weights
   // -------------------------------------------------------------------------------------------------
@@ -190,6 +206,9 @@ class Backend {
   virtual size_t weight_size(DType dtype) const { return size_of(dtype); }
   /// Row r of w as it was packed (rounded to w.dtype), as f32 [1, in]; for tests and embeddings.
   virtual void unpack_row(const Matrix& w, int64_t r, float* out) = 0;
+  /// The way for many weights into memory that is not the host's; null where pack() is the way. The backend
+  /// outlives it.
+  virtual std::unique_ptr<WeightLoader> make_loader() { return nullptr; }
 
   /// Scratch for operations on up to `rows` rows of up to `width` columns; grown here and never inside an
   /// operation. Returns the bytes held.
@@ -276,6 +295,8 @@ class Backend {
 
   // --- ends of the model
   // ---------------------------------------------------------------------------------------
+  /// Memory in which pictures of up to `bytes` wait for patchify(); returns the bytes held.
+  virtual size_t reserve_images(size_t) { return 0; }
   /// y [patches, channels * patch * patch] from an RGB8 image [size * size * 3]: value_of maps a byte to the
   /// normalised pixel; columns are (channel, ky, kx), rows are patches in reading order.
   virtual void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) = 0;
@@ -329,6 +350,7 @@ struct CudaOptions {
       true;  // kernels may start before the one in front has ended; off: to measure what it gains
   std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
   int multiprocessors = 0;           // that the library's products should fill; 0: all
+  bool high_priority = false;        // its work goes before that of other backends of the device
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

@@ -9,15 +9,17 @@
 
 namespace lapidary {
 
-enum class DType : uint8_t { f32, bf16, i32, u8, e4m3 };
+/// float16 is only a form in which weights are stored: nothing computes with it.
+enum class DType : uint8_t { f32, bf16, i32, u8, e4m3, f16 };
 
 constexpr size_t size_of(DType dtype) {
-  constexpr std::array<size_t, 5> kSizes{4, 2, 4, 1, 1};
+  constexpr std::array<size_t, 6> kSizes{4, 2, 4, 1, 1, 2};
   return kSizes[static_cast<size_t>(dtype)];
 }
 
 constexpr const char* name_of(DType dtype) {
-  constexpr std::array<const char*, 5> kNames{"float32", "bfloat16", "int32", "uint8", "float8_e4m3"};
+  constexpr std::array<const char*, 6> kNames{"float32", "bfloat16",    "int32",
+                                              "uint8",   "float8_e4m3", "float16"};
   return kNames[static_cast<size_t>(dtype)];
 }
 
@@ -29,6 +31,20 @@ constexpr uint16_t to_bf16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/// float16, exactly; infinities and NaNs stay what they are. In whole numbers as far as possible: a thread
+/// that flushes float32 subnormals to zero must not change the result.
+constexpr float from_f16(uint16_t half) {
+  const uint32_t sign = (half & 0x8000u) << 16;
+  const uint32_t magnitude = half & 0x7fffu;
+  // Subnormals: 2^-14 · (1 + m/1024) - 2^-14 is exact and leaves m · 2^-24.
+  const float tiny =
+      std::bit_cast<float>((magnitude << 13) + (113u << 23)) - std::bit_cast<float>(113u << 23);
+  const uint32_t rebias =
+      magnitude >= 0x7c00u ? 224u << 23 : 112u << 23;  // infinities and NaNs keep the top exponent
+  const uint32_t normal = (magnitude << 13) + rebias;
+  return std::bit_cast<float>(sign | (magnitude < 0x400u ? std::bit_cast<uint32_t>(tiny) : normal));
 }
 
 /// float8 e4m3: sign, four bits of exponent (bias 7), three of mantissa; no infinity, 0x7f is a NaN.

@@ -85,13 +85,39 @@ void Checkpoint::fetch(size_t tensor, Range rows, Range cols, uint16_t* out) {
   copy_slice(stored_[tensor], rows, cols, out);
 }
 
+void Checkpoint::check_type(const Stored& stored) const {
+  const StoredTensor& tensor = *stored.tensor;
+  if (is_weight_type(tensor.dtype)) return;
+  fail(files_[stored.file]->path().string(), ": tensor ", shown(tensor.name), " is stored as ",
+       name_of(tensor.dtype), "; weights are read from F32, F16 and BF16");
+}
+
+DType Checkpoint::dtype_of(size_t tensor) const {
+  const Stored& stored = stored_[tensor];
+  check_type(stored);
+  if (stored.tensor->dtype == StoredType::f32) return DType::f32;
+  return stored.tensor->dtype == StoredType::f16 ? DType::f16 : DType::bf16;
+}
+
+/// Read, not copied out of the map: it goes straight into memory of a device's, the map's pages stay away,
+/// and a file that becomes shorter meanwhile is an error, not a signal.
+void Checkpoint::fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) {
+  const Stored& stored = stored_[tensor];
+  check_type(stored);
+  const SafetensorsFile& file = *files_[stored.file];
+  const int64_t width = matrix_shape(stored.tensor->shape)[1], element = bits_of(stored.tensor->dtype) / 8;
+  const bool whole = cols.size() == width;
+  const int64_t pieces = whole ? 1 : rows.size();
+  const int64_t bytes = (whole ? rows.size() * width : cols.size()) * element;
+  for (int64_t piece = 0; piece < pieces; ++piece)
+    file.read(stored.tensor->data + ((rows.begin + piece) * width + cols.begin) * element, bytes,
+              out + piece * bytes);
+}
+
 template <class Out>
 void Checkpoint::copy_slice(const Stored& stored, Range rows, Range cols, Out* out) {
   const StoredTensor& tensor = *stored.tensor;
-  if (!is_weight_type(tensor.dtype)) {
-    fail(files_[stored.file]->path().string(), ": tensor ", shown(tensor.name), " is stored as ",
-         name_of(tensor.dtype), "; weights are read from F32, F16 and BF16");
-  }
+  check_type(stored);
   const int64_t width = matrix_shape(tensor.shape)[1];
   const int64_t element = bits_of(tensor.dtype) / 8;
   // Whole rows lie in one piece, so they are one long row.

@@ -39,6 +39,10 @@ class Checkpoint final : public TensorSource {
   void add_shards(const std::filesystem::path& index);
   void fetch(size_t tensor, Range rows, Range cols, float* out) override;
   void fetch(size_t tensor, Range rows, Range cols, uint16_t* out) override;
+  DType dtype_of(size_t tensor) const override;
+  void fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) override;
+  /// Throws a sentence for what weights are not read from.
+  void check_type(const Stored& stored) const;
   template <class Out>
   void copy_slice(const Stored& stored, Range rows, Range cols, Out* out);
   void note_read(size_t file, std::span<const std::byte> bytes, int64_t touched);

@@ -1,6 +1,5 @@
 #include "sharding/convert.h"
 
-#include <bit>
 #include <cstring>
 #include <stdexcept>
 
@@ -14,20 +13,6 @@ T load(const std::byte* in, int64_t i) {
   T value;
   std::memcpy(&value, in + i * static_cast<int64_t>(sizeof value), sizeof value);
   return value;
-}
-
-/// In whole numbers as far as possible: a thread that flushes float32 subnormals to zero must not change the
-/// result.
-float from_f16(uint16_t half) {
-  const uint32_t sign = (half & 0x8000u) << 16;
-  const uint32_t magnitude = half & 0x7fffu;
-  // Subnormals: 2^-14 · (1 + m/1024) - 2^-14 is exact and leaves m · 2^-24.
-  const float tiny =
-      std::bit_cast<float>((magnitude << 13) + (113u << 23)) - std::bit_cast<float>(113u << 23);
-  const uint32_t rebias =
-      magnitude >= 0x7c00u ? 224u << 23 : 112u << 23;  // infinities and NaNs keep the top exponent
-  const uint32_t normal = (magnitude << 13) + rebias;
-  return std::bit_cast<float>(sign | (magnitude < 0x400u ? std::bit_cast<uint32_t>(tiny) : normal));
 }
 
 template <class Out, class One>

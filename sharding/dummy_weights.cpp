@@ -15,34 +15,18 @@ uint64_t hash_of(const std::string& name) {
   return hash;
 }
 
-/// The mixing function of splitmix64.
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
-/// The mixing function of MurmurHash3, without its last step, which would only stir the lower half. All in 32
-/// bits and without branches, so that the compiler makes it four or more at a time.
-uint32_t mix(uint32_t x) {
-  x = (x ^ (x >> 16)) * 0x85ebca6bu;
-  return (x ^ (x >> 13)) * 0xc2b2ae35u;
-}
-
 void store(float value, float& out) { out = value; }
 // Exact: every value fits in bfloat16.
 void store(float value, uint16_t& out) { out = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16); }
 
 template <class Out>
-void fill(uint64_t seed, float step, float center, int bits, Range rows, Range cols, Out* out) {
+void fill(const MadeNumbers& made, Range rows, Range cols, Out* out) {
   const auto first = static_cast<uint32_t>(cols.begin);
   const auto n = static_cast<uint32_t>(cols.size());
+  const MadeNumbers here = made;  // nothing that `out` could point to
   for (int64_t row = rows.begin; row < rows.end; ++row, out += n) {
-    const auto key = static_cast<uint32_t>(mix(seed + static_cast<uint64_t>(row) * 0x9e3779b97f4a7c15u));
-    for (uint32_t i = 0; i < n; ++i) {
-      const auto hash = static_cast<int32_t>(mix((first + i) * 0x9e3779b1u + key));
-      store(center + step * static_cast<float>(2 * (hash >> (32 - bits)) + 1), out[i]);
-    }
+    const uint32_t key = row_key(here, row);
+    for (uint32_t i = 0; i < n; ++i) store(number_at(here, key, first + i), out[i]);
   }
 }
 
@@ -55,7 +39,7 @@ DummyWeights::DummyWeights(const ModelConfig& config) : TensorSource("the dummy 
   }
 }
 
-DummyWeights::Recipe DummyWeights::recipe_of(const TensorSpec& spec) {
+MadeNumbers DummyWeights::recipe_of(const TensorSpec& spec) {
   const uint64_t seed = hash_of(spec.name);
   switch (spec.kind) {
     case TensorKind::bias:
@@ -75,13 +59,15 @@ DummyWeights::Recipe DummyWeights::recipe_of(const TensorSpec& spec) {
 }
 
 void DummyWeights::fetch(size_t tensor, Range rows, Range cols, float* out) {
-  const Recipe& recipe = recipes_[tensor];
-  fill(recipe.seed, recipe.step, recipe.center, recipe.bits, rows, cols, out);
+  fill(recipes_[tensor], rows, cols, out);
 }
 
 void DummyWeights::fetch(size_t tensor, Range rows, Range cols, uint16_t* out) {
-  const Recipe& recipe = recipes_[tensor];
-  fill(recipe.seed, recipe.step, recipe.center, recipe.bits, rows, cols, out);
+  fill(recipes_[tensor], rows, cols, out);
+}
+
+void DummyWeights::fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) {
+  fill(recipes_[tensor], rows, cols, reinterpret_cast<uint16_t*>(out));
 }
 
 }  // namespace lapidary

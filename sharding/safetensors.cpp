@@ -21,38 +21,56 @@ constexpr int64_t kPrefix = 8;  // the header's length, before the header
 
 std::string reason() { return std::strerror(errno); }
 
-std::span<const std::byte> map_file(const std::filesystem::path& path) {
-  // Looked at before it is opened: opening a named pipe would wait for a writer.
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) fail(path.string(), ": cannot be opened: ", reason());
-  if (!S_ISREG(status.st_mode)) fail(path.string(), ": is not a regular file");
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail(path.string(), ": cannot be opened: ", reason());
-  const bool known = fstat(descriptor, &status) == 0;
-  const int64_t size = known ? status.st_size : 0;
-  if (size < kPrefix) {
-    close(descriptor);
-    fail(path.string(), ": is ", size, " bytes long; a safetensors file has at least ", kPrefix);
-  }
-  void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-  const std::string why = data == MAP_FAILED ? reason() : "";
-  close(descriptor);
-  if (data == MAP_FAILED) fail(path.string(), ": cannot be mapped: ", why);
-  return {static_cast<const std::byte*>(data), static_cast<size_t>(size)};
-}
-
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(path)), map_(map_file(path_)) {
+SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(path)) {
   try {
+    open_file();
     read_header();
   } catch (...) {
-    munmap(const_cast<std::byte*>(map_.data()), map_.size());
+    close_file();
     throw;
   }
 }
 
-SafetensorsFile::~SafetensorsFile() { munmap(const_cast<std::byte*>(map_.data()), map_.size()); }
+SafetensorsFile::~SafetensorsFile() { close_file(); }
+
+void SafetensorsFile::open_file() {
+  // Looked at before it is opened: opening a named pipe would wait for a writer.
+  struct stat status {};
+  if (stat(path_.c_str(), &status) != 0) fail(path_.string(), ": cannot be opened: ", reason());
+  if (!S_ISREG(status.st_mode)) fail(path_.string(), ": is not a regular file");
+  descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) fail(path_.string(), ": cannot be opened: ", reason());
+  const bool known = fstat(descriptor_, &status) == 0;
+  const int64_t size = known ? status.st_size : 0;
+  if (size < kPrefix)
+    fail(path_.string(), ": is ", size, " bytes long; a safetensors file has at least ", kPrefix);
+  void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE, descriptor_, 0);
+  if (data == MAP_FAILED) fail(path_.string(), ": cannot be mapped: ", reason());
+  map_ = {static_cast<const std::byte*>(data), static_cast<size_t>(size)};
+}
+
+void SafetensorsFile::close_file() {
+  if (!map_.empty()) munmap(const_cast<std::byte*>(map_.data()), map_.size());
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+void SafetensorsFile::read(const std::byte* from, int64_t size, std::byte* to) const {
+  for (int64_t at = from - map_.data(), end = at + size; at < end;) {
+    const ssize_t got = pread(descriptor_, to, static_cast<size_t>(end - at), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path_.string(), ": cannot be read: ", reason());
+    if (got == 0) {
+      struct stat status {};
+      fstat(descriptor_, &status);
+      fail(path_.string(), ": is ", status.st_size, " bytes long now; its tensors reach to ", map_.size(),
+           " (was it cut while it was read?)");
+    }
+    at += got;
+    to += got;
+  }
+}
 
 void SafetensorsFile::read_header() {
   const std::string file = path_.string();

@@ -35,14 +35,22 @@ class SafetensorsFile {
   /// Null where the file has no such tensor.
   const StoredTensor* find(const std::string& name) const;
 
+  /// `size` bytes of the file at `from`, which lies in it as a tensor's data does, to `to`: by the system's
+  /// read, which fills memory of a device's without mapping a page. Throws a sentence where the file has
+  /// become shorter or cannot be read.
+  void read(const std::byte* from, int64_t size, std::byte* to) const;
+
   /// Gives the memory behind these bytes back to the system; they are read from the file again when touched.
   /// Without it a loaded checkpoint would count twice, once mapped and once packed.
   void drop_pages(std::span<const std::byte> bytes) const;
 
  private:
+  void open_file();
+  void close_file();
   void read_header();
 
   std::filesystem::path path_;
+  int descriptor_ = -1;
   std::span<const std::byte> map_;
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string, size_t> index_;

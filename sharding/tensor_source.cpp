@@ -43,8 +43,7 @@ std::vector<std::string> TensorSource::names() const {
 
 const Shape& TensorSource::shape_of(const std::string& name) const { return entries_[find(name)].shape; }
 
-template <class Out>
-void TensorSource::read_slice(const std::string& name, Range rows, Range cols, Out* out) {
+size_t TensorSource::use(const std::string& name, Range rows, Range cols) {
   const size_t tensor = find(name);
   Entry& entry = entries_[tensor];
   const auto inside = [](Range r, int64_t n) { return 0 <= r.begin && r.begin <= r.end && r.end <= n; };
@@ -54,15 +53,29 @@ void TensorSource::read_slice(const std::string& name, Range rows, Range cols, O
                                ") lies outside tensor ", name, " ", to_string(entry.shape)));
   }
   entry.used = true;
-  if (rows.size() > 0 && cols.size() > 0) fetch(tensor, rows, cols, out);
+  return tensor;
 }
 
 void TensorSource::read(const std::string& name, Range rows, Range cols, float* out) {
-  read_slice(name, rows, cols, out);
+  const size_t tensor = use(name, rows, cols);
+  if (rows.size() > 0 && cols.size() > 0) fetch(tensor, rows, cols, out);
 }
 
 void TensorSource::read_bf16(const std::string& name, Range rows, Range cols, uint16_t* out) {
-  read_slice(name, rows, cols, out);
+  const size_t tensor = use(name, rows, cols);
+  if (rows.size() > 0 && cols.size() > 0) fetch(tensor, rows, cols, out);
+}
+
+void TensorSource::read_stored(const std::string& name, Range rows, Range cols, std::byte* out) {
+  const size_t tensor = use(name, rows, cols);
+  if (rows.size() > 0 && cols.size() > 0) fetch_stored(tensor, rows, cols, out);
+}
+
+std::optional<MadeNumbers> TensorSource::made(const std::string& name) {
+  const size_t tensor = find(name);
+  const auto made = recipe(tensor);
+  if (made) entries_[tensor].used = true;
+  return made;
 }
 
 void TensorSource::ignore(const std::string& name) {

@@ -4,10 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/made_numbers.h"
+#include "kernels/tensor.h"
 #include "sharding/range.h"
 #include "sharding/stored_type.h"
 
@@ -38,6 +41,12 @@ class TensorSource {
   void read(const std::string& name, Range rows, Range cols, float* out);
   void read_bf16(const std::string& name, Range rows, Range cols, uint16_t* out);
 
+  /// The same as it is stored, f32, f16 or bf16, for devices that convert it themselves.
+  DType stored_dtype(const std::string& name) const { return dtype_of(find(name)); }
+  void read_stored(const std::string& name, Range rows, Range cols, std::byte* out);
+  /// What a tensor is made of that nothing has to be read for; marks it as used.
+  std::optional<MadeNumbers> made(const std::string& name);
+
   /// Marks a tensor as used without reading it, such as a stored copy of a tied head. Unknown names are let
   /// be.
   void ignore(const std::string& name);
@@ -63,8 +72,14 @@ class TensorSource {
 
   virtual void fetch(size_t tensor, Range rows, Range cols, float* out) = 0;
   virtual void fetch(size_t tensor, Range rows, Range cols, uint16_t* out) = 0;
-  template <class Out>
-  void read_slice(const std::string& name, Range rows, Range cols, Out* out);
+  /// How fetch_stored() gives it; unless told otherwise as fetch() makes it.
+  virtual DType dtype_of(size_t) const { return DType::f32; }
+  virtual void fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) {
+    fetch(tensor, rows, cols, reinterpret_cast<float*>(out));
+  }
+  virtual std::optional<MadeNumbers> recipe(size_t) const { return std::nullopt; }
+  /// The tensor's number, once the slice is known to lie in it; marks it as used.
+  size_t use(const std::string& name, Range rows, Range cols);
 
   std::string where_;
   std::deque<Entry> entries_;  // an atomic cannot be moved, so not a vector

@@ -1,6 +1,7 @@
 #include "sharding/weight_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "configs/error.h"
@@ -12,7 +13,8 @@ WeightStore::WeightStore(TensorSource& source, Backend& ops, WeightTypes types, 
       ops_(ops),
       linear_(types.linear),
       decoder_(types.decoder),
-      loaded_(std::move(loaded)) {}
+      loaded_(std::move(loaded)),
+      loader_(ops.make_loader()) {}
 
 void WeightStore::check(const Slice& slice) const {
   const auto stored = matrix_shape(source_.shape_of(slice.name));
@@ -27,31 +29,76 @@ Matrix WeightStore::matrix(const std::vector<Slice>& slices, SumPlan sums, DType
     check(slice);
     out += slice.rows.size();
   }
-  return make_matrix(out, slices.at(0).cols.size(), std::move(sums), dtype,
-                     [&](Matrix& matrix, Range rows) { pack_band(matrix, slices, rows); });
+  if (!loads(dtype))
+    return make_matrix(out, slices, std::move(sums), dtype,
+                       [&](Matrix& matrix, Range rows) { pack_band(matrix, slices, rows); });
+  Matrix matrix = ops_.make_matrix(out, slices.at(0).cols.size(), dtype, std::move(sums));
+  const WeightRows rows = loader_->rows_of(matrix);
+  int64_t first = 0;
+  for (const Slice& slice : slices) {
+    load_slice(slice, rows.row_range(first, first + slice.rows.size()));
+    first += slice.rows.size();
+  }
+  count(matrix.bytes);
+  return matrix;
 }
 
 Matrix WeightStore::gated(const Slice& gate, const Slice& up, DType dtype) {
   const int64_t run = ops_.gate_run();
-  if (run == 0) return matrix({gate, up}, SumPlan::whole(gate.cols.size()), dtype);
+  SumPlan sums = SumPlan::whole(gate.cols.size());
+  if (run == 0) return matrix({gate, up}, std::move(sums), dtype);
   check(gate);
   check(up);
   const int64_t half = (gate.rows.size() + run - 1) / run * run;
-  return make_matrix(2 * half, gate.cols.size(), SumPlan::whole(gate.cols.size()), dtype,
-                     [&](Matrix& matrix, Range rows) { pack_gated_band(matrix, gate, up, rows); });
+  if (!loads(dtype))
+    return make_matrix(2 * half, {gate, up}, std::move(sums), dtype,
+                       [&](Matrix& matrix, Range rows) { pack_gated_band(matrix, gate, up, rows); });
+  Matrix matrix = ops_.make_matrix(2 * half, gate.cols.size(), dtype, std::move(sums));
+  WeightRows rows = loader_->rows_of(matrix);
+  rows.rows = gate.rows.size();
+  rows.run = run;
+  load_slice(gate, rows);
+  rows.first = run;
+  load_slice(up, rows);
+  count(matrix.bytes);
+  return matrix;
 }
 
-/// A matrix whose bands of rows `pack` packs, several at a time.
-Matrix WeightStore::make_matrix(int64_t out, int64_t in, SumPlan sums, DType dtype,
+Matrix WeightStore::make_matrix(int64_t out, const std::vector<Slice>& slices, SumPlan sums, DType dtype,
                                 const std::function<void(Matrix&, Range)>& pack) {
-  Matrix matrix = ops_.make_matrix(out, in, dtype, std::move(sums));
+  Matrix matrix = ops_.make_matrix(out, slices.at(0).cols.size(), dtype, std::move(sums));
   // Small bands, so that what is in flight stays in cache and both ends of the work are busy.
   constexpr int64_t kBand = 4 * Backend::kPackRows;
-  ops_.threads().parallel_for(out, kBand, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row += kBand) pack(matrix, {row, std::min(end, row + kBand)});
-  });
+  if (matrix.data == nullptr) {  // memory is only being planned
+    for (const Slice& slice : slices) source_.ignore(slice.name);
+  } else {
+    ops_.threads().parallel_for(out, kBand, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row += kBand) pack(matrix, {row, std::min(end, row + kBand)});
+    });
+  }
   count(matrix.bytes + (dtype == DType::e4m3 ? static_cast<size_t>(out) * sizeof(float) : 0));
   return matrix;
+}
+
+/// Pieces of rows, each taken by the thread that has time for it.
+void WeightStore::load_slice(const Slice& slice, const WeightRows& to) {
+  if (const auto made = source_.made(slice.name))
+    return loader_->make(to, *made, slice.rows.begin, slice.cols.begin);
+  const DType stored = source_.stored_dtype(slice.name);
+  const int64_t step = to.whole_runs(loader_->rows_at_once(to.cols, stored));
+  std::atomic<int64_t> next{0};
+  ops_.threads().run([&](int) {
+    for (int64_t row = next.fetch_add(step); row < to.rows; row = next.fetch_add(step)) {
+      const int64_t end = std::min(row + step, to.rows);
+      loader_->load(to.row_range(row, end), stored, [&](std::byte* pinned) {
+        source_.read_stored(slice.name, {slice.rows.begin + row, slice.rows.begin + end}, slice.cols, pinned);
+      });
+    }
+  });
+}
+
+void WeightStore::finish() {
+  if (loader_) loader_->finish();
 }
 
 void WeightStore::read_rows(std::byte* to, const Slice& slice, Range stored, Range cols) {
@@ -115,6 +162,17 @@ Vector WeightStore::vector(const std::vector<Slice>& slices) {
   for (const Slice& slice : slices) {
     check(slice);
     size += slice.rows.size() * slice.cols.size();
+  }
+  if (loader_) {
+    Vector vector{ops_.allocate(static_cast<size_t>(size) * sizeof(float)), size};
+    std::byte* to = vector.data.get();
+    for (const Slice& slice : slices) {
+      const int64_t cols = slice.cols.size(), pitch = cols * static_cast<int64_t>(sizeof(float));
+      load_slice(slice, {to, pitch, DType::f32, nullptr, slice.rows.size(), cols});
+      to += slice.rows.size() * pitch;
+    }
+    count(static_cast<size_t>(size) * sizeof(float));
+    return vector;
   }
   std::vector<float> values(static_cast<size_t>(size));
   float* to = values.data();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,8 @@ struct WeightTypes {
 };
 
 /// Reads this rank's slices of a checkpoint and packs them, once, for its backend. Bands of rows are read,
-/// rounded and packed by the backend's threads, so no whole tensor exists twice.
+/// rounded and packed by the backend's threads, so no whole tensor exists twice. Where the backend has a
+/// loader, rows go to the device as they are stored and are rounded there, while the next ones are read.
 class WeightStore {
  public:
   /// `loaded` hears of the bytes packed after each matrix.
@@ -61,6 +63,9 @@ class WeightStore {
   Vector vector(const std::vector<Slice>& slices);
   Vector vector(const std::string& name, int64_t size) { return vector({Slice::whole(name, 1, size)}); }
 
+  /// Returns when all of it is where it belongs. Before that nobody uses the weights.
+  void finish();
+
   /// Whether two stored tensors of equal shape hold the same values in these rows.
   bool same_rows(const std::string& a, const std::string& b, Range rows) const;
 
@@ -72,8 +77,13 @@ class WeightStore {
 
  private:
   void check(const Slice& slice) const;
-  Matrix make_matrix(int64_t out, int64_t in, SumPlan sums, DType dtype,
+  /// A matrix of these slices whose bands of rows `pack` packs, several at a time.
+  Matrix make_matrix(int64_t out, const std::vector<Slice>& slices, SumPlan sums, DType dtype,
                      const std::function<void(Matrix&, Range)>& pack);
+  /// Whether a matrix of this dtype goes through the loader. The scale of an e4m3 row is that of the whole
+  /// stored row, rounded to `linear` first, whatever part of it is held: the host finds it.
+  bool loads(DType dtype) const { return loader_ != nullptr && dtype != DType::e4m3; }
+  void load_slice(const Slice& slice, const WeightRows& to);
   void read_rows(std::byte* to, const Slice& slice, Range stored, Range cols);
   void find_largest(float* to, const Slice& slice, Range stored);
   void pack_band(Matrix& matrix, const std::vector<Slice>& slices, Range rows);
@@ -84,6 +94,7 @@ class WeightStore {
   Backend& ops_;
   DType linear_, decoder_;
   Progress loaded_;
+  std::unique_ptr<WeightLoader> loader_;  // null: packed by the host
   int64_t bytes_ = 0;
 };
 

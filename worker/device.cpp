@@ -58,15 +58,26 @@ int rank_on_host() {
   return 0;
 }
 
-std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& threads) {
+bool uses_gpu(const EngineOptions& options) {
+  return options.device != "cpu" && (options.device != "auto" || cuda_devices().count > 0);
+}
+
+std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& threads, Lane lane) {
   const std::string& device = options.device;
   if (device == "cpu") return make_cpu_backend(threads, options.isa);
   if (device != "auto" && device != "cuda" && !named_gpu(device))
     fail("--device is cpu, cuda, cuda:N or auto, not '", device, "'");
   const CudaDevices found = cuda_devices();
-  if (found.count > 0)
-    return make_cuda_backend(threads, {gpu_of_rank(options, found.count), options.deterministic,
-                                       options.early_start, cache_folder()});
+  if (found.count > 0) {
+    CudaOptions cuda{gpu_of_rank(options, found.count), options.deterministic, options.early_start,
+                     cache_folder()};
+    cuda.high_priority = lane == Lane::decoder;
+    try {
+      return make_cuda_backend(threads, cuda);
+    } catch (const std::runtime_error& error) {
+      fail("--device is ", device, ", but ", error.what());
+    }
+  }
   if (device == "auto") return make_cpu_backend(threads, options.isa);
   fail("--device is ", device, ", but ", found.why_none);
 }

@@ -9,11 +9,17 @@
 
 namespace lapidary {
 
+/// Both of a rank's lanes may share a GPU: what the decoder does goes first.
+enum class Lane { decoder, vision };
+
 /// The backend that options.device names, on this rank's share of the host: "cpu"; "cuda": the GPU of this
 /// rank's number on its host; "cuda:N": GPU N; "auto": cuda where the program and the host have it, else cpu.
 /// Throws a sentence where there is none, or where ranks would have to share a GPU and options.shared_gpu
 /// does not allow it.
-std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& threads);
+std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& threads,
+                                      Lane lane = Lane::decoder);
+/// Whether make_backend() makes one of a GPU.
+bool uses_gpu(const EngineOptions& options);
 
 /// `host`, able to move what lies in the backend's memory: by NCCL where the backend has a stream for it;
 /// null where `host` itself is able, because that is host memory. Called by all ranks of `host`; both outlive

@@ -7,7 +7,13 @@
 namespace lapidary {
 
 EmbeddingSlots::EmbeddingSlots(Backend& backend, int64_t slots, int64_t tokens, int64_t hidden)
-    : backend_(backend), slots_(slots), tokens_(tokens), hidden_(hidden), data_(backend.allocate(bytes())) {}
+    : backend_(backend),
+      slots_(slots),
+      tokens_(tokens),
+      hidden_(hidden),
+      data_(backend.allocate(bytes())),
+      stored_(static_cast<size_t>(slots)),
+      read_(static_cast<size_t>(slots)) {}
 
 size_t EmbeddingSlots::bytes() const {
   return static_cast<size_t>(slots_ * tokens_ * hidden_) * sizeof(float);
@@ -20,9 +26,21 @@ Tensor EmbeddingSlots::at(int64_t slot) const {
       .row_range(slot * tokens_, (slot + 1) * tokens_);
 }
 
+Tensor EmbeddingSlots::begin_read(int64_t slot, Backend& reader) const {
+  const Tensor rows = at(slot);
+  reader.wait_for(stored_[static_cast<size_t>(slot)]);
+  return rows;
+}
+
+void EmbeddingSlots::end_read(int64_t slot, Backend& reader) const {
+  read_[static_cast<size_t>(slot)] = reader.mark();
+}
+
 void EmbeddingSlots::store(int64_t slot, Tensor rows) {
-  backend_.copy(at(slot), rows);
-  backend_.synchronize();
+  const Tensor to = at(slot);
+  backend_.wait_for(read_[static_cast<size_t>(slot)]);
+  backend_.copy(to, rows);
+  stored_[static_cast<size_t>(slot)] = backend_.mark();
 }
 
 }  // namespace lapidary

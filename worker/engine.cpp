@@ -6,10 +6,13 @@
 
 #include "configs/error.h"
 #include "configs/processor_config.h"
+#include "sharding/dummy_weights.h"
 #include "sharding/model_tensors.h"
 #include "worker/device.h"
+#include "worker/device_memory.h"
 #include "worker/image.h"
 #include "worker/step_runner.h"
+#include "worker/vision_tower.h"
 
 namespace lapidary {
 namespace {
@@ -52,13 +55,65 @@ struct Engine::Parts {
     fit_to_weights(config, *source);
     plan = PaliGemma::plan_for(config, group.place.tp_rank, group.mesh.tp);
     share = share_of(config, group.mesh, group.place, options.pp_layers, shared_vision);
-    const bool lane = !shared_vision && has_vision_lane(group.mesh, group.place);
-    const Memory planned = plan_memory(config, plan, share, lane, capacity, types, *backend);
     if (backend->on_host()) {
-      check_memory(planned, ranks_on_host(), available_memory());
+      check_memory(plan_memory(config, plan, share, sees(), capacity, types, *backend), ranks_on_host(),
+                   available_memory());
     } else {
-      check_memory(planned, 1, static_cast<double>(backend->free_memory()));
+      check_device(options);
     }
+  }
+
+  /// Whether a vision lane shares the memory.
+  bool sees() const { return !shared_vision && has_vision_lane(group.mesh, group.place); }
+
+  /// What a GPU has to give to both lanes. Scratch is taken before it is looked at, the rest is counted.
+  void check_device(const EngineOptions& options) {
+    reserve_scratch();
+    DeviceNeed need{plan_memory(config, plan, share, sees(), capacity, types, *backend)};
+    const size_t all = count_device();
+    // Rows are padded, too.
+    need.planned.workspace = all - std::min(all, need.planned.total());
+    if (sees()) need.lane = vision_scratch(options, config, capacity.images, *backend);
+    const size_t free = backend->free_memory();
+    // Graphs and NCCL's channels, in round numbers; of a small device little is asked.
+    need.later = std::min<size_t>((group.replica.size() > 1 ? size_t{768} : size_t{256}) << 20, free / 32);
+    check_device_memory(need, free, backend->name(), options, group.mesh.tp,
+                        [&](const EngineOptions& other, int ranks) {
+                          Mesh mesh = group.mesh;
+                          mesh.tp = ranks;
+                          const Capacity fewer = fit_capacity(other, config, mesh);
+                          return plan_memory(config, PaliGemma::plan_for(config, 0, ranks), share, sees(),
+                                             fewer, types, *backend);
+                        });
+  }
+
+  /// Bytes that the parts of both lanes allocate: they are built, and nothing of them is kept.
+  size_t count_device() {
+    DummyWeights made(config);
+    backend->begin_plan();
+    try {
+      WeightStore weights(made, *backend, types);
+      std::optional<PaliGemma> part;
+      if (group.place.decodes())
+        part.emplace(config, profile, weights, Rank{*backend, group.tp}, capacity, share);
+      const StepRunner steps(*backend, group, StepLimits{config, capacity, group.mesh, shared_vision}, share,
+                             part ? &*part : nullptr, value_of.data());
+      if (sees()) count_lane(weights);
+    } catch (...) {
+      backend->end_plan();
+      throw;
+    }
+    return backend->end_plan();
+  }
+
+  void count_lane(WeightStore& weights) {
+    const auto alone = make_solo();
+    const int64_t hidden = config.text.hidden_size, tokens = config.vision.tokens();
+    const Siglip tower(config.vision, hidden, weights, PaliGemma::plan_for(config, 0, 1).vision,
+                       Rank{*backend, *alone}, capacity.images);
+    const EmbeddingSlots slots(*backend, capacity.slots, tokens, hidden);
+    backend->allocate(static_cast<size_t>(capacity.images * tokens * hidden) *
+                      sizeof(float));  // VisionLane's
   }
 
   void load(const LoadProgress& progress) {
@@ -69,7 +124,7 @@ struct Engine::Parts {
     });
     if (group.place.decodes()) {
       model.emplace(config, profile, weights, Rank{*backend, group.tp}, capacity, share);
-      reserve_scratch();
+      if (backend->on_host()) reserve_scratch();
       model->tune();
     }
     source.reset();
@@ -80,6 +135,7 @@ struct Engine::Parts {
 
   /// The widest rows any product reads or writes as an operand.
   void reserve_scratch() {
+    if (!group.place.decodes()) return;
     const VisionConfig& v = config.vision;
     const TextConfig& t = config.text;
     backend->reserve(capacity.rows, std::max(t.hidden_size, t.q_width()));
@@ -91,6 +147,8 @@ struct Engine::Parts {
                        t.head_dim};
     if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.images));
     scratch_bytes += backend->reserve_attention(room);
+    if (share.shared_vision)
+      scratch_bytes += backend->reserve_images(static_cast<size_t>(v.image_size * v.image_size * v.channels));
   }
 
   ThreadPool threads;

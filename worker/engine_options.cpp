@@ -8,6 +8,7 @@
 #include "kernels/cpu/detect.h"
 #include "sharding/checkpoint.h"
 #include "sharding/dummy_weights.h"
+#include "worker/device.h"
 #include "worker/memory_plan.h"
 
 namespace lapidary {
@@ -50,7 +51,8 @@ Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config, c
   capacity.slots =
       options.max_images > 0 ? options.max_images : std::max(divide_up(2 * capacity.sequences, lanes), least);
   // As many as fill the matrix kernels, and no more: the decoder waits for the first until all are done.
-  capacity.images = std::clamp<int64_t>(256 / tokens, 1, std::max<int64_t>(1, capacity.slots));
+  const int64_t rows = uses_gpu(options) ? 4096 : 256;
+  capacity.images = std::clamp<int64_t>(rows / tokens, 1, std::max<int64_t>(1, capacity.slots));
   capacity.pages = capacity.sequences * divide_up(capacity.length, KvShape::kPageTokens);
   return capacity;
 }

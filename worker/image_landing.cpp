@@ -17,10 +17,12 @@ void ImageLanding::collect(const wire::Step& step) {
     for (const wire::Image& image : prefill.images()) images_.push_back(&image);
 }
 
-Tensor ImageLanding::slot_of(const wire::Image& image) const {
+template <class Use>
+void ImageLanding::read_slot(const wire::Image& image, const Use& use) const {
   if (slots_ == nullptr)
     throw std::logic_error("a step wants an image of a rank whose vision lane is not there");
-  return slots_->at(image.slot());
+  use(slots_->begin_read(image.slot(), ops_));
+  slots_->end_read(image.slot(), ops_);
 }
 
 void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
@@ -43,7 +45,7 @@ void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
 void ImageLanding::send_mine() {
   for (const wire::Image* image : images_)
     if (image->rgb().empty() && image->rank() == group_.place.rank)
-      group_.replica.send_rows(slot_of(*image), 0, Channel::embeddings);
+      read_slot(*image, [&](Tensor rows) { group_.replica.send_rows(rows, 0, Channel::embeddings); });
 }
 
 /// A rank of another stage sends once, to the first rank, which hands it on to its stage: the stage's ranks
@@ -51,7 +53,7 @@ void ImageLanding::send_mine() {
 void ImageLanding::land(const wire::Image& image, Tensor to) {
   const int owner = image.rank(), me = group_.place.rank;
   if (owner == me) {
-    ops_.copy(to, slot_of(image));
+    read_slot(image, [&](Tensor rows) { ops_.copy(to, rows); });
   } else if (owner >= group_.mesh.tp && me == 0) {
     group_.replica.receive_rows(to, owner, Channel::embeddings);
   }

@@ -30,7 +30,9 @@ class ImageLanding {
 
  private:
   void collect(const wire::Step& step);
-  Tensor slot_of(const wire::Image& image) const;
+  /// Calls use(rows) with this rank's slot of an image.
+  template <class Use>
+  void read_slot(const wire::Image& image, const Use& use) const;
   void send_mine();
   void land(const wire::Image& image, Tensor to);
 

@@ -79,6 +79,7 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
   if (share.head) load_head(weights);
   ignore_others(weights, config_, share);
   weights.check_all_used();
+  weights.finish();
   weight_bytes_ = weights.bytes();
 
   image_scale_ = profile.image_scale == ImageScale::none

@@ -101,39 +101,84 @@ void VisionLane::run(std::promise<void> made) {
   if (failure) parts_.failed(std::move(failure));  // handed over: another thread reads it from here on
 }
 
+wire::Encoded VisionLane::answer_to(const Job& job, bool reused) {
+  wire::Encoded encoded;
+  encoded.set_job(job.id);
+  encoded.set_error(job.picture.error);
+  encoded.set_width(job.picture.width);
+  encoded.set_height(job.picture.height);
+  encoded.set_content(job.picture.content);
+  encoded.set_reused(reused);
+  return encoded;
+}
+
 void VisionLane::work() {
-  for (std::vector<Job> jobs = take_ready(); !jobs.empty(); jobs = take_ready()) {
-    std::vector<Job> fresh;  // for the tower
-    std::vector<Job> twins;  // pictures that are in `fresh` already
-    for (Job& job : jobs) {
-      const auto same = [&](const Job& other) { return other.picture.content == job.picture.content; };
-      if (!job.picture.error.empty()) {
-        answer(job, false);
-      } else if (reuse(job)) {
-        answer(job, true);
-      } else if (std::any_of(fresh.begin(), fresh.end(), same)) {
-        twins.push_back(std::move(job));
-      } else {
-        fresh.push_back(std::move(job));
-      }
-    }
-    if (!fresh.empty()) encode(fresh);
-    for (const Job& job : fresh) answer(job, false);
-    for (const Job& job : twins) {
-      if (!reuse(job)) throw std::logic_error("two pictures at once for one embedding slot");
-      answer(job, true);
-    }
+  std::optional<Batch> under_way;
+  for (;;) {
+    std::vector<Job> jobs = take_ready(!under_way);
+    if (jobs.empty() && !under_way) return;
+    std::optional<Batch> next;
+    if (!jobs.empty()) next = start(std::move(jobs));
+    if (under_way) finish(std::move(*under_way));
+    under_way.reset();
+    if (next && next->mark)
+      under_way = std::move(next);
+    else if (next)
+      finish(std::move(*next));
   }
 }
 
-/// Up to a batch of the jobs that are read, oldest first; waits for one. Empty: the lane ends.
-std::vector<VisionLane::Job> VisionLane::take_ready() {
+VisionLane::Batch VisionLane::start(std::vector<Job> jobs) {
+  Batch batch;
+  batch.begin = steady_time();
+  const bool at_once = tower_.backend->on_host();  // what it was told to do is done
+  std::vector<Job> fresh;                          // for the tower
+  std::vector<Job> twins;                          // pictures that are in `fresh` already
+  for (Job& job : jobs) {
+    const auto same = [&](const Job& other) { return other.picture.content == job.picture.content; };
+    if (!job.picture.error.empty()) {
+      parts_.done(answer_to(job, false));
+    } else if (reuse(job)) {
+      if (at_once)
+        parts_.done(answer_to(job, true));
+      else
+        batch.answers.push_back(answer_to(job, true));
+    } else if (std::any_of(fresh.begin(), fresh.end(), same)) {
+      twins.push_back(std::move(job));
+    } else {
+      fresh.push_back(std::move(job));
+    }
+  }
+  if (!fresh.empty()) encode(fresh);
+  batch.images = static_cast<int64_t>(fresh.size());
+  for (const Job& job : fresh) batch.answers.push_back(answer_to(job, false));
+  for (const Job& job : twins) {
+    if (!reuse(job)) throw std::logic_error("two pictures at once for one embedding slot");
+    batch.answers.push_back(answer_to(job, true));
+  }
+  batch.mark = tower_.backend->mark();
+  return batch;
+}
+
+/// Answers when the embeddings are there: a decoder that began with them earlier would only stand still.
+void VisionLane::finish(Batch batch) {
+  tower_.backend->synchronize_to(batch.mark);
+  const int64_t begin = std::max(batch.begin, encoded_);
+  encoded_ = steady_time();
+  if (batch.images > 0)
+    recorder_.add(wire::Span::ENCODE, begin, encoded_, static_cast<uint64_t>(batch.images));
+  for (wire::Encoded& answer : batch.answers) parts_.done(std::move(answer));
+}
+
+/// Up to a batch of the jobs that are read, oldest first. Empty: there is none or, after a wait, the lane
+/// ends.
+std::vector<VisionLane::Job> VisionLane::take_ready(bool wait) {
   std::vector<Job> ready;
   std::unique_lock lock(mutex_);
   const auto is_read = [](const Job& job) { return job.read; };
   const auto any = [&] { return stopping_ || std::any_of(jobs_.begin(), jobs_.end(), is_read); };
-  changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
-  if (!any()) {
+  if (wait) changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+  if (wait && !any()) {
     const int64_t begin = steady_time();
     changed_.wait(lock, any);
     recorder_.add(wire::Span::READ, begin, steady_time(), 0);
@@ -161,7 +206,6 @@ bool VisionLane::reuse(const Job& job) {
 }
 
 void VisionLane::encode(std::span<const Job> jobs) {
-  const int64_t begin = steady_time();
   const int64_t tokens = tower_.slots->tokens(), count = static_cast<int64_t>(jobs.size());
   std::vector<const uint8_t*> rgb;
   for (const Job& job : jobs) rgb.push_back(job.picture.rgb.data());
@@ -172,18 +216,6 @@ void VisionLane::encode(std::span<const Job> jobs) {
     tower_.slots->store(job.slot, out.row_range(i * tokens, (i + 1) * tokens));
     contents_[static_cast<size_t>(job.slot)] = job.picture.content;
   }
-  recorder_.add(wire::Span::ENCODE, begin, steady_time(), static_cast<uint64_t>(count));
-}
-
-void VisionLane::answer(const Job& job, bool reused) {
-  wire::Encoded encoded;
-  encoded.set_job(job.id);
-  encoded.set_error(job.picture.error);
-  encoded.set_width(job.picture.width);
-  encoded.set_height(job.picture.height);
-  encoded.set_content(job.picture.content);
-  encoded.set_reused(reused);
-  parts_.done(std::move(encoded));
 }
 
 }  // namespace lapidary

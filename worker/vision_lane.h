@@ -33,7 +33,9 @@ struct LaneTower {
 
 /// Turns pictures into embeddings, beside the decoder lane: reads, decodes and resizes them on the threads of
 /// a pool, encodes on a thread of its own what is ready, and keeps the results in slots. A picture that is
-/// slow to read holds up no other. All its threads have a low priority (worker/thread_priority.h).
+/// slow to read holds up no other. Where the tower's backend works on its own, the next batch is handed to it
+/// before the answers to the last one, so that its pictures are copied meanwhile. All its threads have a low
+/// priority (worker/thread_priority.h).
 class VisionLane {
  public:
   struct Parts {
@@ -75,19 +77,29 @@ class VisionLane {
     Picture picture;  // once it is read
   };
 
+  /// Pictures whose embeddings are on their way to their slots, and what is to be said then.
+  struct Batch {
+    std::vector<wire::Encoded> answers;
+    Mark mark;  // null: they are there
+    int64_t begin = 0, images = 0;
+  };
+
   void run(std::promise<void> made);
   void work();
   Picture read(const wire::Encode& encode) const;
-  std::vector<Job> take_ready();
+  static wire::Encoded answer_to(const Job& job, bool reused);
+  Batch start(std::vector<Job> jobs);
+  void finish(Batch batch);
+  std::vector<Job> take_ready(bool wait);
   bool reuse(const Job& job);
   void encode(std::span<const Job> jobs);
-  void answer(const Job& job, bool reused);
 
   Parts parts_;
   Recorder& recorder_;
   LaneTower tower_;
   Buffer scratch_;                                 // a batch's embeddings, until they go to their slots
   std::vector<std::optional<uint64_t>> contents_;  // of each slot; the lane's thread alone knows them
+  int64_t encoded_ = 0;                            // when the newest finished batch was
 
   std::mutex mutex_;  // of jobs_ and stopping_
   std::condition_variable changed_;

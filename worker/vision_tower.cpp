@@ -13,10 +13,33 @@
 
 namespace lapidary {
 
+namespace {
+
+size_t reserve(Backend& backend, const ModelConfig& config, int64_t images) {
+  const VisionConfig& v = config.vision;
+  const ShardPlan plan = PaliGemma::plan_for(config, 0, 1);
+  // The widest rows any product reads or writes as an operand.
+  return backend.reserve(images * v.tokens(), std::max({v.hidden_size, v.intermediate_size,
+                                                        v.channels * v.patch_size * v.patch_size})) +
+         backend.reserve_attention(attention_of(v, plan.vision, images)) +
+         backend.reserve_images(static_cast<size_t>(v.image_size * v.image_size * v.channels));
+}
+
+}  // namespace
+
+size_t vision_scratch(const EngineOptions& options, const ModelConfig& config, int64_t images,
+                      const Backend& beside) {
+  ThreadPool one(1);
+  const size_t before = beside.free_memory();
+  const auto backend = make_backend(options, one, Lane::vision);
+  reserve(*backend, config, images);
+  return before - std::min(before, beside.free_memory());
+}
+
 struct VisionTower::Parts {
   Parts(const EngineOptions& options, const ModelConfig& given, bool beside_decoder)
       : threads(vision_threads(options, beside_decoder)),
-        backend(make_backend(options, threads)),
+        backend(make_backend(options, threads, Lane::vision)),
         alone(make_solo()),
         config(given),
         images(fit_capacity(options, given).images) {
@@ -39,13 +62,9 @@ struct VisionTower::Parts {
     siglip.emplace(config.vision, config.text.hidden_size, weights, plan.vision, Rank{*backend, *alone},
                    images);
     weights.check_all_used();
+    weights.finish();
     weight_bytes = static_cast<size_t>(weights.bytes());
-    // The widest rows any product reads or writes as an operand.
-    const VisionConfig& v = config.vision;
-    scratch_bytes = backend->reserve(
-        images * v.tokens(),
-        std::max({v.hidden_size, v.intermediate_size, v.channels * v.patch_size * v.patch_size}));
-    scratch_bytes += backend->reserve_attention(attention_of(v, plan.vision, images));
+    scratch_bytes = reserve(*backend, config, images);
     siglip->tune();
     if (progress) progress(total, total);
   }

@@ -35,4 +35,9 @@ class VisionTower {
   std::unique_ptr<Parts> parts_;
 };
 
+/// Bytes of a device that a tower's backend takes for itself: measured on one that is made and given back,
+/// beside a backend of the same device.
+size_t vision_scratch(const EngineOptions& options, const ModelConfig& config, int64_t images,
+                      const Backend& beside);
+
 }  // namespace lapidary

@@ -7,6 +7,7 @@
 #include "kernels/cuda/add_blocks.h"
 #include "kernels/cuda/add_norms.h"
 #include "kernels/cuda/kv_pages.h"
+#include "kernels/cuda/loader.h"
 #include "kernels/cuda/matmul_kernels.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/patches.h"
@@ -16,18 +17,25 @@
 #include "kernels/cuda/rope_and_store.h"
 #include "kernels/cuda/row_ops.h"
 
-namespace lapidary {
-namespace cuda {
+namespace lapidary::cuda {
 namespace {
 
 constexpr size_t kStagingBytes = size_t{1} << 20;
+constexpr int kOldest = 8;  // compute capability: what the kernels' instructions need
+
 int chosen(int device) {
   const int count = device_count();
-  if (count == 0) throw std::runtime_error("there is no CUDA device here, or no driver for it");
+  if (count == 0) throw std::runtime_error(why_no_device());
   if (device < 0 || device >= count)
     throw std::runtime_error("there is no CUDA device " + std::to_string(device) + ": this machine has " +
                              std::to_string(count));
   use_device(device);
+  const DeviceInfo info = device_info();
+  if (info.major < kOldest)
+    throw std::runtime_error("GPU " + std::to_string(device) + ", " + info.name +
+                             ", has compute capability " + std::to_string(info.major) + "." +
+                             std::to_string(info.minor) + ", and this program needs " +
+                             std::to_string(kOldest) + ".0 or more");
   return device;
 }
 
@@ -48,7 +56,7 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
     : threads_(threads),
       device_(chosen(options.device)),
       info_(device_info()),
-      owned_(options.early_start),
+      owned_(options),
       staging_(owned_.stream, kStagingBytes),
       mode_{options.deterministic},
       blas_(library_of(options, without_)),
@@ -76,6 +84,7 @@ void CudaBackend::refuse_recording(const char* what) const {
 }
 
 Buffer CudaBackend::allocate(size_t bytes) {
+  if (planned_) return *planned_ += bytes, Buffer();
   refuse_recording("memory");
   use_device(device_);
   return cuda::allocate(bytes);
@@ -83,6 +92,7 @@ Buffer CudaBackend::allocate(size_t bytes) {
 
 void CudaBackend::copy(Tensor dst, Tensor src) {
   require(dst.shape == src.shape, "copy", "both shapes must be equal");
+  if (planned_) return;
   const Stream here = stream();
   if (on_device(dst.data) && on_device(src.data)) return copy_tensor(here, dst, src);
   refuse_recording("a copy from or to its memory");
@@ -94,6 +104,30 @@ void CudaBackend::copy(Tensor dst, Tensor src) {
   cuda::synchronize(here);
 }
 
+Mark CudaBackend::mark() {
+  auto* event = new Event(make_event());
+  Mark mark(event, [device = device_](Event* e) {
+    try {
+      use_device(device);
+    } catch (const std::exception&) {
+      // At the end of a program the driver may be gone, and the event with it.
+    }
+    destroy(*e);
+    delete e;
+  });
+  record(*event, stream());
+  return mark;
+}
+
+void CudaBackend::wait_for(const Mark& mark) {
+  if (mark) wait(stream(), *static_cast<const Event*>(mark.get()));
+}
+
+void CudaBackend::synchronize_to(const Mark& mark) {
+  use_device(device_);
+  if (mark) wait(*static_cast<const Event*>(mark.get()));
+}
+
 void CudaBackend::synchronize() {
   refuse_recording("synchronize");
   cuda::synchronize(stream());
@@ -101,12 +135,14 @@ void CudaBackend::synchronize() {
 
 Matrix CudaBackend::make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) {
   use_device(device_);
+  if (planned_) return cuda::plan_matrix(out, in, dtype, std::move(sums), mode_, *planned_);
   return cuda::make_matrix(out, in, dtype, std::move(sums), mode_);
 }
 
 void CudaBackend::pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) {
   use_device(device_);
-  cuda::pack(pack_, w, first_row, rows, largest);
+  std::call_once(pack_made_, [&] { pack_ = std::make_unique<PackBuffers>(); });
+  cuda::pack(*pack_, w, first_row, rows, largest);
 }
 
 void CudaBackend::unpack_row(const Matrix& w, int64_t r, float* out) {
@@ -114,12 +150,18 @@ void CudaBackend::unpack_row(const Matrix& w, int64_t r, float* out) {
   cuda::unpack_row(stream(), w, r, out);
 }
 
+std::unique_ptr<WeightLoader> CudaBackend::make_loader() {
+  if (planned_) return std::make_unique<NoLoader>();
+  // Two buffers a thread: one is filled while the other is on its way.
+  return std::make_unique<Loader>(device_, std::clamp(2 * threads_.size(), 4, 16));
+}
+
 size_t CudaBackend::reserve(int64_t rows, int64_t width) {
   synchronize();
   recordings_.clear();
   matmul_.reserve(rows, width);
   staging_.reserve(static_cast<size_t>(rows) * 16);  // a draw a row
-  return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes() + pack_.bytes();
+  return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes();
 }
 
 void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
@@ -284,20 +326,19 @@ std::unique_ptr<Readback> CudaBackend::make_readback(size_t bytes) {
 
 void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) {
   require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
-  const int64_t grid = size / patch;
-  require(y.rows() == grid * grid, "patchify", "y must be [patches, channels * patch * patch]");
+  require(y.rows() == size / patch * (size / patch), "patchify",
+          "y must be [patches, channels * patch * patch]");
   refuse_recording("patchify");
   const Stream here = stream();
-  // Bands of patches, as many at a time as one upload takes.
-  const int64_t band = patch * size * kChannels;
-  const int64_t at_once = std::max<int64_t>(1, static_cast<int64_t>(staging_.most()) / band);
-  for (int64_t first = 0; first < grid; first += at_once) {
-    const int64_t last = std::min(first + at_once, grid);
-    const std::span pixels(rgb + first * band, static_cast<size_t>((last - first) * band));
-    const float* values = staging_.upload(std::span(value_of, 256));  // beside the pixels: both must last
-    cuda::patchify(here, y.row_range(first * grid, last * grid), staging_.upload(pixels), size, patch,
-                   values);
-  }
+  const auto bytes = static_cast<size_t>(size * size * kChannels);
+  const uint8_t* pixels = images_.upload(here, rgb, bytes);
+  cuda::patchify(here, y, pixels, size, patch, staging_.upload(std::span(value_of, 256)));
+  images_.release(here);
+}
+
+size_t CudaBackend::reserve_images(size_t bytes) {
+  images_.reserve(stream(), bytes);
+  return images_.bytes();
 }
 
 void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
@@ -347,21 +388,4 @@ void CudaBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor 
   cuda::scatter(stream(), board, prepared != nullptr ? prepared : upload(places), tokens);
 }
 
-}  // namespace cuda
-
-CudaDevices cuda_devices() {
-  CudaDevices found;
-  try {
-    found.count = cuda::device_count();
-    if (found.count == 0) found.why_none = "this host has no GPU, or no driver for one";
-  } catch (const std::exception& e) {
-    found.why_none = std::string("the driver does not answer: ") + e.what();
-  }
-  return found;
-}
-
-std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options) {
-  return std::make_unique<cuda::CudaBackend>(threads, options);
-}
-
-}  // namespace lapidary
+}  // namespace lapidary::cuda

@@ -1,13 +1,17 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/image_uploads.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/pack.h"
 #include "kernels/cuda/recordings.h"
@@ -25,7 +29,8 @@ namespace lapidary::cuda {
 /// operations; pack() is for several.
 class CudaBackend final : public Backend {
  public:
-  /// Throws std::runtime_error where there is no such device. Without cuBLASLt products are the own kernels'.
+  /// Throws std::runtime_error where there is no such device, or one that is too old. Without cuBLASLt
+  /// products are the own kernels'.
   CudaBackend(ThreadPool& threads, const CudaOptions& options);
   ~CudaBackend() override;
 
@@ -34,14 +39,20 @@ class CudaBackend final : public Backend {
   Buffer allocate(size_t bytes) override;
   void copy(Tensor dst, Tensor src) override;  // also between float32 and bfloat16, both on the device
   void synchronize() override;
+  Mark mark() override;
+  void wait_for(const Mark& mark) override;
+  void synchronize_to(const Mark& mark) override;
   bool on_host() const override { return false; }
   DType operands(DType weights) const override { return weights == DType::f32 ? DType::f32 : DType::bf16; }
   void* native_stream() const override { return native_handle(stream()); }
   size_t free_memory() const override;
+  void begin_plan() override { planned_ = 0; }
+  size_t end_plan() override { return std::exchange(planned_, std::nullopt).value_or(0); }
 
   Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums) override;
   void pack(Matrix& w, int64_t first_row, Tensor rows, const float* largest) override;
   void unpack_row(const Matrix& w, int64_t r, float* out) override;
+  std::unique_ptr<WeightLoader> make_loader() override;
   size_t reserve(int64_t rows, int64_t width) override;
 
   void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) override;
@@ -77,6 +88,7 @@ class CudaBackend final : public Backend {
   void attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                  std::span<const AttentionSpan> spans, const AttentionArgs& args) override;
 
+  size_t reserve_images(size_t bytes) override;
   void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) override;
   void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board, int64_t first_id,
              float factor) override;
@@ -90,7 +102,8 @@ class CudaBackend final : public Backend {
 
  private:
   struct OwnedStream {
-    explicit OwnedStream(bool early_start) : stream{make_stream(false).handle, early_start} {}
+    explicit OwnedStream(const CudaOptions& options)
+        : stream{make_stream(options.high_priority).handle, options.early_start} {}
     ~OwnedStream() { destroy(stream); }
     OwnedStream(const OwnedStream&) = delete;
     const Stream stream;
@@ -119,9 +132,12 @@ class CudaBackend final : public Backend {
   const int device_;
   const DeviceInfo info_;
   OwnedStream owned_;
+  std::optional<size_t> planned_;  // between begin_plan() and end_plan()
   Staging staging_;
+  ImageUploads images_;
   TopKScratch top_k_;
-  PackBuffers pack_;
+  std::once_flag pack_made_;
+  std::unique_ptr<PackBuffers> pack_;  // a loader is the way of many weights
   const MatmulMode mode_;
   std::string without_;         // " without …" of a library that is not there
   std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums

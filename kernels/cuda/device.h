@@ -27,6 +27,8 @@ struct DeviceInfo {
 };
 
 int device_count();
+/// Where device_count() is 0: why, as half a sentence.
+std::string why_no_device();
 void use_device(int index);
 DeviceInfo device_info();
 
@@ -45,6 +47,9 @@ void destroy(Event event);
 void record(Event event, Stream stream);  // behind all that the stream has been given
 void wait(Event event);  // until the work before it is done; at once if it was never recorded
 bool done(Event event);  // whether wait() would return at once
+/// What the stream is given from here on begins after the work before the event, which may be another
+/// stream's of this device.
+void wait(Stream stream, Event event);
 
 /// Work that a stream was given while it was recorded, to be given to it again, at once.
 struct Graph {

@@ -277,7 +277,7 @@ class MatmulRun {
       const int64_t end = std::min(x_.rows(), r + most);
       auto* rows = scratch_.operand_.get();
       auto* scales = reinterpret_cast<float*>(rows + most * pitch);
-      convert_rows(stream_, rows, pitch, DType::e4m3, scales, false, x_.row_range(r, end));
+      convert_rows(stream_, {rows, pitch, DType::e4m3, scales, end - r, w_.in}, x_.row_range(r, end));
       ScaledRows x{view(rows, DType::e4m3, end - r, pitch).col_range(0, w_.in), scales};
       if (!float8_part(y_.row_range(r, end), x)) return false;
     }

@@ -10,11 +10,8 @@ namespace {
 constexpr int kThreads = 256;
 
 struct RowArgs {
-  std::byte* to;  // [n, in], `pitch` bytes apart
-  int64_t pitch;
-  DType dtype;
-  float* scales;     // [n]
-  bool scaled;       // they are given, else they are written
+  WeightRows to;     // [n, in]
+  bool scaled;       // scales of e4m3 are given, else they are written
   const void* from;  // [n, in]
   int64_t from_stride;
   DType from_dtype;
@@ -23,8 +20,9 @@ struct RowArgs {
 
 __device__ float read(const RowArgs& a, int64_t row, int64_t k) {
   const int64_t at = row * a.from_stride + k;
-  return a.from_dtype == DType::f32 ? static_cast<const float*>(a.from)[at]
-                                    : from_bf16(static_cast<const uint16_t*>(a.from)[at]);
+  if (a.from_dtype == DType::f32) return static_cast<const float*>(a.from)[at];
+  const uint16_t bits = static_cast<const uint16_t*>(a.from)[at];
+  return a.from_dtype == DType::f16 ? from_f16(bits) : from_bf16(bits);
 }
 
 /// The largest magnitude of the row, or a NaN if it has one; the same for all threads.
@@ -42,19 +40,20 @@ __device__ float largest(const RowArgs& a, int64_t row, float* of_warp) {
 
 /// One block a row.
 __global__ void __launch_bounds__(kThreads) convert_kernel(RowArgs a) {
-  const int64_t row = blockIdx.x;
+  const int64_t row = blockIdx.x, place = a.to.place(row);
   const int thread = static_cast<int>(threadIdx.x);
+  const DType dtype = a.to.dtype;
   float scale = 1;
-  if (a.dtype == DType::e4m3) {
-    scale = a.scaled ? a.scales[row] : e4m3_scale(largest(a, row, shared_memory<float>()));
-    if (thread == 0 && !a.scaled) a.scales[row] = scale;
+  if (dtype == DType::e4m3) {
+    scale = a.scaled ? a.to.scales[place] : e4m3_scale(largest(a, row, shared_memory<float>()));
+    if (thread == 0 && !a.scaled) a.to.scales[place] = scale;
   }
-  std::byte* to = a.to + row * a.pitch;
+  std::byte* to = a.to.data + place * a.to.pitch;
   for (int64_t k = thread; k < a.in; k += kThreads) {
     const float value = read(a, row, k);
-    if (a.dtype == DType::f32) {
+    if (dtype == DType::f32) {
       reinterpret_cast<float*>(to)[k] = value;
-    } else if (a.dtype == DType::bf16) {
+    } else if (dtype == DType::bf16) {
       reinterpret_cast<uint16_t*>(to)[k] = to_bf16(value);
     } else {
       reinterpret_cast<uint8_t*>(to)[k] = to_e4m3(value / scale);
@@ -84,12 +83,10 @@ void scale_rows(Stream stream, Tensor y, const float* of_row, const float* of_co
   launch(stream, dim3(static_cast<unsigned>(y.rows())), kThreads, 0, scale_kernel, y, of_row, of_col);
 }
 
-void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, bool scaled,
-                  Tensor from) {
+void convert_rows(Stream stream, const WeightRows& to, Tensor from, bool scaled) {
   if (from.rows() == 0) return;
   launch(stream, dim3(static_cast<unsigned>(from.rows())), kThreads, kThreads / 32 * sizeof(float),
-         convert_kernel,
-         RowArgs{to, pitch, dtype, scales, scaled, from.data, from.stride, from.dtype, from.cols()});
+         convert_kernel, RowArgs{to, scaled, from.data, from.stride, from.dtype, from.cols()});
 }
 
 }  // namespace lapidary::cuda

@@ -89,10 +89,9 @@ void merge_units(Stream stream, const ProductArgs& product, const SumUnits& unit
 /// to [rows, pitch] = x rounded to bf16, zeros from x.cols() to pitch; pitch is a multiple of 8.
 void round_rows(Stream stream, uint16_t* to, int64_t pitch, Tensor x);
 
-/// Rows `from` [n, in] (f32 or bf16) become rows `to` of dtype, `pitch` bytes apart. `scales` [n], for e4m3
-/// only: given (`scaled`), or e4m3_scale() of each row, written.
-void convert_rows(Stream stream, std::byte* to, int64_t pitch, DType dtype, float* scales, bool scaled,
-                  Tensor from);
+/// Rows `from` [rows, cols] (f32, f16 or bf16) become the rows `to`, of any dtype of weights. The scales of
+/// an e4m3 one are given (`scaled`), or e4m3_scale() of each row, written.
+void convert_rows(Stream stream, const WeightRows& to, Tensor from, bool scaled = false);
 
 /// y [rows, cols] (f32 or bf16) *= of_row [rows] · of_col [cols].
 void scale_rows(Stream stream, Tensor y, const float* of_row, const float* of_col);

@@ -16,8 +16,12 @@ void require(bool holds, const std::string& rule) {
   if (!holds) throw std::logic_error("matrix: " + rule);
 }
 
-float* scale_of(const Matrix& w, int64_t row) {
-  return w.dtype == DType::e4m3 ? reinterpret_cast<float*>(w.scales.get()) + row : nullptr;
+const float* scale_of(const Matrix& w, int64_t row) {
+  return reinterpret_cast<const float*>(w.scales.get()) + row;
+}
+
+size_t scale_bytes(const Matrix& w) {
+  return w.dtype == DType::e4m3 ? static_cast<size_t>(w.out) * sizeof(float) : 0;
 }
 
 std::byte* writable_row(Matrix& w, int64_t row) { return w.data.get() + row * row_bytes(w); }
@@ -45,18 +49,18 @@ void send(Stream stream, Matrix& w, int64_t row, Tensor pinned, std::byte* devic
     const bool scaled = w.dtype == DType::e4m3 && largest != nullptr;
     if (scaled) {
       std::transform(largest, largest + n, std::back_inserter(scales), e4m3_scale);
-      copy(stream, scale_of(w, row), scales.data(), n * sizeof(float));
+      copy(stream, rows_of(w).scales + row, scales.data(), n * sizeof(float));
       synchronize(stream);
     }
-    convert_rows(stream, writable_row(w, row), row_bytes(w), w.dtype, scale_of(w, row), scaled,
-                 view(device, pinned.dtype, pinned.rows(), pinned.cols()));
+    convert_rows(stream, rows_of(w).row_range(row, row + pinned.rows()),
+                 view(device, pinned.dtype, pinned.rows(), pinned.cols()), scaled);
   }
   synchronize(stream);
 }
 
 }  // namespace
 
-Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMode mode) {
+Matrix plan_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMode mode, size_t& planned) {
   require(out >= 0 && in >= 0 && in <= INT32_MAX, "sizes are not negative, the inner one is below 2^31");
   require(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::e4m3,
           std::string("float32, bfloat16 or float8_e4m3, not ") + name_of(dtype));
@@ -67,14 +71,26 @@ Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMod
   w.dtype = dtype;
   w.sums = mode.deterministic ? std::move(sums) : SumPlan::whole(in);
   w.bytes = static_cast<size_t>(out * row_bytes(w));
+  planned += w.bytes + scale_bytes(w);
+  return w;
+}
+
+Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMode mode) {
+  size_t bytes = 0;
+  Matrix w = plan_matrix(out, in, dtype, std::move(sums), mode, bytes);
   w.data = allocate(w.bytes);
-  if (dtype == DType::e4m3) w.scales = allocate(static_cast<size_t>(out) * sizeof(float));
+  if (scale_bytes(w) > 0) w.scales = allocate(scale_bytes(w));
   return w;
 }
 
 int64_t row_bytes(const Matrix& w) { return (w.in * static_cast<int64_t>(size_of(w.dtype)) + 15) / 16 * 16; }
 
 const std::byte* row_of(const Matrix& w, int64_t r) { return w.data.get() + r * row_bytes(w); }
+
+WeightRows rows_of(const Matrix& w) {
+  auto* scales = w.dtype == DType::e4m3 ? reinterpret_cast<float*>(w.scales.get()) : nullptr;
+  return {w.data.get(), row_bytes(w), w.dtype, scales, w.out, w.in};
+}
 
 PackBuffers::PackBuffers(int buffers, size_t bytes_each) : bytes_each_(bytes_each) {
   for (int i = 0; i < buffers; ++i) {

@@ -26,9 +26,15 @@ struct MatmulMode {
 /// std::logic_error for a plan, dtype or size that can't be, and for more than 64 leaves.
 Matrix make_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMode mode = {});
 
+/// The same without its memory, whose bytes are added to `planned`.
+Matrix plan_matrix(int64_t out, int64_t in, DType dtype, SumPlan sums, MatmulMode mode, size_t& planned);
+
 /// Bytes from one row of w to the next, and where row r begins (device memory).
 int64_t row_bytes(const Matrix& w);
 const std::byte* row_of(const Matrix& w, int64_t r);
+
+/// All rows of w, to be written.
+WeightRows rows_of(const Matrix& w);
 
 /// Memory that weights go through on their way to the device, each buffer with a stream of its own: one
 /// thread's rows are copied while another's are being written.

@@ -1,5 +1,6 @@
 #include "kernels/cuda/device.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <deque>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <set>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "tests/cuda_emulation/block.h"
@@ -41,19 +43,28 @@ class Queue {
     const std::lock_guard lock(list_);
     return done_ >= count;
   }
-  /// Returns when the first `count` pieces of work of all times are done.
+  /// Returns when the first `count` pieces of work of all times are done. A piece that waits for another
+  /// queue holds up only those behind it: whoever waits for one before it sees that it is done.
   void run_until(uint64_t count) {
-    const std::lock_guard one_at_a_time(running_);
-    while (!done(count)) {
-      const Work work = next();
-      const AsDevice device;
-      if (!done(count))
-        if (const auto ahead = ahead_of_front()) ahead();
-      work.run();
+    while (ended_ < count) {
+      const std::unique_lock one_at_a_time(running_, std::try_to_lock);
+      if (!one_at_a_time.owns_lock()) {
+        std::this_thread::yield();
+      } else if (ended_ < count) {
+        run_next(count);
+      }
     }
   }
 
  private:
+  void run_next(uint64_t count) {
+    const Work work = next();
+    const Doing doing{*this};
+    const AsDevice device;
+    if (!done(count))
+      if (const auto ahead = ahead_of_front()) ahead();
+    work.run();
+  }
   Work next() {
     const std::lock_guard lock(list_);
     Work work = std::move(work_.front());
@@ -66,9 +77,16 @@ class Queue {
     return work_.front().ahead;
   }
 
+  /// A piece of work that fails has ended, too.
+  struct Doing {
+    ~Doing() { ++queue.ended_; }
+    Queue& queue;
+  };
+
   std::mutex list_, running_;
   std::deque<Work> work_;
   uint64_t pushed_ = 0, done_ = 0;
+  std::atomic<uint64_t> ended_ = 0;
 };
 
 std::atomic<int64_t> waits = 0;
@@ -94,6 +112,12 @@ class Machine {
     const std::lock_guard lock(mutex_);
     memory_[data] = {bytes, kind};
     return {data, [this](std::byte* p) { release(p); }};
+  }
+  size_t held(Kind kind) {
+    const std::lock_guard lock(mutex_);
+    size_t bytes = 0;
+    for (const auto& [data, piece] : memory_) bytes += piece.kind == kind ? piece.bytes : 0;
+    return bytes;
   }
   Kind kind_of(const void* data) {
     const std::lock_guard lock(mutex_);
@@ -143,6 +167,22 @@ class Machine {
 
 int64_t host_waits() { return waits; }
 
+Driver::Driver() {
+  device.name = "emulated";
+  device.major = 9;
+  device.multiprocessors = 4;
+  device.memory = size_t{1} << 30;
+  device.shared_memory = size_t{163} << 10;
+  device.l2_cache = size_t{1} << 20;
+}
+
+Driver& driver() {
+  static Driver driver;
+  return driver;
+}
+
+size_t device_memory_held() { return Machine::instance().held(Machine::Kind::device); }
+
 void submit(cuda::Stream stream, std::function<void()> work, std::function<void()> ahead) {
   if (record_work(stream, work)) return;
   if (stream.handle == nullptr) {
@@ -160,20 +200,16 @@ using emulation::Machine;
 using emulation::Mark;
 using emulation::Queue;
 
-int device_count() { return 1; }
+int device_count() { return emulation::driver().why_no_device.empty() ? 1 : 0; }
+std::string why_no_device() { return emulation::driver().why_no_device; }
 
 void use_device(int index) {
   if (index != 0) throw std::runtime_error("the emulation has one device, number 0");
 }
 
 DeviceInfo device_info() {
-  DeviceInfo info;
-  info.name = "emulated";
-  info.major = 9;
-  info.multiprocessors = 4;
-  info.memory = info.free_memory = size_t{1} << 30;
-  info.shared_memory = size_t{163} << 10;
-  info.l2_cache = size_t{1} << 20;
+  DeviceInfo info = emulation::driver().device;
+  info.free_memory = info.memory - std::min(info.memory, emulation::device_memory_held());
   return info;
 }
 
@@ -204,6 +240,12 @@ void wait(Event event) {
 bool done(Event event) {
   const Mark mark = *static_cast<Mark*>(event.handle);
   return mark.queue == nullptr || mark.queue->done(mark.count);
+}
+
+void wait(Stream stream, Event event) {
+  const Mark mark = *static_cast<Mark*>(event.handle);
+  if (mark.queue == nullptr || mark.queue == stream.handle) return;
+  emulation::submit(stream, [mark] { mark.queue->run_until(mark.count); });
 }
 
 Buffer allocate(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::device); }

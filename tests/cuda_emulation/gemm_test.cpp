@@ -35,7 +35,7 @@ struct Gemm : Product {
     const int64_t pitch = (in + 15) / 16 * 16;
     memory = allocate(static_cast<size_t>(rows * pitch) + static_cast<size_t>(rows) * sizeof(float));
     auto* scales = reinterpret_cast<float*>(memory.get() + rows * pitch);
-    convert_rows({}, memory.get(), pitch, DType::e4m3, scales, false, placed.tensor);
+    convert_rows({}, {memory.get(), pitch, DType::e4m3, scales, rows, in}, placed.tensor);
     for (int64_t r = 0; r < rows; ++r) {
       float most = 0;
       for (int64_t k = 0; k < in; ++k) most = std::max(most, std::abs(x[r * in + k]));

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "kernels/cuda/device.h"
 
@@ -16,5 +17,15 @@ void submit(cuda::Stream stream, std::function<void()> work, std::function<void(
 
 /// How often the host waited for a device that was not done yet, in this process.
 int64_t host_waits();
+
+/// What the driver says of itself and of its devices. A test may change it, and puts it back.
+struct Driver {
+  Driver();
+  std::string why_no_device;  // not empty: there is none, for this reason
+  cuda::DeviceInfo device;    // free_memory is counted
+};
+Driver& driver();
+/// Of the devices, given out.
+size_t device_memory_held();
 
 }  // namespace lapidary::emulation

@@ -75,6 +75,41 @@ TEST(Checkpoint, ConvertsHalfAndBfloat16) {
   EXPECT_THAT(bits, ElementsAre(0x3f80, 0x3f80, 0xc000, 0x4040));
 }
 
+TEST(Checkpoint, GivesSlicesAsTheyAreStored) {
+  TempFolder folder;
+  const auto floats = counting(24);
+  const std::vector<uint16_t> halves{1, 2, 3, 4, 5, 6};
+  write_safetensors(folder / "model.safetensors", {{"float", StoredType::f32, {4, 6}, floats.data()},
+                                                   {"half", StoredType::f16, {2, 3}, halves.data()},
+                                                   {"brain", StoredType::bf16, {2, 3}, halves.data()},
+                                                   {"other", StoredType::i8, {12}, halves.data()}});
+  Checkpoint checkpoint(folder.path());
+  EXPECT_EQ(checkpoint.stored_dtype("float"), DType::f32);
+  EXPECT_EQ(checkpoint.stored_dtype("half"), DType::f16);
+  EXPECT_EQ(checkpoint.stored_dtype("brain"), DType::bf16);
+  EXPECT_THAT(error_of([&] { checkpoint.stored_dtype("other"); }), HasSubstr("is stored as I8"));
+  std::vector<float> out(4);
+  checkpoint.read_stored("float", {1, 3}, {2, 4}, reinterpret_cast<std::byte*>(out.data()));
+  EXPECT_THAT(out, ElementsAre(8, 9, 14, 15));
+  std::vector<uint16_t> bits(6);
+  checkpoint.read_stored("half", {0, 2}, {0, 3}, reinterpret_cast<std::byte*>(bits.data()));
+  EXPECT_EQ(bits, halves);
+  EXPECT_FALSE(checkpoint.made("float"));
+}
+
+TEST(Checkpoint, AFileThatIsCutWhileItIsReadIsASentence) {
+  TempFolder folder;
+  const auto values = counting(5000);
+  write_safetensors(folder / "model.safetensors", {{"a", StoredType::f32, {50, 100}, values.data()}});
+  Checkpoint checkpoint(folder.path());
+  std::filesystem::resize_file(folder / "model.safetensors", 9000);
+  std::vector<float> out(5000);
+  EXPECT_THAT(error_of([&] {
+                checkpoint.read_stored("a", {0, 50}, {0, 100}, reinterpret_cast<std::byte*>(out.data()));
+              }),
+              HasSubstr("model.safetensors: is 9000 bytes long now"));
+}
+
 TEST(Checkpoint, RemembersWhatWasUsed) {
   TempFolder folder;
   const auto values = counting(4);

@@ -59,6 +59,21 @@ TEST(DummyWeights, IsExactInBfloat16) {
   }
 }
 
+TEST(DummyWeights, SaysWhatItsNumbersAreMadeOf) {
+  DummyWeights weights(tiny_model());
+  for (const std::string& name : weights.names()) {
+    const auto made = weights.made(name);
+    ASSERT_TRUE(made);
+    const auto [rows, cols] = matrix_shape(weights.shape_of(name));
+    const std::vector<float> all = whole(weights, name);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < cols; ++c)
+        ASSERT_EQ(all[static_cast<size_t>(r * cols + c)],
+                  number_at(*made, row_key(*made, r), static_cast<uint32_t>(c)))
+            << name;
+  }
+}
+
 TEST(DummyWeights, HasASaneSpread) {
   ModelConfig config = tiny_model();
   config.text.hidden_size = config.projection_dim = 2304;

@@ -25,6 +25,11 @@ int attribute(cudaDeviceAttr name) {
   return value;
 }
 
+/// 12040 is 12.4.
+std::string version(int number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
 }  // namespace
 
 void check(cudaError_t status, const char* what) {
@@ -38,6 +43,16 @@ int device_count() {
   if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver) return 0;
   check(status, "count the CUDA devices");
   return count;
+}
+
+std::string why_no_device() {
+  int count = 0, driver = 0, toolkit = 0;
+  if (cudaGetDeviceCount(&count) != cudaErrorInsufficientDriver) return "this host has a driver, but no GPU";
+  static_cast<void>(cudaDriverGetVersion(&driver));
+  static_cast<void>(cudaRuntimeGetVersion(&toolkit));
+  if (driver == 0) return "this host has no GPU, or no driver for one";
+  return "the driver of this host is one for CUDA " + version(driver) +
+         ", and this program was built with CUDA " + version(toolkit) + ": install a newer driver";
 }
 
 void use_device(int index) { check(cudaSetDevice(index), "use the CUDA device"); }
@@ -92,6 +107,10 @@ bool done(Event event) {
   if (status == cudaErrorNotReady) return false;
   check(status, "ask whether an event has passed");
   return true;
+}
+
+void wait(Stream stream, Event event) {
+  check(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0), "let a stream wait for an event");
 }
 
 // Other threads go on allocating and waiting for their own streams meanwhile: hence the thread's mode.
