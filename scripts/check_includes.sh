@@ -3,7 +3,8 @@
 #   coordinator → configs;  worker → sharding, kernels, configs;  sharding → kernels, configs;  configs and kernels →
 #   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
 # Also: mpi.h and nccl.h in one file each; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
-# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header.
+# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
+# source includes its own header first, which shows that it compiles alone.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
 status=0
@@ -32,6 +33,12 @@ while IFS= read -r file; do
     case "$included" in *.pb.h) ;; *) [ -f "$included" ] || complain "$file includes \"$included\", which is not there" ;; esac
   done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file")
   if grep -nE '^#\s*(if|ifdef|ifndef)\b' "$file" >/dev/null; then complain "$file chooses code by #if; choose files in CMake"; fi
+  own=${file%.*}.h
+  case "$file" in coordinator/command_*) ;; *.cpp | *.cu)
+    if [ -f "$own" ] && [ "$(grep -m1 '^#include' "$file")" != "#include \"$own\"" ]; then
+      complain "$file does not include $own first"
+    fi ;;
+  esac
   case "$file" in *.h | *.cuh) grep -q '^#pragma once' "$file" || complain "$file has no #pragma once" ;; esac
   while IFS= read -r system; do
     case "$file:$system" in
