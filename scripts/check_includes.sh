@@ -4,7 +4,8 @@
 #   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
 # Also: mpi.h and nccl.h in one file each; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
 # <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
-# source includes its own header first, which shows that it compiles alone.
+# source includes its own header first, which shows that it compiles alone. What differs between GPUs is named in
+# kernels/cuda/gpu, and each of its instructions is compiled for all by tests/cuda/instructions.cu.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
 status=0
@@ -56,4 +57,11 @@ case "$nccl_users" in
   '' | sharding/nccl_comm.cpp) ;;
   *) complain "nccl.h belongs to sharding/nccl_comm.cpp alone, found in: $nccl_users" ;;
 esac
+while IFS= read -r file; do complain "$file knows GPUs apart: that belongs to kernels/cuda/gpu"; done < <(
+  grep -lE '__CUDA_ARCH|NV_IF_TARGET|\basm\b' kernels/cuda/*.* || true)
+if [ -f kernels/cuda/gpu/cuda_platform.h ]; then
+  while IFS= read -r instruction; do
+    grep -q "ptx::$instruction\b" tests/cuda/instructions.cu || complain "tests/cuda/instructions.cu lacks ptx::$instruction"
+  done < <(sed -n '/^namespace ptx/,/^}  .*ptx/p' kernels/cuda/gpu/cuda_platform.h | sed -nE 's/^__device__ __forceinline__ [a-z0-9_]+ ([a-z0-9_]+)\(.*/\1/p')
+fi
 exit $status
