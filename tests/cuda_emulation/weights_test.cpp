@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <stdexcept>
 #include <thread>
@@ -8,6 +9,7 @@
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/pack.h"
 #include "tests/cuda_emulation/matmul_support.h"
+#include "tests/kernels/float8_reference.h"
 
 namespace lapidary::cuda {
 namespace {
@@ -71,6 +73,25 @@ TEST_P(WeightsTest, LieRowByRowPaddedWithZeros) {
   for (int64_t r = 0; r < out; ++r) {
     EXPECT_EQ(row_of(m, r) - m.data.get(), r * row_bytes(m));
     for (int64_t i = in * size; i < row_bytes(m); ++i) EXPECT_EQ(bytes[r * row_bytes(m) + i], std::byte{0});
+  }
+}
+
+TEST(WeightsFloat8, AreTheBytesAndScalesOfAnotherLibrary) {
+  constexpr int64_t kOut = std::ssize(kFloat8Rows), kIn = std::ssize(kFloat8Rows[0].given);
+  std::vector<float> given;
+  for (const Float8Row& row : kFloat8Rows)
+    for (const uint32_t bits : row.given) given.push_back(std::bit_cast<float>(bits));
+  Matrix w = make_matrix(kOut, kIn, DType::e4m3, SumPlan::whole(kIn));
+  pack(Stream{}, w, 0, view(given.data(), DType::f32, kOut, kIn));
+  std::vector<uint8_t> bytes(w.bytes);
+  std::vector<uint32_t> scales(kOut);
+  copy({}, bytes.data(), w.data.get(), bytes.size());
+  copy({}, scales.data(), w.scales.get(), scales.size() * sizeof(uint32_t));
+  synchronize({});
+  for (size_t r = 0; r < kFloat8Rows.size(); ++r) {
+    EXPECT_EQ(scales[r], kFloat8Rows[r].scale) << "row " << r;
+    for (size_t k = 0; k < kFloat8Rows[r].codes.size(); ++k)
+      EXPECT_EQ(bytes[r * static_cast<size_t>(row_bytes(w)) + k], kFloat8Rows[r].codes[k]) << "row " << r;
   }
 }
 
