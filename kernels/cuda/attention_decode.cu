@@ -237,32 +237,69 @@ __device__ __forceinline__ bool ends_last(const Partials& partials, const Unit& 
   return true;
 }
 
-/// out [columns] of a decode's heads = weighted sums of its splits / sum of their weights, split by split.
+/// The shares and counts of a head's splits; returns the sum of its weights. Each state is read by one
+/// thread, so that all reads are under way at once.
+template <class Shape>
+__device__ __forceinline__ float share_out(const Partials& partials, const DecodeSpan& decode, int head,
+                                           DecodeBlock<Shape>& block) {
+  const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();  // nobody needs the shares of the head before
+  for (int s = thread; s < decode.splits; s += kThreads) {
+    const float2 state = partials.states[partials.at(decode.first_split + s, head)];
+    block.shares[s] = state.x;
+    block.counts[s] = state.y;
+  }
+  __syncthreads();
+  float most = -INFINITY, sum = 0;
+  for (int s = 0; s < decode.splits; ++s) most = fmaxf(most, block.shares[s]);
+  __syncthreads();
+  for (int s = thread; s < decode.splits; s += kThreads)
+    block.shares[s] = ptx::exp2_fast(block.shares[s] - most);
+  __syncthreads();
+  for (int s = 0; s < decode.splits; ++s) sum = fmaf(block.shares[s], block.counts[s], sum);
+  return sum;
+}
+
+/// x [4 columns] = the splits' sums by their shares, split by split. One read after the other would take
+/// longer than the keys and values of a short sequence: some are always under way.
+template <class Shape>
+__device__ __forceinline__ void add_splits(float (&x)[4], const float* sums, int64_t step, int splits,
+                                           const DecodeBlock<Shape>& block) {
+  constexpr int kBatch = 8;
+  for (int first = 0; first < splits; first += kBatch) {
+    float4 read[kBatch];
+    const auto counts = [&](int i) {  // else nobody wrote any
+      return first + i < splits && block.counts[first + i] > 0;
+    };
+    LAPIDARY_UNROLL
+    for (int i = 0; i < kBatch; ++i)
+      read[i] =
+          counts(i) ? *reinterpret_cast<const float4*>(sums + (first + i) * step) : make_float4(0, 0, 0, 0);
+    LAPIDARY_UNROLL
+    for (int i = 0; i < kBatch; ++i) {
+      if (!counts(i)) continue;
+      const float share = block.shares[first + i];
+      x[0] = fmaf(share, read[i].x, x[0]);
+      x[1] = fmaf(share, read[i].y, x[1]);
+      x[2] = fmaf(share, read[i].z, x[2]);
+      x[3] = fmaf(share, read[i].w, x[3]);
+    }
+  }
+}
+
+/// out [columns] of a decode's heads = weighted sums of its splits / sum of their weights.
 template <class Shape>
 __device__ __forceinline__ void combine(const AttentionCall& call, const Partials& partials, const Unit& unit,
                                         DecodeBlock<Shape>& block) {
-  const int thread = static_cast<int>(threadIdx.x), splits = unit.decode.splits;
+  const int first_split = unit.decode.first_split, splits = unit.decode.splits, end = call.layout.head_dim;
   for (int head = unit.pairs.heads.first; head < unit.pairs.heads.first + unit.pairs.heads.count; ++head) {
-    const auto state = [&](int s) { return partials.states[partials.at(unit.decode.first_split + s, head)]; };
-    float most = -INFINITY;
-    for (int s = 0; s < splits; ++s) most = fmaxf(most, state(s).x);
-    __syncthreads();  // nobody needs the shares of the head before
-    for (int s = thread; s < splits; s += kThreads) {
-      block.shares[s] = ptx::exp2_fast(state(s).x - most);
-      block.counts[s] = state(s).y;
-    }
-    __syncthreads();
-    float sum = 0;
-    for (int s = 0; s < splits; ++s) sum = fmaf(block.shares[s], block.counts[s], sum);
+    const float sum = share_out(partials, unit.decode, head, block);
     const int64_t to = call.out.at(unit.pairs.span.first_row, head);
-    for (int column = thread; column < call.layout.head_dim; column += kThreads) {
-      float x = 0;
-      for (int s = 0; s < splits; ++s)
-        if (block.counts[s] > 0)  // else nobody wrote any
-          x = fmaf(block.shares[s],
-                   partials.sums[partials.at(unit.decode.first_split + s, head) * partials.columns + column],
-                   x);
-      store_one(call.out, to + column, x / sum);
+    const float* sums = partials.sums + partials.at(first_split, head) * partials.columns;
+    for (int column = 4 * static_cast<int>(threadIdx.x); column < end; column += 4 * kThreads) {
+      float x[4] = {};
+      add_splits(x, sums + column, int64_t{partials.heads} * partials.columns, splits, block);
+      for (int i = 0; i < min(4, end - column); ++i) store_one(call.out, to + column + i, x[i] / sum);
     }
   }
 }
