@@ -16,7 +16,8 @@ struct Merges {
 };
 
 /// y [size] from blocks [merges.count, size]
-__global__ void add_all(float* y, const float* blocks, int64_t size, Merges merges) {
+__global__ void add_all(EarlyStart, float* y, const float* blocks, int64_t size, Merges merges) {
+  ptx::follow_previous();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= size) return;
   float stack[kMostDepth];

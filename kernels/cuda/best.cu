@@ -53,8 +53,9 @@ struct SelectBlock {
 };
 
 /// Block (slice, row): the slice's best keys, zeros behind them. found [rows, slices, room]
-__global__ void best_of_slices(RowsOf<const float> logits, int64_t cols, int64_t first_token, float cap,
-                               const TokenDraw* draws, uint64_t* found, int64_t room) {
+__global__ void best_of_slices(EarlyStart, RowsOf<const float> logits, int64_t cols, int64_t first_token,
+                               float cap, const TokenDraw* draws, uint64_t* found, int64_t room) {
+  ptx::follow_previous();
   auto& block = *shared_memory<SelectBlock>();
   const TokenDraw draw = draws[blockIdx.y];
   const RowValue value(cap, draw);
@@ -92,8 +93,9 @@ __device__ Candidate candidate_of(uint64_t key) {
 }
 
 /// Block: a row: the best of its slices' keys, best first. n: slices * room
-__global__ void merge_slices(Lists to, int64_t width, const uint64_t* found, int64_t n, int64_t cols,
-                             const TokenDraw* draws) {
+__global__ void merge_slices(EarlyStart, Lists to, int64_t width, const uint64_t* found, int64_t n,
+                             int64_t cols, const TokenDraw* draws) {
+  ptx::follow_previous();
   auto& block = *shared_memory<MergeBlock>();
   const int thread = static_cast<int>(threadIdx.x);
   const auto k = static_cast<int>(min(candidates_of(draws[blockIdx.x]), cols));
@@ -153,8 +155,9 @@ __device__ int32_t draw_token(const ChooseBlock& block, int count, const TokenDr
 }
 
 /// Block: a row. found [ranks * rows] lists.
-__global__ void choose_tokens(RowsOf<int32_t> tokens, Lists found, int64_t rows, int ranks,
+__global__ void choose_tokens(EarlyStart, RowsOf<int32_t> tokens, Lists found, int64_t rows, int ranks,
                               const TokenDraw* draws) {
+  ptx::follow_previous();
   auto& block = *shared_memory<ChooseBlock>();
   const TokenDraw draw = draws[blockIdx.x];
   const auto list_of = [&](int rank) { return found.row(rank * rows + blockIdx.x); };
@@ -186,8 +189,9 @@ __global__ void choose_tokens(RowsOf<int32_t> tokens, Lists found, int64_t rows,
   if (thread == 0) *tokens.row(blockIdx.x) = draw_token(block, count, draw);
 }
 
-__global__ void scatter_tokens(RowsOf<int32_t> board, const int32_t* places, RowsOf<const int32_t> tokens,
-                               int64_t rows) {
+__global__ void scatter_tokens(EarlyStart, RowsOf<int32_t> board, const int32_t* places,
+                               RowsOf<const int32_t> tokens, int64_t rows) {
+  ptx::follow_previous();
   for (int64_t r = threadIdx.x; r < rows; r += kThreads) *board.row(places[r]) = *tokens.row(r);
 }
 

@@ -29,9 +29,10 @@ __global__ void patchify_rows(RowsOf<Y> y, const uint8_t* rgb, int size, int pat
 
 /// y[r] = row (ids[r] - first_id) of table times factor, zeros where the table has no such row.
 template <class Y, class W>
-__global__ void embed_rows(RowsOf<Y> y, RowsOf<const W> table, int64_t rows, int64_t cols, const int32_t* ids,
-                           RowsOf<const int32_t> board, int64_t places, int64_t first_id, float factor,
-                           bool aligned) {
+__global__ void embed_rows(EarlyStart, RowsOf<Y> y, RowsOf<const W> table, int64_t rows, int64_t cols,
+                           const int32_t* ids, RowsOf<const int32_t> board, int64_t places, int64_t first_id,
+                           float factor, bool aligned) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<Y, W>;
   const int64_t c = first_column(kN);
   if (c >= cols) return;

@@ -15,8 +15,9 @@ struct RowDraw {
 };
 
 /// logits [rows, cols] = logits / temperature + noise(stream, first_token + column)
-__global__ void perturb_rows(RowsOf<float> logits, int64_t cols, int64_t first_token, const RowDraw* draws,
-                             bool aligned) {
+__global__ void perturb_rows(EarlyStart, RowsOf<float> logits, int64_t cols, int64_t first_token,
+                             const RowDraw* draws, bool aligned) {
+  ptx::follow_previous();
   constexpr int kN = kChunk<float>;
   const int64_t c = first_column(kN);
   const RowDraw draw = draws[blockIdx.x];
