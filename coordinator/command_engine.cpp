@@ -56,6 +56,12 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
   command.add_flag("--deterministic", engine.deterministic,
                    "GPU: the same bits on any number of ranks and in any batch, as CPUs always give; slower");
+  command
+      .add_option("--vision-gpu-share", engine.vision_gpu_share,
+                  "GPU: percent of its multiprocessors that products of the vision tower fill beside a "
+                  "decoder, which finds the others free")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
   command.add_flag("!--no-early-start", engine.early_start,
                    "GPU: start each kernel when the one in front has ended, to measure what it costs");
   command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");
@@ -127,6 +133,7 @@ std::vector<std::string> arguments_of(const EngineFlags& flags) {
   add("--threads", std::to_string(e.threads));
   add("--image-workers", std::to_string(flags.image_workers));
   add("--vision-threads", std::to_string(e.vision_threads));
+  add("--vision-gpu-share", std::to_string(e.vision_gpu_share));
   add("--max-num-seqs", std::to_string(e.max_num_seqs));
   add("--max-model-len", std::to_string(e.max_model_len));
   add("--max-num-batched-tokens", std::to_string(e.max_num_batched_tokens));

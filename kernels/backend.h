@@ -349,7 +349,7 @@ struct CudaOptions {
   bool early_start =
       true;  // kernels may start before the one in front has ended; off: to measure what it gains
   std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
-  int multiprocessors = 0;           // that the library's products should fill; 0: all
+  int share = 100;                   // percent of its multiprocessors that the library's products should fill
   bool high_priority = false;        // its work goes before that of other backends of the device
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.

@@ -72,6 +72,7 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
     CudaOptions cuda{gpu_of_rank(options, found.count), options.deterministic, options.early_start,
                      cache_folder()};
     cuda.high_priority = lane == Lane::decoder;
+    if (lane == Lane::vision) cuda.share = options.vision_gpu_share;
     try {
       return make_cuda_backend(threads, cuda);
     } catch (const std::runtime_error& error) {

@@ -9,8 +9,9 @@
 
 namespace lapidary {
 
-/// Both of a rank's lanes may share a GPU: what the decoder does goes first.
-enum class Lane { decoder, vision };
+/// Both of a rank's lanes may share a GPU: what the decoder does goes first, and the vision lane's products,
+/// which the library spreads over as many multiprocessors as it is told, leave some to it.
+enum class Lane { decoder, vision };  // a rank's only lane is as a decoder's: nothing is left to another
 
 /// The backend that options.device names, on this rank's share of the host: "cpu"; "cuda": the GPU of this
 /// rank's number on its host; "cuda:N": GPU N; "auto": cuda where the program and the host have it, else cpu.

@@ -27,6 +27,7 @@ struct EngineOptions {
   std::string isa = "auto";           // instruction set of the CPU backend
   int threads = 0;                    // of this rank's decoder lane; 0: its share of the cores
   int vision_threads = 0;     // of its vision lane; 0: its share of the cores, half of it beside a decoder
+  int vision_gpu_share = 67;  // percent of a GPU that its products fill beside a decoder; the rest finds room
   int64_t max_num_seqs = 8;   // sequences running at once
   int64_t max_model_len = 0;  // tokens of one sequence; 0: one image, 128 prompt and 256 generated tokens
   int64_t max_num_batched_tokens =

@@ -39,7 +39,7 @@ size_t vision_scratch(const EngineOptions& options, const ModelConfig& config, i
 struct VisionTower::Parts {
   Parts(const EngineOptions& options, const ModelConfig& given, bool beside_decoder)
       : threads(vision_threads(options, beside_decoder)),
-        backend(make_backend(options, threads, Lane::vision)),
+        backend(make_backend(options, threads, beside_decoder ? Lane::vision : Lane::decoder)),
         alone(make_solo()),
         config(given),
         images(fit_capacity(options, given).images) {

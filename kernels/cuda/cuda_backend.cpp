@@ -40,10 +40,11 @@ int chosen(int device) {
 }
 
 /// Null where sums are to be deterministic, and where the library is not there: `without` says so.
-std::unique_ptr<Blas> library_of(const CudaOptions& options, std::string& without) {
+std::unique_ptr<Blas> library_of(const CudaOptions& options, int multiprocessors, std::string& without) {
   if (options.deterministic) return nullptr;
+  const int filled = options.share < 100 ? std::max(1, multiprocessors * options.share / 100) : 0;
   try {
-    return std::make_unique<Blas>(options.cache, options.multiprocessors);
+    return std::make_unique<Blas>(options.cache, filled);
   } catch (const std::runtime_error& error) {
     without = std::string(" with own products only (") + error.what() + ")";
     return nullptr;
@@ -59,7 +60,7 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
       owned_(options),
       staging_(owned_.stream, kStagingBytes),
       mode_{options.deterministic},
-      blas_(library_of(options, without_)),
+      blas_(library_of(options, info_.multiprocessors, without_)),
       matmul_(mode_, blas_.get()),
       recordings_(owned_.stream) {
   reserve_attention({64, 8192, 4096, 16, 256});

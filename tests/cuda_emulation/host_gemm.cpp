@@ -1,11 +1,16 @@
 #include "tests/cuda_emulation/host_gemm.h"
 
 #include <cmath>
+#include <mutex>
+#include <utility>
 
 #include "tests/cuda_emulation/stream.h"
 
 namespace lapidary::cuda {
 namespace {
+
+std::mutex filled_mutex;
+std::set<int> filled_by_products;
 
 float value(const void* data, DType dtype, int64_t at) {
   switch (dtype) {
@@ -63,6 +68,10 @@ bool HostGemm::run(Stream stream, const GemmCall& call, const Algorithm& algorit
     return false;
   if (number == rules.refused && call.y.rows() > rules.refused_above) return false;
   ++runs[number - 1];
+  {
+    const std::lock_guard lock(filled_mutex);
+    filled_by_products.insert(call.multiprocessors);
+  }
   emulation::submit(stream, [call] { compute(call); });
   return true;
 }
@@ -71,6 +80,11 @@ float HostGemm::time(Stream stream, const GemmCall& call, const Algorithm& algor
   if (!run(stream, call, algorithm, workspace)) return -1;
   synchronize(stream);
   return rules.times[algorithm.words[0] - 1];
+}
+
+std::set<int> HostGemm::filled() {
+  const std::lock_guard lock(filled_mutex);
+  return std::exchange(filled_by_products, {});
 }
 
 std::unique_ptr<GemmLibrary> load_gemm_library() { return std::make_unique<HostGemm>(); }

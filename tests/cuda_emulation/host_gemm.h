@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 
 #include "kernels/cuda/gemm_library.h"
 
@@ -26,6 +27,9 @@ class HostGemm final : public GemmLibrary {
   std::vector<Algorithm> candidates(const GemmCall& call, int most) override;
   bool run(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) override;
   float time(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) override;
+
+  /// How many multiprocessors products of this process were told to fill since this was last asked.
+  static std::set<int> filled();
 
   const Rules rules;
   std::array<int, kAlgorithms> runs{};  // of each algorithm

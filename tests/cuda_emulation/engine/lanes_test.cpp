@@ -5,12 +5,16 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <set>
 
+#include "configs/model_config.h"
 #include "tests/cuda_emulation/emulated_backend.h"
+#include "tests/cuda_emulation/host_gemm.h"
 #include "worker/embedding_slots.h"
 #include "worker/image.h"
 #include "worker/resize.h"
 #include "worker/vision_lane.h"
+#include "worker/vision_tower.h"
 
 namespace lapidary {
 namespace {
@@ -122,6 +126,37 @@ TEST(EmulatedLane, AnswersWhenTheEmbeddingsAreInTheirSlots) {
     // Patch 3 begins in the middle of the picture; its first column is red.
     EXPECT_EQ(rows[3 * kCols], image.rgb[(kPatch * kSide + kPatch) * 3]) << names[i];
     EXPECT_EQ(rows[0], image.rgb[0]) << names[i];
+  }
+}
+
+TEST(EmulatedLane, ProductsBesideADecoderLeaveItAPartOfTheDevice) {
+  EngineOptions options;
+  options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
+  options.device = "cuda";
+  options.dtype = "bfloat16";
+  options.max_images = 20;  // pictures at once, so that their products are the library's
+  const ModelConfig config = read_model_config(options.model);
+  const int64_t side = config.vision.image_size;
+  const std::vector<uint8_t> picture(static_cast<size_t>(side * side * 3), 77);
+  std::vector<std::vector<float>> results;
+  struct Case {
+    bool beside;
+    int share;
+    int filled;  // of the four multiprocessors that the emulation has; 0: all
+  };
+  for (const Case c : {Case{false, 67, 0}, Case{true, 67, 2}, Case{true, 1, 1}, Case{true, 100, 0}}) {
+    options.vision_gpu_share = c.share;
+    VisionTower tower(options, config, c.beside);
+    Backend& ops = tower.backend();
+    const int64_t count = tower.images() * tower.tokens();
+    const Buffer out = ops.allocate(static_cast<size_t>(count * tower.hidden()) * sizeof(float));
+    const Tensor rows = view(out.get(), DType::f32, count, tower.hidden());
+    cuda::HostGemm::filled();
+    tower.encode(rows, std::vector<const uint8_t*>(static_cast<size_t>(tower.images()), picture.data()));
+    std::vector<float>& values = results.emplace_back(static_cast<size_t>(count * tower.hidden()));
+    ops.copy(view(values.data(), DType::f32, count, tower.hidden()), rows);
+    EXPECT_EQ(cuda::HostGemm::filled(), std::set<int>{c.filled}) << c.share;
+    EXPECT_EQ(values, results[0]);
   }
 }
 
