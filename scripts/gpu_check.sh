@@ -200,6 +200,15 @@ sanitized() { # TOOL
     '--gtest_filter=*RowOps.RmsNorm*:*RowOps.GeluMul*:CudaAttention.SpansAroundATile:*MatmulTest.AddsLeaves*/bf16:CudaKvPages.NewTokens*:*Draws.TopKOfRows*'
 }
 
+# loading SIZE PX: a checkpoint of the model's size, made here, from the page cache to the device.
+loading() {
+  local label
+  label=$(label "$1" "$2")
+  step 90 "$label: loading" "$lapidary" bench load --model "$(config "$1" "$2")" --save "$work/saved" --dtype bfloat16 \
+    --device "$device" --figures "$figures" --label "$label" && cat "$work/log"
+  rm -rf "$work/saved"
+}
+
 # --- in order of worth
 [ "$device" = cuda ] && size=8 || size=0.05
 step 60 "limits of the device" "$lapidary" bench device --device "$device" --gigabytes "$size" --figures "$figures" && cat "$work/log"
@@ -208,6 +217,7 @@ if [ -z "$quick" ]; then
   speeds 150 28b 896 "" --sequences "1,$many" --vision-images 4 --together
 fi
 speeds 60 3b 224 "" --sequences "1,$many" --prefills 2 --together
+loading 3b 224
 step 30 "bad input is one sentence" bad_input
 step 30 "captions, one rank" solo --deterministic
 for tp in 2 4; do step 60 "captions, --tp $tp by NCCL, the same bits" same_captions "$tp" --deterministic; done

@@ -71,7 +71,7 @@ bad_input() {
   local trace=("$lapidary" caption --model "$data/configs/demo/model" "$data/configs/demo/samples" --quiet)
   if [ "$device" = cuda ]; then
     says "this host has" "${trace[@]}" --device cuda:99 || return 1
-    says "not enough memory" "$lapidary" bench model --model "$(config 28b 896)" --load-format dummy --device cuda --sequences 256 || return 1
+    says "not enough GPU memory" "$lapidary" bench model --model "$(config 28b 896)" --load-format dummy --device cuda --sequences 256 || return 1
     [ "$(nvidia-smi --list-gpus | wc -l)" -gt 1 ] ||
       says "--test-shared-gpu" "${ranks[@]}" -np 2 "${trace[@]}" --device cuda --tp 2 || return 1
   else

@@ -12,12 +12,12 @@ ln -s "$program" programs/lapidary
 run 0 "$check" --programs programs --device cpu --quick --minutes 5 --report report.json
 has out "written to report.json"
 for step in "limits of the device" "bad input is one sentence" "captions, one rank" "captions, --tp 2 by NCCL, the same bits" \
-  "captions, --tp 4 by NCCL, the same bits" "rehearsal of 3b 224 px: benchmark" "rehearsal of 3b 224 px: captions end to end" \
+  "captions, --tp 4 by NCCL, the same bits" "rehearsal of 3b 224 px: benchmark" "rehearsal of 3b 224 px: loading" "rehearsal of 3b 224 px: captions end to end" \
   "sums over 2 ranks"; do
   grep -F "\"name\":\"$step\"" report.json | grep -qF '"verdict":"passed"' || fail "'$step' has not passed:"$'\n'"$(cat out)"
 done
 for figure in "memory read" "rehearsal of 3b 224 px: decode, one token" "rehearsal of 3b 224 px: decode, 4 tokens" \
-  "rehearsal of 3b 224 px: vision beside decode" "rehearsal of 3b 224 px: caption floor" "sum over 2 ranks, 8 bytes" \
+  "rehearsal of 3b 224 px: load from page cache" "rehearsal of 3b 224 px: vision beside decode" "rehearsal of 3b 224 px: caption floor" "sum over 2 ranks, 8 bytes" \
   "rehearsal of 3b 224 px: captions, end to end"; do
   has report.json "\"name\":\"$figure\""
 done
