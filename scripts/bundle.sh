@@ -53,12 +53,23 @@ ldd "${objects[@]}" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $3} $1 ~ 
       *) cp -L "$library" "$out/lib/" ;;
     esac
   done
-# libarchive reads a format of XML too, whose library wants ICU's tables of 31 MB. No tar needs them: an empty table stands in.
-for tables in "$out"/lib/libicudata.so.*; do
-  [ -e "$tables" ] || continue
-  name=$(basename "$tables")
-  echo "const char icudt${name##*.}_dat[64] = {0};" | cc -x c -shared -fPIC -Wl,-soname,"$name" -o "$tables" -
+# libarchive reads one kind of archive by a library of XML, which brings ICU's tables of 31 MB. No tar needs them: a library
+# whose functions do nothing stands in, unless another of these wants the real one.
+needs() { readelf -d "$1" | sed -nE "s/.*NEEDED.*\[($2[^]]*)\].*/\1/p" | head -1; }
+archive=$(find "$out/lib" -name 'libarchive.so.*' | head -1) others=''
+for library in "$out"/lib/*.so* "$out"/openmpi/plugins/*.so; do
+  case "$(basename "$library")" in libarchive.* | libxml2.* | libicu*) continue ;; esac
+  [ -z "$(needs "$library" 'lib(xml2|icu)')" ] || others=$library
 done
+if [ -z "$others" ] && [ -n "$archive" ] && [ -n "$(needs "$archive" libxml2)" ]; then
+  xml=$(needs "$archive" libxml2)
+  rm -f "$out"/lib/libxml2.so* "$out"/lib/libicu*.so*
+  nm -D --undefined-only "$archive" | sed -nE 's/^ +U ([A-Za-z0-9_]+)@(LIBXML2_.+)$/\1 \2/p' >"$out/xml"
+  awk '{of[$2] = of[$2] $1 ";"} END {for (version in of) print version " {" of[version] "};"}' "$out/xml" >"$out/xml.map"
+  awk '{print "void* " $1 "(void) { return 0; }"}' "$out/xml" |
+    cc -x c -shared -fPIC -Wl,-soname,"$xml" -Wl,--version-script="$out/xml.map" -o "$out/lib/$xml" -
+  rm "$out/xml" "$out/xml.map"
+fi
 strip --strip-unneeded "$out"/lib/*.so* 2>/dev/null || true
 ldd --version | awk 'NR == 1 {print $NF}' >"$out/glibc/version"
 
