@@ -62,7 +62,8 @@ int run_ranks(const RanksBench& bench) {
   ThreadPool threads(decoder_threads(bench.flags.engine));
   std::unique_ptr<Backend> backend;
   agree(*host, [&] { backend = make_backend(bench.flags.engine, threads); });
-  const auto device = make_device_comm(*host, *backend, bench.flags.engine);
+  Watchdog watchdog({}, [&] { return backend->moved_on(); });
+  const auto device = make_device_comm(*host, *backend, watchdog, bench.flags.engine);
   Communicator& comm = device ? *device : *host;
   if (comm.rank() == 0)
     std::printf("# sums of float32 over %d ranks, %s\n%12s %12s %12s\n", comm.size(), backend->name().c_str(),

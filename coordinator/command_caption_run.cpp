@@ -63,6 +63,7 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   fleet.server.local = local;
   fleet.server.dead_after_seconds = std::min(10.0, options_.step_deadline);
   fleet.server.heartbeat_seconds = std::min(1.0, fleet.server.dead_after_seconds / 4);
+  fleet.server.step_deadline = options_.step_deadline;
   fleet.server.spans = !options_.trace.empty();
   if (!options_.listen.empty()) {
     const size_t colon = options_.listen.rfind(':');

@@ -150,6 +150,19 @@ class Readback {
   virtual std::span<const std::byte> wait() = 0;
 };
 
+/// Sums of small rows over the ranks of a group whose devices reach each other's memory.
+class PeerSum {
+ public:
+  virtual ~PeerSum() = default;
+  /// Numbers of one sum.
+  virtual int64_t most() const = 0;
+  /// y [rows, n] = the ranks' mine [rows, n], added in rank order by SumPlan's stack machine; work in the
+  /// backend's stream that waits for the other ranks'. Called by all ranks with equal shapes.
+  virtual void sum(Tensor y, Tensor mine, std::span<const int> merges) = 0;
+  /// From any thread: sums under way and to come wait for nobody any more; what they give is nothing.
+  virtual void abort() = 0;
+};
+
 /// A point in the work of a backend that does it later than it is told to. Null: all is done.
 using Mark = std::shared_ptr<void>;
 
@@ -184,6 +197,9 @@ class Backend {
   /// The queue that its operations run in, as the device's own libraries want it (cudaStream_t); for
   /// communicators that run in it too. Null: there is none.
   virtual void* native_stream() const { return nullptr; }
+  /// From any thread, beside the operations: whether the work is done that had been given at the last call
+  /// which returned true; for whoever watches over a lane that may itself wait for ever.
+  virtual bool moved_on() { return true; }
   /// Bytes of its own memory that are free; where tensors lie in host memory that is the host's affair: 0.
   virtual size_t free_memory() const { return 0; }
   /// Until end_plan() nothing is allocated, packed, loaded or copied: what would be is only counted, so that
@@ -267,6 +283,17 @@ class Backend {
   /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
   /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
   virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);
+  /// Bytes of the windows of make_peer_sum; 0: there is no such sum.
+  virtual size_t peer_window_bytes(int ranks) const {
+    (void)ranks;
+    return 0;
+  }
+  /// `window`: NCCL's name (ncclWindow_t) for memory that every rank has given, zeroed, to a group of `ranks`
+  /// whose devices reach each other's memory. Null where they cannot be reached from the program.
+  virtual std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) {
+    (void)window, (void)rank, (void)ranks;
+    return nullptr;
+  }
   virtual void add_bias(Tensor x, const float* bias) = 0;  // x[r] += bias
   virtual void scale(Tensor x, float factor) = 0;
   virtual void gelu(Tensor x) = 0;                      // tanh form, in place

@@ -51,8 +51,15 @@ class Communicator {
   /// all [size * rows, cols] = every rank's mine [rows, cols], in rank order.
   virtual void gather_rows(Tensor all, Tensor mine);
   /// Whether tree_sum and the operations on rows are work in the backend's stream and nothing else, so that
-  /// they return before they are done and a backend can record and replay them (Backend::replay).
+  /// they return before they are done and a backend can record and replay them (Backend::replay). Messages
+  /// are only those of Channel::activations: the others go through the host everywhere.
   virtual bool in_stream() const { return false; }
+  /// Makes what the first operation of each kind and size would make, so that none of them is the first when
+  /// a backend records it. Called by all ranks.
+  virtual void warm_up() {}
+
+  /// Bytes of the backend's memory that it holds.
+  virtual size_t workspace_bytes() const { return 0; }
 
   /// Ranks of equal color become a group, in the order of their ranks here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;

@@ -9,13 +9,25 @@
 
 #include "configs/error.h"
 #include "sharding/nccl_options.h"
+#include "sharding/peer_sums.h"
 #include "sharding/staged_comm.h"
 
 namespace lapidary {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+/// The oldest NCCL whose communicators are all that is asked of them here.
+constexpr int kLeastVersion = NCCL_VERSION(2, 18, 0);
+
+/// ncclTeam_t, whose header is for kernels.
+struct Team {
+  int ranks, rank, stride;
+};
+
 /// NCCL's functions, found when they are first needed: a host without NCCL runs the program all the same.
 struct Nccl {
+  decltype(&ncclGetVersion) version = nullptr;
   decltype(&ncclGetErrorString) error_string = nullptr;
   decltype(&ncclGetLastError) last_error = nullptr;
   decltype(&ncclGetUniqueId) unique_id = nullptr;
@@ -27,20 +39,24 @@ struct Nccl {
   decltype(&ncclAllReduce) all_reduce = nullptr;
   decltype(&ncclAllGather) all_gather = nullptr;
   decltype(&ncclBroadcast) broadcast = nullptr;
-  std::string missing;  // why there is none; empty: all is found
+  decltype(&ncclSend) send = nullptr;
+  decltype(&ncclRecv) receive = nullptr;
+  // Of NCCL 2.28 and newer; null elsewhere.
+  decltype(&ncclMemAlloc) mem_alloc = nullptr;
+  decltype(&ncclCommWindowRegister) window_register = nullptr;
+  Team (*lsa_team)(ncclComm_t) = nullptr;
 };
 
-Nccl load_nccl() {
+/// The library stays loaded until the program ends: its threads may still run.
+Nccl load_nccl(const std::string& name) {
   Nccl nccl;
-  void* library = ::dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    nccl.missing = cat("NCCL cannot be loaded: ", ::dlerror());
-    return nccl;
-  }
-  const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
-    if (function == nullptr) nccl.missing = cat("this host's NCCL is too old: it has no ", name);
+  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) fail("NCCL cannot be loaded: ", ::dlerror());
+  const auto find = [&](auto& function, const char* symbol) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
+    if (function == nullptr) fail("this host's NCCL (", name, ") is too old: it has no ", symbol);
   };
+  find(nccl.version, "ncclGetVersion");
   find(nccl.error_string, "ncclGetErrorString");
   find(nccl.last_error, "ncclGetLastError");
   find(nccl.unique_id, "ncclGetUniqueId");
@@ -52,17 +68,50 @@ Nccl load_nccl() {
   find(nccl.all_reduce, "ncclAllReduce");
   find(nccl.all_gather, "ncclAllGather");
   find(nccl.broadcast, "ncclBroadcast");
+  find(nccl.send, "ncclSend");
+  find(nccl.receive, "ncclRecv");
+  const auto look = [&](auto& function, const char* symbol) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
+  };
+  look(nccl.mem_alloc, "ncclMemAlloc");
+  look(nccl.window_register, "ncclCommWindowRegister");
+  look(nccl.lsa_team, "ncclTeamLsa");
   return nccl;
 }
 
-const Nccl& nccl() {
-  static const Nccl loaded = load_nccl();  // a library, loaded once and never changed
-  return loaded;
+/// "2.28.9"
+std::string name_of_version(int version) {
+  const int major = version >= 10000 ? version / 10000 : version / 1000;
+  const int minor = version >= 10000 ? version / 100 % 100 : version / 100 % 10;
+  return cat(major, ".", minor, ".", version % 100);
 }
 
-/// Each process says that it is on a host of its own; then NCCL does not mind that all have the same GPU, and
-/// they talk by sockets. Read by NCCL at its first call.
-void pretend_hosts(int rank) {
+/// NCCL on every rank, of one version.
+Nccl agreed_nccl(Communicator& host, const std::string& library) {
+  Nccl nccl;
+  int version = 0;
+  agree(host, [&] {
+    nccl = load_nccl(library);
+    nccl.version(&version);
+    if (version < kLeastVersion)
+      fail("this host's NCCL is ", name_of_version(version), ", ", name_of_version(kLeastVersion),
+           " is the oldest that will do");
+  });
+  const auto versions = gather_texts(host, name_of_version(version));
+  for (size_t r = 1; r < versions.size(); ++r)
+    if (versions[r] != versions[0])
+      fail("rank 0 has NCCL ", versions[0], ", but rank ", r, " has NCCL ", versions[r],
+           ": all ranks need the same");
+  return nccl;
+}
+
+/// Several processes use one GPU. NCCL 2.30 has a switch for two. Otherwise each says that it is on a host of
+/// its own; then NCCL does not mind, and they talk by sockets. Read by NCCL when it makes its first id.
+void share_gpu(int rank, int ranks, int version) {
+  if (version >= NCCL_VERSION(2, 30, 0) && ranks == 2) {
+    ::setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
+    return;
+  }
   const std::string host = cat("lapidary-rank-", rank);
   const std::pair<const char*, const char*> settings[] = {
       {"NCCL_HOSTID", host.c_str()}, {"NCCL_NET", "Socket"},    {"NCCL_IB_DISABLE", "1"},
@@ -72,105 +121,273 @@ void pretend_hosts(int rank) {
   for (const auto& [name, value] : settings) ::setenv(name, value, 0);
 }
 
-/// A communicator never blocks a thread inside NCCL: calls are polled until they are under way, so that a
-/// rank whose peer died can be told to end.
-class NcclComm final : public StagedComm {
+/// NCCL's communicator and the one way into it: by one thread at a time and never for long, so that a rank
+/// whose peer died can be told to end. Calls are polled until they are under way.
+class Connection final : public Watchdog::Watched {
  public:
-  NcclComm(Communicator& host, Backend& ops, const NcclOptions& options)
-      : StagedComm(host, ops), options_(options) {
-    if (options.shared_gpu) pretend_hosts(host.rank());
-    ncclUniqueId id{};
-    agree(host, [&] {
-      if (!nccl().missing.empty()) fail(nccl().missing);
-      if (host.rank() == 0) check(nccl().unique_id(&id), "make an id for the ranks");
-    });
-    host.broadcast(reinterpret_cast<std::byte*>(&id), sizeof(id), 0);
+  Connection(const Nccl& nccl, double deadline) : nccl_(nccl), deadline_(deadline) {}
+
+  void join(const ncclUniqueId& id, int ranks, int rank) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    agree(host,
-          [&] { settle(nccl().init(&comm_, host.size(), id, host.rank(), &config), "connect the ranks"); });
-    gathered_ = ops.allocate(kGathered);
+    ncclResult_t result;
+    {
+      const std::lock_guard lock(mutex_);
+      result = nccl_.init(&comm_, ranks, id, rank, &config);
+    }
+    settle(result, "connect the ranks");
   }
+
+  /// start(communicator) begins a call of NCCL's, or several in a group.
+  template <class Start>
+  void call(const char* what, const Start& start) {
+    ncclResult_t result;
+    {
+      const std::lock_guard lock(mutex_);
+      if (comm_ == nullptr) ended(what);
+      result = start(comm_);
+    }
+    settle(result, what);
+  }
+
+  std::string trouble() override {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    ncclResult_t state = ncclSuccess;
+    if (!lock || comm_ == nullptr) return {};
+    const ncclResult_t asked = nccl_.async_error(comm_, &state);
+    if (asked != ncclSuccess) state = asked;
+    return state == ncclSuccess || state == ncclInProgress ? "" : sentence("go on", state);
+  }
+
   /// Never finalised: that would wait for ranks that may be gone.
+  void abort() override {
+    const std::lock_guard lock(mutex_);
+    if (comm_ != nullptr) nccl_.abort(std::exchange(comm_, nullptr));
+  }
+
+ private:
+  [[noreturn]] static void ended(const char* what) {
+    fail("NCCL did not ", what, ": its communicator was told to end");
+  }
+  std::string sentence(const char* what, ncclResult_t result) const {
+    const char* more = comm_ != nullptr ? nccl_.last_error(comm_) : "";
+    return cat("NCCL cannot ", what, ": ", nccl_.error_string(result),
+               *more != 0 ? cat(" (", more, ")") : "");
+  }
+
+  /// Waits until a call is on its way.
+  void settle(ncclResult_t result, const char* what) {
+    const auto until = Clock::now() + std::chrono::duration<double>(deadline_);
+    while (result == ncclInProgress) {
+      if (Clock::now() > until) fail("NCCL did not ", what, " within ", deadline_, " s");
+      std::this_thread::yield();
+      const std::lock_guard lock(mutex_);
+      if (comm_ == nullptr) ended(what);
+      const ncclResult_t asked = nccl_.async_error(comm_, &result);
+      if (asked != ncclSuccess) result = asked;
+    }
+    const std::lock_guard lock(mutex_);
+    if (result != ncclSuccess) fail(sentence(what, result));
+  }
+
+  const Nccl nccl_;
+  const double deadline_;
+  std::mutex mutex_;
+  ncclComm_t comm_ = nullptr;
+};
+
+class NcclComm final : public StagedComm {
+ public:
+  NcclComm(Communicator& host, Backend& ops, Watchdog& watchdog, const NcclOptions& options)
+      : StagedComm(host, ops),
+        nccl_(agreed_nccl(host, options.library)),
+        deterministic_(options.deterministic),
+        gathered_bytes_(deterministic_ ? options.gathered : kWarmUp),
+        connection_(std::make_shared<Connection>(nccl_, options.deadline)) {
+    int version = 0;
+    nccl_.version(&version);
+    if (options.shared_gpu) share_gpu(host.rank(), host.size(), version);
+    ncclUniqueId id{};
+    agree(host, [&] {
+      if (host.rank() == 0 && nccl_.unique_id(&id) != ncclSuccess)
+        fail("NCCL cannot make an id for the ranks: ", nccl_.last_error(nullptr));
+    });
+    host.broadcast(reinterpret_cast<std::byte*>(&id), sizeof(id), 0);
+    gathered_ = ops.allocate(gathered_bytes_);
+    watchdog.watch(connection_);
+    agree(host, [&] { connection_->join(id, host.size(), host.rank()); });
+    connect_peers(watchdog, options.peer_sums);
+  }
+  /// What is under way, if a rank is gone, ends before its memory does.
   ~NcclComm() override {
-    if (comm_ != nullptr) nccl().abort(comm_);
+    if (peers_) peers_->abort();
+    connection_->abort();
   }
   NcclComm(const NcclComm&) = delete;
 
+  bool in_stream() const override { return true; }
+  size_t workspace_bytes() const override {
+    return gathered_bytes_ + (peers_ ? ops_.peer_window_bytes(size()) : 0);
+  }
+
   void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     if (y.rows() * y.cols() == 0) return;
-    if (!options_.deterministic) {  // the backend's matrices have made each rank's blocks one
-      settle(nccl().all_reduce(partials.data, y.data, static_cast<size_t>(y.rows() * y.cols()), ncclFloat,
-                               ncclSum, comm_, stream()),
-             "add up over the ranks");
-      return;
+    if (peers_ && peers_->takes(y, finish)) return peers_->sum(y, partials, finish);
+    sum_by_nccl(y, partials, finish);
+  }
+
+  void broadcast_rows(Tensor rows, int root) override {
+    connection_->call("broadcast rows", [&](ncclComm_t comm) {
+      return nccl_.broadcast(rows.data, rows.data, bytes_of(rows).size(), ncclChar, root, comm, stream());
+    });
+  }
+  void gather_rows(Tensor all, Tensor mine) override {
+    gather(all.data, mine.data, bytes_of(mine).size(), ncclChar);
+  }
+  void send_rows(Tensor rows, int to, Channel channel) override {
+    if (channel != Channel::activations) return StagedComm::send_rows(rows, to, channel);
+    connection_->call("send rows", [&](ncclComm_t comm) {
+      return nccl_.send(rows.data, bytes_of(rows).size(), ncclChar, to, comm, stream());
+    });
+  }
+  void receive_rows(Tensor rows, int from, Channel channel) override {
+    if (channel != Channel::activations) return StagedComm::receive_rows(rows, from, channel);
+    connection_->call("receive rows", [&](ncclComm_t comm) {
+      return nccl_.receive(rows.data, bytes_of(rows).size(), ncclChar, from, comm, stream());
+    });
+  }
+
+  /// One of each kind and order of size, and between all pairs.
+  void warm_up() override {
+    const auto ranks = static_cast<size_t>(size());
+    std::byte* mine = gathered_.get();
+    for (size_t bytes = 16; bytes * (ranks + 1) <= std::min(kWarmUp, gathered_bytes_); bytes *= 16) {
+      reduce(mine + bytes, mine, bytes / sizeof(float));
+      gather(mine + bytes, mine, bytes, ncclChar);
+      broadcast_rows(view(mine, DType::f32, 1, static_cast<int64_t>(bytes / sizeof(float))), 0);
     }
+    for (int step = 1; step < size(); ++step)
+      connection_->call("connect two ranks", [&](ncclComm_t comm) {
+        const int to = (rank() + step) % size(), from = (rank() + size() - step) % size();
+        nccl_.group_start();
+        nccl_.send(mine, 16, ncclChar, to, comm, stream());
+        nccl_.receive(mine + 16, 16, ncclChar, from, comm, stream());
+        return nccl_.group_end();
+      });
+    ops_.synchronize();
+  }
+
+ private:
+  static constexpr size_t kWarmUp = size_t{4} << 20;  // bytes
+
+  /// Where every rank reaches every other's memory: a window of each, and what the sums over it gain.
+  void connect_peers(Watchdog& watchdog, int64_t bytes) {
+    const size_t window_bytes = ops_.peer_window_bytes(size());
+    const bool can = nccl_.mem_alloc != nullptr && nccl_.window_register != nullptr &&
+                     nccl_.lsa_team != nullptr && window_bytes > 0 && bytes != 0;
+    int ready = 0;
+    if (can)
+      connection_->call("tell who reaches whom", [&](ncclComm_t comm) {
+        ready = nccl_.lsa_team(comm).ranks == size() ? 1 : 0;
+        return ncclSuccess;
+      });
+    if (!all_say(ready)) return;
+    void* memory = nullptr;  // the program's until it ends: other ranks may still reach it
+    ncclWindow_t window = nullptr;
+    agree(host_, [&] {
+      if (nccl_.mem_alloc(&memory, window_bytes) != ncclSuccess)
+        fail("NCCL cannot allocate ", window_bytes, " bytes for sums between GPUs");
+      const std::vector<std::byte> zeros(window_bytes);
+      const auto shape = static_cast<int64_t>(window_bytes / sizeof(float));
+      ops_.copy(view(memory, DType::f32, 1, shape),
+                view(const_cast<std::byte*>(zeros.data()), DType::f32, 1, shape));
+    });
+    connection_->call("register a window", [&](ncclComm_t comm) {
+      return nccl_.window_register(comm, memory, window_bytes, &window, NCCL_WIN_COLL_SYMMETRIC);
+    });
+    auto sum = window != nullptr ? ops_.make_peer_sum(window, rank(), size()) : nullptr;
+    if (!all_say(sum != nullptr ? 1 : 0)) return;  // and everyone's window is zeroed
+    peers_ = std::make_shared<PeerSums>(std::move(sum));
+    watchdog.watch(peers_);
+    if (bytes > 0) return peers_->limit(bytes);
+    peers_->measure(host_, ops_, [this](Tensor y, Tensor mine, const SumTree::Finish& finish) {
+      sum_by_nccl(y, mine, finish);
+    });
+  }
+
+  bool all_say(int yes) {
+    std::vector<int> all(static_cast<size_t>(size()));
+    host_.gather_rows(view(all.data(), DType::i32, size(), 1), view(&yes, DType::i32, 1, 1));
+    return std::ranges::all_of(all, [](int one) { return one != 0; });
+  }
+
+  void sum_by_nccl(Tensor y, Tensor partials, const SumTree::Finish& finish) {
+    if (!deterministic_)  // the backend's matrices have made each rank's blocks one
+      return reduce(y.data, partials.data, static_cast<size_t>(y.rows() * y.cols()));
     const int64_t bytes_a_row = finish.total() * y.cols() * static_cast<int64_t>(sizeof(float));
-    const int64_t chunk = std::max<int64_t>(1, static_cast<int64_t>(kGathered) / bytes_a_row);
+    const int64_t chunk = static_cast<int64_t>(gathered_bytes_) / bytes_a_row;
+    if (chunk == 0) throw std::logic_error("a row of all ranks' blocks is larger than the memory for them");
     for (int64_t begin = 0; begin < y.rows(); begin += chunk)
       sum_rows(y, partials, finish, begin, std::min(y.rows(), begin + chunk));
   }
 
-  void broadcast_rows(Tensor rows, int root) override {
-    const size_t bytes = static_cast<size_t>(rows.rows() * rows.cols()) * size_of(rows.dtype);
-    settle(nccl().broadcast(rows.data, rows.data, bytes, ncclChar, root, comm_, stream()), "broadcast rows");
-  }
-  void gather_rows(Tensor all, Tensor mine) override {
-    settle(nccl().all_gather(mine.data, all.data, bytes_of(mine).size(), ncclChar, comm_, stream()),
-           "gather rows");
-  }
-
- private:
-  static constexpr size_t kGathered = size_t{64} << 20;  // bytes of blocks that are added at a time
-
   cudaStream_t stream() const { return static_cast<cudaStream_t>(ops_.native_stream()); }
 
-  void check(ncclResult_t result, const char* what) const {
-    if (result != ncclSuccess)
-      fail("NCCL cannot ", what, ": ", nccl().error_string(result),
-           comm_ != nullptr ? cat(" (", nccl().last_error(comm_), ")") : "");
+  void reduce(void* to, const void* from, size_t count) {
+    connection_->call("add up over the ranks", [&](ncclComm_t comm) {
+      return nccl_.all_reduce(from, to, count, ncclFloat, ncclSum, comm, stream());
+    });
   }
-
-  /// Waits until a call is on its way.
-  void settle(ncclResult_t result, const char* what) const {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(options_.deadline);
-    while (result == ncclInProgress) {
-      if (std::chrono::steady_clock::now() > until)
-        fail("NCCL did not ", what, " within ", options_.deadline, " s");
-      std::this_thread::yield();
-      const ncclResult_t asked = nccl().async_error(comm_, &result);
-      if (asked != ncclSuccess) result = asked;
-    }
-    check(result, what);
+  void gather(void* to, const void* from, size_t count, ncclDataType_t type) {
+    connection_->call("gather from the ranks", [&](ncclComm_t comm) {
+      return nccl_.all_gather(from, to, count, type, comm, stream());
+    });
   }
 
   /// Rows [begin, end) of y: all ranks' blocks of them, gathered and added in the tree's order.
   void sum_rows(Tensor y, Tensor partials, const SumTree::Finish& finish, int64_t begin, int64_t end) {
     const int64_t n = (end - begin) * y.cols();
     auto* all = reinterpret_cast<float*>(gathered_.get());
-    check(nccl().group_start(), "begin a group");
-    int64_t first = 0;  // block of rank r
-    for (int r = 0; r < size(); first += finish.blocks[static_cast<size_t>(r++)])
-      for (int64_t b = 0; b < finish.blocks[static_cast<size_t>(r)]; ++b) {
-        const float* mine = r == rank() ? partials.row<float>(b * y.rows() + begin) : nullptr;
-        float* to = all + (first + b) * n;
-        nccl().broadcast(mine != nullptr ? mine : to, to, static_cast<size_t>(n), ncclFloat, r, comm_,
-                         stream());
-      }
-    settle(nccl().group_end(), "gather the ranks' sums");
+    const int blocks = finish.blocks.front();
+    const bool equal = std::ranges::all_of(finish.blocks, [&](int other) { return other == blocks; });
+    if (equal && (blocks == 1 || n == y.rows() * y.cols())) {  // each rank's lie side by side
+      gather(all, partials.row<float>(begin), static_cast<size_t>(blocks * n), ncclFloat);
+    } else {
+      broadcast_blocks(all, y.rows(), partials, finish, begin, end);
+    }
     ops_.add_blocks(y.row_range(begin, end), view(all, DType::f32, finish.total() * (end - begin), y.cols()),
                     finish.merges);
   }
 
-  const NcclOptions options_;
-  ncclComm_t comm_ = nullptr;
+  /// The same where the ranks hold unequal numbers of blocks of `rows` rows: each block from its owner.
+  void broadcast_blocks(float* all, int64_t rows, Tensor partials, const SumTree::Finish& finish,
+                        int64_t begin, int64_t end) {
+    const int64_t n = (end - begin) * partials.cols();
+    connection_->call("gather the ranks' sums", [&](ncclComm_t comm) {
+      nccl_.group_start();
+      float* to = all;
+      for (int r = 0; r < size(); ++r)
+        for (int64_t b = 0; b < finish.blocks[static_cast<size_t>(r)]; ++b, to += n) {
+          const float* from = r == rank() ? partials.row<float>(b * rows + begin) : to;
+          nccl_.broadcast(from, to, static_cast<size_t>(n), ncclFloat, r, comm, stream());
+        }
+      return nccl_.group_end();
+    });
+  }
+
+  const Nccl nccl_;
+  const bool deterministic_;
+  const size_t gathered_bytes_;
   Buffer gathered_;
+  const std::shared_ptr<Connection> connection_;
+  std::shared_ptr<PeerSums> peers_;  // null: the GPUs do not reach each other's memory
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, const NcclOptions& options) {
-  return std::make_unique<NcclComm>(host, ops, options);
+std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, Watchdog& watchdog,
+                                        const NcclOptions& options) {
+  return std::make_unique<NcclComm>(host, ops, watchdog, options);
 }
 
 }  // namespace lapidary

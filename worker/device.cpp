@@ -83,12 +83,17 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
   fail("--device is ", device, ", but ", found.why_none);
 }
 
-std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend,
+std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
                                                const EngineOptions& options) {
   if (backend.on_host()) return nullptr;
   if (auto* shadow = dynamic_cast<ShadowHost*>(&host)) return shadow->on_device(backend);
-  if (backend.native_stream() == nullptr || host.size() == 1) return make_staged(host, backend);
-  return make_nccl(host, backend, {options.deterministic, options.shared_gpu});
+  if (backend.native_stream() == nullptr || host.size() == 1 || options.nccl.empty())
+    return make_staged(host, backend);
+  NcclOptions nccl;
+  nccl.deterministic = options.deterministic;
+  nccl.shared_gpu = options.shared_gpu;
+  nccl.library = options.nccl;
+  return make_nccl(host, backend, watchdog, nccl);
 }
 
 }  // namespace lapidary

@@ -5,6 +5,7 @@
 
 #include "kernels/backend.h"
 #include "sharding/communicator.h"
+#include "sharding/watchdog.h"
 #include "worker/engine_options.h"
 
 namespace lapidary {
@@ -22,10 +23,10 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
 /// Whether make_backend() makes one of a GPU.
 bool uses_gpu(const EngineOptions& options);
 
-/// `host`, able to move what lies in the backend's memory: by NCCL where the backend has a stream for it;
-/// null where `host` itself is able, because that is host memory. Called by all ranks of `host`; both outlive
-/// the result.
-std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend,
+/// `host`, able to move what lies in the backend's memory: by NCCL where the backend has a stream for it and
+/// options.nccl names a library, else by way of the host's; null where `host` itself is able, because that is
+/// host memory. Called by all ranks of `host`; what is referred to outlives the result.
+std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
                                                const EngineOptions& options);
 
 /// This rank's number among those that the launcher started on this host, from 0.

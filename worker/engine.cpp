@@ -37,11 +37,12 @@ Probe fetched(Backend& backend, const Probe& probe) {
 }  // namespace
 
 struct Engine::Parts {
-  Parts(const EngineOptions& options, const ModelConfig& given, const Group& where)
+  Parts(const EngineOptions& options, const ModelConfig& given, const Group& where, const Rescue& rescue)
       : threads(where.place.decodes() ? decoder_threads(options) : 1),
         backend(make_backend(options, threads)),
-        replica(make_device_comm(where.replica, *backend, options)),
-        tp(make_device_comm(where.tp, *backend, options)),
+        watchdog(rescue, [this] { return backend->moved_on(); }),
+        replica(make_device_comm(where.replica, *backend, watchdog, options)),
+        tp(make_device_comm(where.tp, *backend, watchdog, options)),
         group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.place},
         profile(numerics_profile(options.profile)),
         config(given),
@@ -116,6 +117,9 @@ struct Engine::Parts {
                       sizeof(float));  // VisionLane's
   }
 
+  /// Before anything else goes that work on the device may still want.
+  ~Parts() { watchdog.close(); }
+
   void load(const LoadProgress& progress) {
     const auto total =
         static_cast<int64_t>(plan_memory(config, plan, share, false, capacity, types, *backend).weights);
@@ -153,6 +157,7 @@ struct Engine::Parts {
 
   ThreadPool threads;
   std::unique_ptr<Backend> backend;
+  Watchdog watchdog;
   std::unique_ptr<Communicator> replica, tp;  // for tensors that do not lie in host memory
   Group group;
   NumericsProfile profile;
@@ -170,13 +175,15 @@ struct Engine::Parts {
 };
 
 Engine::Engine(const EngineOptions& options, const ModelConfig& config, Group group,
-               const LoadProgress& progress) {
+               const LoadProgress& progress, const Rescue& rescue) {
   if (group.replica.size() != group.mesh.replica_ranks())
     throw std::logic_error(cat("a replica of ", group.replica.size(), " ranks for a mesh that has ",
                                group.mesh.replica_ranks()));
   // Everyone looks at what memory there is before anyone takes it.
-  agree(group.replica, [&] { parts_ = std::make_unique<Parts>(options, config, group); });
+  agree(group.replica, [&] { parts_ = std::make_unique<Parts>(options, config, group, rescue); });
   agree(group.replica, [&] { parts_->load(progress); });
+  for (Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
+    if (comm != nullptr) comm->warm_up();
 }
 
 Engine::~Engine() = default;
@@ -210,6 +217,8 @@ const Share& Engine::share() const { return parts_->share; }
 Memory Engine::memory() const {
   Memory memory = parts_->model ? parts_->model->memory() : Memory{};
   memory.workspace += parts_->scratch_bytes + parts_->runner->workspace_bytes();
+  for (const Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
+    if (comm != nullptr) memory.workspace += comm->workspace_bytes();
   return memory;
 }
 

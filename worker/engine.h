@@ -4,6 +4,7 @@
 #include <string>
 
 #include "configs/wire.pb.h"
+#include "sharding/watchdog.h"
 #include "worker/embedding_slots.h"
 #include "worker/engine_options.h"
 #include "worker/group.h"
@@ -18,9 +19,9 @@ class Engine {
  public:
   /// Called on every rank of the replica; loading involves no communication until each rank says that it
   /// succeeded, so that one rank's bad file ends all with its sentence. `progress` hears of this rank's
-  /// bytes.
+  /// bytes; `rescue` says what happens when the rank's GPU waits for one that is gone.
   Engine(const EngineOptions& options, const ModelConfig& config, Group group,
-         const LoadProgress& progress = {});
+         const LoadProgress& progress = {}, const Rescue& rescue = {});
   ~Engine();
 
   /// This rank's vision lane's results, which steps read; none by default. They outlive the engine's last

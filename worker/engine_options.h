@@ -24,6 +24,7 @@ struct EngineOptions {
   bool shared_gpu = false;            // ranks may share a GPU; for tests
   bool deterministic = false;         // GPU: the bits of a sum do not depend on the number of ranks
   bool early_start = true;            // GPU: kernels may start before the one in front has ended
+  std::string nccl = "libnccl.so.2";  // GPU: as the loader finds it; empty: sums go by the host's memory
   std::string isa = "auto";           // instruction set of the CPU backend
   int threads = 0;                    // of this rank's decoder lane; 0: its share of the cores
   int vision_threads = 0;     // of its vision lane; 0: its share of the cores, half of it beside a decoder

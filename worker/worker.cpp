@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "configs/error.h"
@@ -57,6 +59,7 @@ class Worker::Impl {
 
   void start_link();
   void load(const WorkerOptions& options, const ModelConfig& config);
+  Rescue rescue();
   LaneTower make_tower(const EngineOptions& options, const ModelConfig& config);
   void report_loading(int64_t loaded, int64_t total);
   void report_ready();
@@ -148,11 +151,13 @@ void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config)
   tower_bytes_ = sees ? vision_bytes : 0;
   // A rank that only encodes is a group of its own.
   tp_ = replica_->split(place_.decodes() ? place_.stage : mesh_.pp + place_.rank);
-  engine_.emplace(options.engine, config, Group{*replica_, *tp_, mesh_, place_},
-                  [this](int64_t loaded, int64_t total) {
-                    engine_bytes_ = total;
-                    report_loading(loaded, total + tower_bytes_);
-                  });
+  engine_.emplace(
+      options.engine, config, Group{*replica_, *tp_, mesh_, place_},
+      [this](int64_t loaded, int64_t total) {
+        engine_bytes_ = total;
+        report_loading(loaded, total + tower_bytes_);
+      },
+      rescue());
   agree(*replica_, [&] {
     if (!sees) return;
     VisionLane::Parts parts;
@@ -168,6 +173,21 @@ void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config)
     const std::lock_guard lock(door_->mutex);
     vision_ = std::move(lane);
   });
+}
+
+/// A rank whose GPU waits for one that is gone: the coordinator hears of it, and the process ends like one
+/// that has lost the coordinator.
+Rescue Worker::Impl::rescue() {
+  Rescue rescue;
+  if (const double seconds = link_.welcome().step_deadline_seconds(); seconds > 0) rescue.deadline = seconds;
+  rescue.lost = [this](const std::string& why) { fault(std::make_exception_ptr(Error(why))); };
+  rescue.end = [this] {
+    constexpr std::chrono::milliseconds kFarewell{200};  // in which the sentence goes out
+    std::this_thread::sleep_for(kFarewell);
+    const std::lock_guard lock(mutex_);
+    lost_(failure_ ? reason_of(failure_) : "the communicators of the GPU did not end");
+  };
+  return rescue;
 }
 
 LaneTower Worker::Impl::make_tower(const EngineOptions& options, const ModelConfig& config) {
@@ -215,8 +235,13 @@ void Worker::Impl::report_ready() {
   link_.send(frame);
 }
 
-/// All ranks run a step, one tells: the first that has the tokens.
+/// All ranks run a step, one tells: the first that has the tokens. After a failure there are none: a device
+/// whose collectives were ended goes on with whatever their memory holds.
 void Worker::Impl::report_done(wire::StepDone done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) return;
+  }
   if (place_.stage != mesh_.pp - 1 || place_.tp_rank != 0) return;
   wire::Frame frame;
   *frame.mutable_step_done() = std::move(done);

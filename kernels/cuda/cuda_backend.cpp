@@ -11,6 +11,7 @@
 #include "kernels/cuda/matmul_kernels.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/patches.h"
+#include "kernels/cuda/peer_sum.h"
 #include "kernels/cuda/pinned_readback.h"
 #include "kernels/cuda/require.h"
 #include "kernels/cuda/rope.h"
@@ -99,6 +100,7 @@ void CudaBackend::copy(Tensor dst, Tensor src) {
   refuse_recording("a copy from or to its memory");
   require(dst.dtype == src.dtype, "copy", "types must be equal where one side is memory of the host");
   const size_t element = size_of(src.dtype);
+  cuda::synchronize(here);  // in naps: a copy would wait inside the driver
   copy_rows(here, dst.data, static_cast<size_t>(dst.stride) * element, src.data,
             static_cast<size_t>(src.stride) * element, static_cast<size_t>(src.cols()) * element,
             static_cast<size_t>(src.rows()));
@@ -205,6 +207,24 @@ void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
 
 void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {
   cuda::add_blocks(stream(), y, blocks, merges);
+}
+
+size_t CudaBackend::peer_window_bytes(int ranks) const {
+  return ranks > 1 && ranks <= kMostPeers ? cuda::peer_window_bytes(ranks) : 0;
+}
+
+std::unique_ptr<PeerSum> CudaBackend::make_peer_sum(void* window, int rank, int ranks) {
+  const Stream here = stream();
+  const std::vector<std::byte*> windows = reach_window(here, window, ranks);
+  return windows.empty() ? nullptr : cuda::make_peer_sum(here, rank, windows);
+}
+
+bool CudaBackend::moved_on() {
+  const std::unique_lock lock(pulse_mutex_, std::try_to_lock);
+  if (!lock) return true;  // the lane is giving it work
+  if (!pulse_out_) record(pulse_.event, stream());
+  pulse_out_ = !done(pulse_.event);
+  return !pulse_out_;
 }
 
 size_t CudaBackend::free_memory() const {
@@ -317,6 +337,7 @@ void CudaBackend::prepare(const StepArrays& step) {
 void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
   refuse_recording("a recording");
   use_device(device_);
+  const std::lock_guard no_pulse(pulse_mutex_);
   recordings_.run(key, body);
 }
 

@@ -45,6 +45,7 @@ class CudaBackend final : public Backend {
   bool on_host() const override { return false; }
   DType operands(DType weights) const override { return weights == DType::f32 ? DType::f32 : DType::bf16; }
   void* native_stream() const override { return native_handle(stream()); }
+  bool moved_on() override;
   size_t free_memory() const override;
   void begin_plan() override { planned_ = 0; }
   size_t end_plan() override { return std::exchange(planned_, std::nullopt).value_or(0); }
@@ -66,6 +67,8 @@ class CudaBackend final : public Backend {
   void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) override;
   void add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps) override;
   void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
+  size_t peer_window_bytes(int ranks) const override;
+  std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) override;
   void add_bias(Tensor x, const float* bias) override;
   void scale(Tensor x, float factor) override;
   void gelu(Tensor x) override;
@@ -109,6 +112,13 @@ class CudaBackend final : public Backend {
     const Stream stream;
   };
 
+  struct OwnedEvent {
+    OwnedEvent() : event(make_event()) {}
+    ~OwnedEvent() { destroy(event); }
+    OwnedEvent(const OwnedEvent&) = delete;
+    const Event event;
+  };
+
   /// The stream, for a caller whose thread may have used another device.
   Stream stream() const;
   /// A position a row on the device, each of them checked against the table's.
@@ -133,6 +143,9 @@ class CudaBackend final : public Backend {
   const DeviceInfo info_;
   OwnedStream owned_;
   std::optional<size_t> planned_;  // between begin_plan() and end_plan()
+  std::mutex pulse_mutex_;  // also held while work is recorded for later, where no event may be put between
+  OwnedEvent pulse_;
+  bool pulse_out_ = false;  // the event waits for the work before it
   Staging staging_;
   ImageUploads images_;
   TopKScratch top_k_;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "kernels/tensor.h"
 
@@ -34,9 +35,9 @@ DeviceInfo device_info();
 
 Stream make_stream(bool high_priority);
 void destroy(Stream stream);
-/// The stream as the device's own libraries take it; null where there are none: an emulated device.
+/// The stream as the device's own libraries take it.
 void* native_handle(Stream stream);
-void synchronize(Stream stream);
+void synchronize(Stream stream);  // asks until it is done, in naps
 
 /// A point in a stream's work.
 struct Event {
@@ -78,5 +79,9 @@ void copy(Stream stream, void* to, const void* from, size_t bytes);
 void copy_rows(Stream stream, void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes,
                size_t rows);
 void zero(Stream stream, void* data, size_t bytes);
+
+/// Where the current device reaches each rank's part of a window of NCCL's (ncclWindow_t), the ranks being
+/// those of its communicator; empty where the program was built without NCCL's device functions.
+std::vector<std::byte*> reach_window(Stream stream, void* window, int ranks);
 
 }  // namespace lapidary::cuda

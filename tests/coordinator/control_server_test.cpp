@@ -48,6 +48,7 @@ TEST(ControlServer, AWorkerSaysHelloIsWelcomedAndHeard) {
   const auto answer = worker.hear();
   ASSERT_TRUE(answer && answer->has_welcome());
   EXPECT_EQ(answer->welcome().dead_after_seconds(), 60);
+  EXPECT_EQ(answer->welcome().step_deadline_seconds(), 300);
   rig.journal.await("joined 1/0");
   for (uint64_t number = 1; number <= 100; ++number) worker.say(step_done(number));
   for (uint64_t number = 1; number <= 100; ++number)

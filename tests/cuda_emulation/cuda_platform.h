@@ -1,11 +1,13 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -226,6 +228,20 @@ inline uint4 load_once(const void* global) { return *static_cast<const uint4*>(g
 inline uint32_t pack_bf16(float low, float high) { return to_bf16(low) | uint32_t{to_bf16(high)} << 16; }
 inline uint32_t multiply_bf16(uint32_t a, uint32_t b) {
   return pack_bf16(bf16_half(a, 0) * bf16_half(b, 0), bf16_half(a, 1) * bf16_half(b, 1));
+}
+
+// Other devices are other threads of the host.
+inline void fence_system() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void store_release(uint32_t* flag, uint32_t value) {
+  std::atomic_ref(*flag).store(value, std::memory_order_release);
+}
+inline uint32_t load_acquire(const uint32_t* flag) {
+  const uint32_t value = std::atomic_ref(*const_cast<uint32_t*>(flag)).load(std::memory_order_acquire);
+  std::this_thread::yield();  // who waits for it leaves the core to those it waits for
+  return value;
+}
+inline float load_fresh(const float* global) {
+  return std::atomic_ref(*const_cast<float*>(global)).load(std::memory_order_relaxed);
 }
 
 }  // namespace ptx

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <stdexcept>
-#include <thread>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/cuda_emulation/block.h"
@@ -17,86 +17,29 @@
 #include "tests/cuda_emulation/protection.h"
 #include "tests/cuda_emulation/stream.h"
 
-// The device of the emulation: its memory is the host's, its streams wait until they are waited for.
+// The devices of the emulation: their memory is the host's, their streams are threads.
 
 namespace lapidary {
 namespace emulation {
 namespace {
 
-struct Work {
-  std::function<void()> run, ahead;
-};
-
-/// What a stream has yet to do.
-class Queue {
- public:
-  void push(Work work) {
-    const std::lock_guard lock(list_);
-    work_.push_back(std::move(work));
-    ++pushed_;
-  }
-  uint64_t pushed() {
-    const std::lock_guard lock(list_);
-    return pushed_;
-  }
-  bool done(uint64_t count) {
-    const std::lock_guard lock(list_);
-    return done_ >= count;
-  }
-  /// Returns when the first `count` pieces of work of all times are done. A piece that waits for another
-  /// queue holds up only those behind it: whoever waits for one before it sees that it is done.
-  void run_until(uint64_t count) {
-    while (ended_ < count) {
-      const std::unique_lock one_at_a_time(running_, std::try_to_lock);
-      if (!one_at_a_time.owns_lock()) {
-        std::this_thread::yield();
-      } else if (ended_ < count) {
-        run_next(count);
-      }
-    }
-  }
-
- private:
-  void run_next(uint64_t count) {
-    const Work work = next();
-    const Doing doing{*this};
-    const AsDevice device;
-    if (!done(count))
-      if (const auto ahead = ahead_of_front()) ahead();
-    work.run();
-  }
-  Work next() {
-    const std::lock_guard lock(list_);
-    Work work = std::move(work_.front());
-    work_.pop_front();
-    ++done_;  // before it is: what throws is not done again
-    return work;
-  }
-  std::function<void()> ahead_of_front() {
-    const std::lock_guard lock(list_);
-    return work_.front().ahead;
-  }
-
-  /// A piece of work that fails has ended, too.
-  struct Doing {
-    ~Doing() { ++queue.ended_; }
-    Queue& queue;
-  };
-
-  std::mutex list_, running_;
-  std::deque<Work> work_;
-  uint64_t pushed_ = 0, done_ = 0;
-  std::atomic<uint64_t> ended_ = 0;
-};
-
 std::atomic<int64_t> waits = 0;
 
+/// Where a stream was when an event was recorded.
 struct Mark {
-  Queue* queue = nullptr;
+  std::mutex mutex;
+  std::shared_ptr<Queue> queue;  // null: never recorded
   uint64_t count = 0;
+
+  std::pair<std::shared_ptr<Queue>, uint64_t> get() {
+    const std::lock_guard lock(mutex);
+    return {queue, count};
+  }
 };
 
-/// Memory given out, and the streams there are.
+thread_local int used_device = 0;
+
+/// Memory given out, and the streams there are, of all devices.
 class Machine {
  public:
   enum class Kind { none, device, pinned, shared };
@@ -110,13 +53,14 @@ class Machine {
     std::byte* data = allocate_guarded(bytes);
     if (kind == Kind::device) make_device_memory(first_page(data, bytes), guarded_bytes(bytes));
     const std::lock_guard lock(mutex_);
-    memory_[data] = {bytes, kind};
+    memory_[data] = {bytes, kind, used_device};
     return {data, [this](std::byte* p) { release(p); }};
   }
-  size_t held(Kind kind) {
+  size_t held(Kind kind, int device) {
     const std::lock_guard lock(mutex_);
     size_t bytes = 0;
-    for (const auto& [data, piece] : memory_) bytes += piece.kind == kind ? piece.bytes : 0;
+    for (const auto& [data, piece] : memory_)
+      bytes += piece.kind == kind && piece.device == device ? piece.bytes : 0;
     return bytes;
   }
   Kind kind_of(const void* data) {
@@ -129,33 +73,42 @@ class Machine {
 
   Queue* add_queue() {
     const std::lock_guard lock(mutex_);
-    return queues_.emplace(std::make_shared<Queue>()).first->get();
+    return queues_.emplace(std::make_shared<Queue>(used_device)).first->get();
+  }
+  std::shared_ptr<Queue> share(Queue* queue) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& one : queues_)
+      if (one.get() == queue) return one;
+    throw std::logic_error("a stream that is not there");
   }
   void remove(Queue* queue) {
-    queue->run_until(queue->pushed());
+    const std::shared_ptr<Queue> last = share(queue);
+    last->settle();
     const std::lock_guard lock(mutex_);
-    std::erase_if(queues_, [&](const auto& one) { return one.get() == queue; });
+    queues_.erase(last);
   }
 
  private:
   struct Piece {
     size_t bytes;
     Kind kind;
+    int device;
   };
 
   /// A device ends its work before it takes memory back.
   void release(std::byte* data) {
     std::vector<std::shared_ptr<Queue>> all;  // another thread may take one of them back meanwhile
-    size_t bytes = 0;
+    Piece piece;
     {
       const std::lock_guard lock(mutex_);
-      all.assign(queues_.begin(), queues_.end());
-      bytes = memory_.at(data).bytes;
+      piece = memory_.at(data);
+      for (const auto& queue : queues_)
+        if (queue->device() == piece.device) all.push_back(queue);
     }
-    for (const auto& queue : all) queue->run_until(queue->pushed());
+    for (const auto& queue : all) queue->settle();
     const std::lock_guard lock(mutex_);
     memory_.erase(data);
-    release_guarded(data, bytes);
+    release_guarded(data, piece.bytes);
   }
 
   std::mutex mutex_;
@@ -181,16 +134,9 @@ Driver& driver() {
   return driver;
 }
 
-size_t device_memory_held() { return Machine::instance().held(Machine::Kind::device); }
+size_t device_memory_held() { return Machine::instance().held(Machine::Kind::device, used_device); }
 
-void submit(cuda::Stream stream, std::function<void()> work, std::function<void()> ahead) {
-  if (record_work(stream, work)) return;
-  if (stream.handle == nullptr) {
-    const AsDevice device;
-    return work();
-  }
-  static_cast<Queue*>(stream.handle)->push({std::move(work), std::move(ahead)});
-}
+int current_device() { return used_device; }
 
 }  // namespace emulation
 
@@ -200,11 +146,13 @@ using emulation::Machine;
 using emulation::Mark;
 using emulation::Queue;
 
-int device_count() { return emulation::driver().why_no_device.empty() ? 1 : 0; }
+int device_count() { return emulation::driver().why_no_device.empty() ? emulation::kDevices : 0; }
 std::string why_no_device() { return emulation::driver().why_no_device; }
 
 void use_device(int index) {
-  if (index != 0) throw std::runtime_error("the emulation has one device, number 0");
+  if (index < 0 || index >= device_count())
+    throw std::runtime_error("the emulation has no device " + std::to_string(index));
+  emulation::used_device = index;
 }
 
 DeviceInfo device_info() {
@@ -216,36 +164,40 @@ DeviceInfo device_info() {
 Stream make_stream(bool) { return {Machine::instance().add_queue()}; }
 void destroy(Stream stream) { Machine::instance().remove(static_cast<Queue*>(stream.handle)); }
 
-void* native_handle(Stream) { return nullptr; }
+void* native_handle(Stream stream) { return stream.handle; }
 void synchronize(Stream stream) {
   emulation::refuse_while_recorded(stream, "the host waits");
   ++emulation::waits;
   auto* queue = static_cast<Queue*>(stream.handle);
-  if (queue != nullptr) queue->run_until(queue->pushed());
+  if (queue != nullptr) queue->wait(queue->pushed());
 }
 
 Event make_event() { return {new Mark}; }
 void destroy(Event event) { delete static_cast<Mark*>(event.handle); }
 void record(Event event, Stream stream) {
   emulation::refuse_while_recorded(stream, "an event is recorded");
-  auto* queue = static_cast<Queue*>(stream.handle);
-  if (queue != nullptr) *static_cast<Mark*>(event.handle) = {queue, queue->pushed()};
+  if (stream.handle == nullptr) return;
+  auto queue = Machine::instance().share(static_cast<Queue*>(stream.handle));
+  const uint64_t count = queue->pushed();
+  auto* mark = static_cast<Mark*>(event.handle);
+  const std::lock_guard lock(mark->mutex);
+  mark->queue.swap(queue);
+  mark->count = count;
 }
 void wait(Event event) {
-  const Mark mark = *static_cast<Mark*>(event.handle);
-  if (mark.queue == nullptr) return;
-  if (!mark.queue->done(mark.count)) ++emulation::waits;
-  mark.queue->run_until(mark.count);
+  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  if (!queue) return;
+  if (!queue->done(count)) ++emulation::waits;
+  queue->wait(count);
 }
 bool done(Event event) {
-  const Mark mark = *static_cast<Mark*>(event.handle);
-  return mark.queue == nullptr || mark.queue->done(mark.count);
+  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  return !queue || queue->done(count);
 }
-
 void wait(Stream stream, Event event) {
-  const Mark mark = *static_cast<Mark*>(event.handle);
-  if (mark.queue == nullptr || mark.queue == stream.handle) return;
-  emulation::submit(stream, [mark] { mark.queue->run_until(mark.count); });
+  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  if (!queue || queue.get() == stream.handle) return;
+  emulation::submit(stream, [queue = queue, count = count] { queue->settle(count); });
 }
 
 Buffer allocate(size_t bytes) { return Machine::instance().allocate(bytes, Machine::Kind::device); }
@@ -284,6 +236,12 @@ void copy_rows(Stream stream, void* to, size_t to_pitch, const void* from, size_
 
 void zero(Stream stream, void* data, size_t bytes) {
   emulation::submit(stream, [=] { std::memset(data, 0, bytes); });
+}
+
+/// NCCL's stand-in names a window by the list of its parts.
+std::vector<std::byte*> reach_window(Stream, void* window, int ranks) {
+  auto* const* parts = static_cast<std::byte**>(window);
+  return {parts, parts + ranks};
 }
 
 }  // namespace cuda

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <future>
+#include <thread>
 #include <vector>
 
 #include "tests/cuda_emulation/protection.h"
+#include "tests/cuda_emulation/stream.h"
 
-// The emulated device does what its streams are given as late as a real one may.
+// The emulated devices do what their streams are given beside the host, and as late as real ones may.
 
 namespace lapidary::cuda {
 namespace {
@@ -18,6 +21,18 @@ __global__ void fill(int* to, int value, int n) {
 }
 
 __global__ void fail(int) { __shfl_sync(1u, 0, 0); }
+
+/// Work that lasts until it is let go on.
+class Gate {
+ public:
+  explicit Gate(Stream stream) {
+    emulation::submit(stream, [opened = opened_.get_future().share()] { opened.wait(); });
+  }
+  void open() { opened_.set_value(); }
+
+ private:
+  std::promise<void> opened_;
+};
 
 class EmulatedDevice : public testing::Test {
  protected:
@@ -30,9 +45,11 @@ class EmulatedDevice : public testing::Test {
   int* host = reinterpret_cast<int*>(pinned.get());
 };
 
-TEST_F(EmulatedDevice, KernelsRunWhenTheStreamIsWaitedFor) {
+TEST_F(EmulatedDevice, KernelsRunInTheStreamsOrder) {
+  Gate gate(stream);
   launch(stream, dim3(1), 32, 0, fill, numbers, 7, 16);
   EXPECT_EQ(numbers[0], 0);
+  gate.open();
   synchronize(stream);
   EXPECT_EQ(numbers[15], 7);
 }
@@ -84,9 +101,11 @@ TEST_F(EmulatedDevice, AKernelThatStartsEarlyWaitsOnceOnEachThread) {
 }
 
 TEST_F(EmulatedDevice, PinnedMemoryIsReadWhenTheCopyIsMade) {
+  Gate gate(stream);
   host[0] = 1;
   copy(stream, memory.get(), pinned.get(), 4);
   host[0] = 2;  // too early
+  gate.open();
   synchronize(stream);
   EXPECT_EQ(numbers[0], 2);
 }
@@ -116,9 +135,14 @@ TEST_F(EmulatedDevice, AnEventEndsWhereItWasRecorded) {
   wait(event);  // never recorded
   launch(stream, dim3(1), 32, 0, fill, numbers, 1, 1);
   record(event, stream);
+  Gate gate(stream);
   launch(stream, dim3(1), 32, 0, fill, numbers, 2, 1);
   wait(event);
+  EXPECT_TRUE(done(event));
   EXPECT_EQ(numbers[0], 1);
+  record(event, stream);
+  EXPECT_FALSE(done(event));
+  gate.open();
   synchronize(stream);
   EXPECT_EQ(numbers[0], 2);
   destroy(event);
@@ -130,6 +154,47 @@ TEST_F(EmulatedDevice, EndsItsWorkBeforeMemoryGoesBack) {
   launch(stream, dim3(1), 32, 0, fill, numbers, 3, 1);
   other.reset();
   EXPECT_EQ(numbers[0], 3);
+}
+
+TEST_F(EmulatedDevice, RunsStreamsBesideEachOther) {
+  const Stream other = make_stream(false);
+  Gate gate(other);
+  launch(other, dim3(1), 32, 0, fill, numbers, 4, 1);
+  launch(stream, dim3(1), 32, 0, fill, numbers + 1, 5, 1);
+  synchronize(stream);
+  EXPECT_EQ(numbers[0], 0);
+  EXPECT_EQ(numbers[1], 5);
+  gate.open();
+  destroy(other);
+  EXPECT_EQ(numbers[0], 4);
+}
+
+TEST_F(EmulatedDevice, AStreamWaitsForAnothersEventAndTheHostDoesNot) {
+  const Stream other = make_stream(false);
+  const Event event = make_event();
+  Gate gate(other);
+  launch(other, dim3(1), 32, 0, fill, numbers, 4, 1);
+  record(event, other);
+  wait(stream, event);
+  copy(stream, numbers + 1, numbers, 4);
+  EXPECT_EQ(numbers[1], 0);
+  gate.open();
+  synchronize(stream);
+  EXPECT_EQ(numbers[1], 4);
+  destroy(event);
+  destroy(other);
+}
+
+TEST_F(EmulatedDevice, GivesMemoryBackWithoutAnotherDevice) {
+  std::thread([] {
+    use_device(1);
+    const Stream there = make_stream(false);
+    Gate gate(there);
+    Buffer own = allocate(64);
+    std::thread([] { allocate(64).reset(); }).join();  // on device 0
+    gate.open();
+    destroy(there);
+  }).join();
 }
 
 TEST_F(EmulatedDevice, KnowsItsMemory) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <stdexcept>
@@ -129,6 +131,84 @@ inline void check_communicator(Communicator& comm) {
       half->receive(got, other, Channel::tokens);
       expect(got == message_of(0, Channel::tokens, 1, 10), "the part's message");
     }
+  }
+  comm.barrier();
+}
+
+/// The operations on a backend's tensors, of a communicator that is made for them; `host` is the same group's
+/// and says what sums come to, bit by bit where the communicator promises it.
+inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, bool deterministic) {
+  const int ranks = comm.size(), me = comm.rank();
+  const auto expect = [&](bool right, const std::string& what) {
+    if (!right) throw std::runtime_error(cat("rank ", me, " of ", ranks, ": ", what));
+  };
+  std::vector<Buffer> kept;
+  const auto on_device = [&](const std::vector<float>& values, int64_t rows) {
+    const auto cols = static_cast<int64_t>(values.size()) / rows;
+    kept.push_back(ops.allocate(std::max<size_t>(1, values.size() * sizeof(float))));
+    const Tensor tensor = view(kept.back().get(), DType::f32, rows, cols);
+    ops.copy(tensor, view(const_cast<float*>(values.data()), DType::f32, rows, cols));
+    return tensor;
+  };
+  const auto fetched = [&](Tensor tensor) {
+    std::vector<float> values(static_cast<size_t>(tensor.rows() * tensor.cols()));
+    ops.copy(view(values.data(), DType::f32, tensor.rows(), tensor.cols()), tensor);
+    return values;
+  };
+  const auto numbers = [](int seed, int64_t n) {  // no two of a column add up to a power of two
+    std::vector<float> values(static_cast<size_t>(n));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>((static_cast<size_t>(seed) * 7919 + i * 104729) % 10007) / 997.0f;
+    return values;
+  };
+
+  const SumTree tree = SumTree::of_heads(16, 4);
+  std::vector<Range> deal;
+  for (int r = 0; r < ranks; ++r) deal.push_back(part(tree.leaves(), r, ranks));
+  SumTree::Finish finish = tree.finish(deal);
+  if (!deterministic) {
+    finish.blocks.assign(static_cast<size_t>(ranks), 1);
+    finish.merges.assign(static_cast<size_t>(ranks), 1);
+    finish.merges[0] = 0;
+  }
+  const int64_t blocks = finish.blocks[static_cast<size_t>(me)];
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {7, 300}, {40, 64}}) {
+    std::vector<float> mine = numbers(me + 1, blocks * rows * cols);
+    std::vector<float> wanted(static_cast<size_t>(rows * cols));
+    host.tree_sum(view(wanted.data(), DType::f32, rows, cols),
+                  view(mine.data(), DType::f32, blocks * rows, cols), finish);
+    const Tensor y = on_device(std::vector<float>(wanted.size(), -1), rows);
+    comm.tree_sum(y, on_device(mine, blocks * rows), finish);
+    const std::vector<float> sum = fetched(y);
+    for (size_t i = 0; i < sum.size(); ++i) {
+      // In another order each of ranks - 1 additions rounds by at most 2^-24 of the sum, in both sums.
+      const float off = deterministic ? 0 : wanted[i] * static_cast<float>(ranks) * 0x1p-23f;
+      expect(std::abs(sum[i] - wanted[i]) <= off, cat("the sum of ", rows, " rows at ", i));
+    }
+  }
+
+  const Tensor all = on_device(std::vector<float>(static_cast<size_t>(ranks * 6)), ranks * 2);
+  comm.gather_rows(all, on_device(numbers(me, 6), 2));
+  const std::vector<float> gathered = fetched(all);
+  for (int r = 0; r < ranks; ++r)
+    expect(std::ranges::equal(numbers(r, 6), std::span(gathered).subspan(static_cast<size_t>(r) * 6, 6)),
+           "gather_rows");
+  for (int root = 0; root < ranks; ++root) {
+    const Tensor rows = on_device(numbers(me, 6), 2);
+    comm.broadcast_rows(rows, root);
+    expect(fetched(rows) == numbers(root, 6), "broadcast_rows");
+  }
+
+  // Down the line of ranks, as rows go through stages: a send may wait for its receiver.
+  for (const Channel channel : {Channel::activations, Channel::embeddings})
+    for (int64_t n : {1, 1000}) {
+      const Tensor rows = on_device(numbers(100 + me, n), 1);
+      if (me > 0) comm.receive_rows(rows, me - 1, channel);
+      if (me > 0) expect(fetched(rows) == numbers(100, n), "rows of another rank");
+      if (me + 1 < ranks) comm.send_rows(rows, me + 1, channel);
+      ops.synchronize();
+    }
+  while (comm.progress()) {
   }
   comm.barrier();
 }

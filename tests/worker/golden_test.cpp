@@ -4,10 +4,12 @@
 
 #include <mutex>
 
+#include "configs/error.h"
 #include "configs/model_config.h"
 #include "configs/processor_config.h"
 #include "kernels/cpu/detect.h"
 #include "tests/support/golden.h"
+#include "tests/support/nccl_library.h"
 #include "tests/support/temp_folder.h"
 #include "worker/engine.h"
 #include "worker/image.h"
@@ -43,7 +45,12 @@ Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::ve
   options.max_model_len = static_cast<int64_t>(prefix.size()) + run.max_new_tokens;
   Tensors tensors;
   run_threads(ranks, [&](Communicator& comm) {
-    Engine engine(options, config, one_stage(comm));
+    EngineOptions mine = options;
+    // Ranks as threads talk by NCCL where each can have a GPU of its own.
+    const bool enough = cuda_devices().count >= ranks;
+    if (enough) mine.device = cat("cuda:", comm.rank());
+    mine.nccl = enough ? nccl_library() : "";
+    Engine engine(mine, config, one_stage(comm));
     if (comm.rank() > 0) return engine.follow();
     TraceRequest request;
     request.prefix = prefix;

@@ -155,6 +155,24 @@ __device__ __forceinline__ uint32_t multiply_bf16(uint32_t a, uint32_t b) {
   return pair;
 }
 
+/// What this thread wrote is seen by all devices and the host before what it writes from now on.
+__device__ __forceinline__ void fence_system() { __threadfence_system(); }
+/// A flag behind what was written before it, for a thread of another device; and how that one waits for it.
+__device__ __forceinline__ void store_release(uint32_t* flag, uint32_t value) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+}
+__device__ __forceinline__ uint32_t load_acquire(const uint32_t* flag) {
+  uint32_t value;
+  asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(flag) : "memory");
+  return value;
+}
+/// What another device may have written: never from this SM's cache.
+__device__ __forceinline__ float load_fresh(const float* global) {
+  float value;
+  asm volatile("ld.relaxed.sys.global.f32 %0, [%1];" : "=f"(value) : "l"(global) : "memory");
+  return value;
+}
+
 }  // namespace ptx
 }  // namespace lapidary::cuda
 

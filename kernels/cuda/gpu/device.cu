@@ -3,9 +3,11 @@
 #include <cuda_platform.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 namespace lapidary::cuda {
 namespace {
@@ -28,6 +30,23 @@ int attribute(cudaDeviceAttr name) {
 /// 12040 is 12.4.
 std::string version(int number) {
   return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
+/// Asks until the device is done: eagerly at first, as most work is short, then in naps, so that waiting
+/// costs no core. A thread that waited inside the driver would hold what the end of a collective needs whose
+/// other ranks are gone.
+template <class Ask>
+void wait_gently(const char* what, const Ask& ask) {
+  using Clock = std::chrono::steady_clock;
+  const auto patience = Clock::now() + std::chrono::microseconds(200);
+  for (cudaError_t status = ask(); status != cudaSuccess; status = ask()) {
+    if (status != cudaErrorNotReady) check(status, what);
+    if (Clock::now() < patience) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
 }
 
 }  // namespace
@@ -87,7 +106,7 @@ void* native_handle(Stream stream) { return stream.handle; }
 void destroy(Event event) { static_cast<void>(cudaEventDestroy(event_of(event))); }
 
 void synchronize(Stream stream) {
-  check(cudaStreamSynchronize(stream_of(stream)), "finish the work of a stream");
+  wait_gently("finish the work of a stream", [&] { return cudaStreamQuery(stream_of(stream)); });
 }
 
 Event make_event() {
@@ -100,7 +119,9 @@ void record(Event event, Stream stream) {
   check(cudaEventRecord(event_of(event), stream_of(stream)), "record an event");
 }
 
-void wait(Event event) { check(cudaEventSynchronize(event_of(event)), "wait for an event"); }
+void wait(Event event) {
+  wait_gently("wait for an event", [&] { return cudaEventQuery(event_of(event)); });
+}
 
 bool done(Event event) {
   const cudaError_t status = cudaEventQuery(event_of(event));

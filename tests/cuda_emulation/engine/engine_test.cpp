@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "configs/model_config.h"
 #include "tests/support/error_text.h"
 #include "tests/support/test_data.h"
@@ -34,9 +36,17 @@ TEST(EmulatedEngine, RunsOnTheEmulatedDeviceUnlessToldOtherwise) {
 }
 
 TEST(EmulatedEngine, RefusesDevicesThatAreNotThere) {
-  EXPECT_THAT(error_of([] { engine_on("cuda:9"); }), testing::HasSubstr("this host has 1 GPU"));
+  EXPECT_THAT(error_of([] { engine_on("cuda:9"); }), testing::HasSubstr("this host has 8 GPUs"));
   EXPECT_THAT(error_of([] { engine_on("cuda:"); }), testing::HasSubstr("cpu, cuda, cuda:N or auto"));
   EXPECT_THAT(error_of([] { engine_on("gpu"); }), testing::HasSubstr("cpu, cuda, cuda:N or auto"));
+}
+
+TEST(EmulatedEngine, RanksShareAGpuOnlyWhenToldTo) {
+  ::setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "9", 1);
+  EXPECT_THAT(error_of([] { engine_on("cuda"); }),
+              testing::HasSubstr("9 ranks on this host, but it has 8 GPUs: start fewer ranks"));
+  EXPECT_THAT(error_of([] { engine_on("cuda:1"); }), testing::HasSubstr("gives one GPU to 9 ranks"));
+  ::unsetenv("OMPI_COMM_WORLD_LOCAL_SIZE");
 }
 
 }  // namespace
