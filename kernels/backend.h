@@ -244,6 +244,9 @@ class Backend {
     static_cast<void>(key);
     body();
   }
+  /// Gives back what was recorded; not while it is under way. To be called before a communicator ends that
+  /// recordings are part of, for it would wait for their end.
+  virtual void forget_recordings() {}
   /// Whether replay() records. Steps are then padded to few sizes, so that few recordings do for all.
   virtual bool records() const { return false; }
   /// How often replay() did without its body.

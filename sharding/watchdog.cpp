@@ -46,8 +46,29 @@ void Watchdog::watch(const std::shared_ptr<Watched>& one) {
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
-void Watchdog::close() {
+void Watchdog::close(const std::function<void()>& idle) {
+  if (idle && device_is_done()) idle();
   if (!abort_all()) rescue_.end();
+}
+
+/// Where nothing is watched nobody asks.
+bool Watchdog::device_is_done() {
+  const std::lock_guard lock(mutex_);
+  if (watched_.empty()) return false;
+  const auto until = Clock::now() + nanoseconds(rescue_.abort_seconds);
+  try {
+    for (int yes = 0; yes < 2;) {  // what it had at the last call, then what it has by now
+      if (moved_on_()) {
+        ++yes;
+      } else {
+        if (Clock::now() > until) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
+  } catch (const std::exception&) {
+    return false;  // it has failed, and said so
+  }
+  return true;
 }
 
 /// False where they did not end in time.

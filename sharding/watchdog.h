@@ -46,10 +46,12 @@ class Watchdog {
 
   void watch(const std::shared_ptr<Watched>& one);
   /// At a rank's end, however it came: tells all to end and waits until they have; where they do not in time
-  /// the rank is ended.
-  void close();
+  /// the rank is ended. `idle` is called before, if the device is done: it still is not after a moment where
+  /// it waits for a rank that is gone.
+  void close(const std::function<void()>& idle = {});
 
  private:
+  bool device_is_done();
   bool abort_all();
   void run();
   std::string trouble();

@@ -117,8 +117,11 @@ struct Engine::Parts {
                       sizeof(float));  // VisionLane's
   }
 
-  /// Before anything else goes that work on the device may still want.
-  ~Parts() { watchdog.close(); }
+  /// The communicators end before anything goes that their work on the device may still want, and after the
+  /// recordings that they are part of.
+  ~Parts() {
+    watchdog.close([this] { backend->forget_recordings(); });
+  }
 
   void load(const LoadProgress& progress) {
     const auto total =
@@ -244,6 +247,9 @@ wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {
 void Engine::lead_start(wire::Step step, const Probe& probe) {
   step.set_number(parts_->runner->last_step() + 1);
   Communicator& comm = parts_->group.replica;
+  // Who listens does without recordings and their padding; the others have to know.
+  if (probe && comm.size() > 1 && parts_->backend->records() && !step.gather_logits())
+    throw std::logic_error("a step whose tensors are heard on one of several ranks must gather the logits");
   if (comm.size() > 1) {
     std::string bytes = step.SerializeAsString();
     uint64_t size = bytes.size();

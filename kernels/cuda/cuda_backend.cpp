@@ -341,6 +341,11 @@ void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
   recordings_.run(key, body);
 }
 
+void CudaBackend::forget_recordings() {
+  use_device(device_);
+  recordings_.clear();
+}
+
 std::unique_ptr<Readback> CudaBackend::make_readback(size_t bytes) {
   use_device(device_);
   return std::make_unique<PinnedReadback>(owned_.stream, bytes);

@@ -78,6 +78,7 @@ class CudaBackend final : public Backend {
   void prepare(const StepArrays& step) override;
   void replay(uint64_t key, const std::function<void()>& body) override;
   bool records() const override { return true; }
+  void forget_recordings() override;
   int64_t replays() const override { return recordings_.replays(); }
   std::unique_ptr<Readback> make_readback(size_t bytes) override;
 

@@ -48,4 +48,32 @@ inline EngineOptions company_options(const std::string& dtype) {
   return options;
 }
 
+/// Sequences join, decode in changing company and leave; the tokens of all steps. Plain steps are not
+/// recorded.
+inline std::vector<std::vector<int32_t>> company(Engine& engine, bool plain = false) {
+  std::vector<wire::Step> steps(1);
+  const auto join = [&](int32_t place, uint64_t request, const std::vector<int32_t>& beside) {
+    steps.push_back(decode(beside));
+    add_prefill(steps.back(), place, request);
+  };
+  add_prefill(steps.front(), 2, 1);
+  for (int i = 0; i < 4; ++i) steps.push_back(decode({2}));
+  join(0, 2, {2});
+  for (int i = 0; i < 3; ++i) steps.push_back(decode({2, 0}));
+  join(4, 3, {0});
+  join(1, 4, {4, 0, 2});
+  for (int i = 0; i < 3; ++i) steps.push_back(decode({4, 1, 0}));
+  for (int i = 0; i < 3; ++i) steps.push_back(decode({0, 1, 2, 4}));
+  join(2, 5, {4, 1});  // another at a place that was left
+  for (int i = 0; i < 3; ++i) steps.push_back(decode({2, 1}));
+  for (int i = 0; i < 2; ++i) steps.push_back(decode({4}));
+  std::vector<std::vector<int32_t>> all;
+  for (wire::Step& step : steps) {
+    step.set_gather_logits(plain);
+    const auto done = engine.lead(step);
+    all.emplace_back(done.tokens().begin(), done.tokens().end());
+  }
+  return all;
+}
+
 }  // namespace lapidary

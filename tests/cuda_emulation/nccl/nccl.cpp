@@ -1,6 +1,7 @@
 #include <nccl.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -324,6 +325,9 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
     std::abort();
   }
   comm->clique->free(comm->rank);
+  comm->calls.clear();
+  // Like the real one it does not return while work that was recorded may be done again.
+  while (comm->meetings.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (comm->joining.joinable()) comm->joining.join();
   Registry& registry = Registry::instance();
   const std::lock_guard lock(registry.mutex);

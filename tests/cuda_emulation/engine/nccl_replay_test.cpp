@@ -1,0 +1,89 @@
+// Recorded steps hold their sums over ranks: ranks are threads, each with an emulated GPU of its own.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "configs/error.h"
+#include "tests/cuda_emulation/engine/steps.h"
+
+namespace lapidary {
+namespace {
+
+struct Heard {
+  std::vector<std::vector<int32_t>> tokens;           // of each step
+  std::map<std::string, std::vector<float>> tensors;  // of one more, plain, step
+  int64_t replays = 0;
+};
+
+/// What a company of sequences comes to. The last step's attention reads the keys and values that the steps
+/// before it have left, so its tensors tell of their bits.
+Heard heard_on(int ranks, const EngineOptions& options, bool plain) {
+  const ModelConfig config = read_model_config(options.model);
+  Heard heard;
+  run_threads(ranks, [&](Communicator& host) {
+    EngineOptions mine = options;
+    mine.device = cat("cuda:", host.rank());
+    mine.nccl = LAPIDARY_NCCL_LIBRARY;
+    Engine engine(mine, config, one_stage(host));
+    if (host.rank() > 0) return engine.follow();
+    heard.tokens = company(engine, plain);
+    heard.replays = engine.backend().replays();
+    wire::Step last = decode({0, 1, 2, 4});
+    last.set_gather_logits(true);
+    engine.lead(last, [&](const std::string& name, Tensor value) {
+      std::vector<float>& values = heard.tensors[name];
+      for (int64_t r = 0; r < value.rows(); ++r)
+        values.insert(values.end(), value.row<float>(r), value.row<float>(r) + value.cols());
+    });
+    wire::Step stop;
+    stop.set_stop(true);
+    engine.lead(stop);
+  });
+  return heard;
+}
+
+class NcclReplay : public testing::TestWithParam<std::pair<int, const char*>> {};
+
+TEST_P(NcclReplay, RecordedSumsGiveTheBitsOfPlainStepsOnOneGpu) {
+  const auto& [ranks, dtype] = GetParam();
+  const EngineOptions options = company_options(dtype);
+  const Heard plain = heard_on(1, options, true), recorded = heard_on(ranks, options, false);
+  EXPECT_EQ(plain.replays, 0);
+  EXPECT_GT(recorded.replays, 5);
+  EXPECT_EQ(recorded.tokens, plain.tokens);
+  ASSERT_GT(plain.tensors.size(), 4u);
+  ASSERT_EQ(recorded.tensors.size(), plain.tensors.size());
+  for (const auto& [name, values] : plain.tensors) EXPECT_EQ(recorded.tensors.at(name), values) << name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, NcclReplay,
+                         testing::Values(std::pair{2, "float32"}, std::pair{4, "bfloat16"}),
+                         [](const auto& tested) {
+                           return cat(tested.param.first, "_", tested.param.second);
+                         });
+
+TEST(NcclReplayed, StepsThatAreNotDeterministicKeepTheirBitsToo) {
+  EngineOptions options = company_options("float32");
+  options.deterministic = false;
+  const Heard plain = heard_on(2, options, true), recorded = heard_on(2, options, false);
+  EXPECT_GT(recorded.replays, 5);
+  EXPECT_EQ(recorded.tokens, plain.tokens);
+  EXPECT_EQ(recorded.tensors, plain.tensors);
+}
+
+TEST(NcclReplayed, AListenerOfOneRankAloneIsRefused) {
+  run_threads(2, [&](Communicator& host) {
+    EngineOptions mine = company_options("float32");
+    mine.device = cat("cuda:", host.rank());
+    mine.nccl = LAPIDARY_NCCL_LIBRARY;
+    Engine engine(mine, read_model_config(mine.model), one_stage(host));
+    if (host.rank() > 0) return engine.follow();
+    EXPECT_THROW(engine.lead(decode({0}), [](const std::string&, Tensor) {}), std::logic_error);
+    wire::Step stop;
+    stop.set_stop(true);
+    engine.lead(stop);
+  });
+}
+
+}  // namespace
+}  // namespace lapidary
