@@ -254,6 +254,16 @@ class Backend {
   /// For tensors of up to `bytes`.
   virtual std::unique_ptr<Readback> make_readback(size_t bytes);
 
+  /// Runs body(), whose operations come after all that were given before and go beside those that are given
+  /// after it, up to wait_for() of what this returns. Bodies come after each other. A backend with one queue
+  /// does as if there were no beside.
+  virtual Mark beside(const std::function<void()>& body) {
+    body();
+    return nullptr;
+  }
+  /// From so many rows on a step gains by sums over ranks that go beside its products.
+  virtual int64_t rows_beside() const { return std::numeric_limits<int64_t>::max(); }
+
   // --- rows
   // ----------------------------------------------------------------------------------------------------
   /// y [w.sums.outputs() * rows, out] = x [rows, in] · wᵀ, through the epilogue.
@@ -381,6 +391,7 @@ struct CudaOptions {
   std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
   int share = 100;                   // percent of its multiprocessors that the library's products should fill
   bool high_priority = false;        // its work goes before that of other backends of the device
+  int64_t rows_beside = 1024;        // Backend::rows_beside
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

@@ -60,7 +60,9 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   const int64_t chunk = std::min(rows, kMlpRows);
   gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
-  const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * chunk);
+  // Where halves are added up beside each other each row has its own.
+  const int64_t beside = rows < rank_.ops.rows_beside() ? chunk : rows;
+  const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * beside);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
 }
 
@@ -122,36 +124,73 @@ void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run
   for (int64_t i = run.begin; i < run.end; ++i) {
     const auto here = static_cast<size_t>(i - held_.begin);
     const Layer& layer = layers_.at(here);
-    if (i == run.begin) layer.input_norm(rank_, h_.row_range(0, x.rows()), x);
-    const RmsNorm* next = i + 1 < run.end ? &layers_.at(here + 1).input_norm : nullptr;
-    forward(layer, next, x, step, kv.layer(here));
+    if (i == run.begin) {
+      const Tensor h = h_.row_range(0, x.rows());
+      layer.input_norm(rank_, h, x);
+      layer.qkv(rank_, qkv_.row_range(0, x.rows()), h);
+    }
+    forward(layer, i + 1 < run.end ? &layers_.at(here + 1) : nullptr, x, step, kv.layer(here));
     peers.progress();
     report(probe, cat("decoder.layers.", i), x);
   }
 }
 
-void Gemma2::forward(const Layer& layer, const RmsNorm* next, Tensor x, const RaggedRows& step,
+void Gemma2::forward(const Layer& layer, const Layer* next, Tensor x, const RaggedRows& step,
                      std::byte* pages) {
   const int64_t rows = x.rows(), q = plan_.heads.size() * config_.head_dim;
-  const Tensor h = h_.row_range(0, rows), sum = sum_.row_range(0, rows), qkv = qkv_.row_range(0, rows),
-               attention = attention_.row_range(0, rows);
-  const KvShape shape = kv_shape();
+  const Tensor qkv = qkv_.row_range(0, rows), attention = attention_.row_range(0, rows);
+  const auto of = [](Tensor tensor, Range part) { return tensor.row_range(part.begin, part.end); };
+  rank_.ops.rope_and_store(qkv, plan_.heads.size(), cos_sin_, step.positions, pages, kv_shape(), step.spans);
+  rank_.ops.attention(attention, qkv.col_range(0, q), pages, kv_shape(), step.spans, layer.attention);
 
-  layer.qkv(rank_, qkv, h);
-  rank_.ops.rope_and_store(qkv, plan_.heads.size(), cos_sin_, step.positions, pages, shape, step.spans);
-  rank_.ops.attention(attention, qkv.col_range(0, q), pages, shape, step.spans, layer.attention);
-  layer.out(rank_, sum, attention, partials_);
+  const std::vector<Range> all = parts(rows);
+  const bool beside = all.size() > 1;
+  std::vector<Mark> sums;
+  for (const Range part : all) sums.push_back(add_up(layer.out, part, of(attention, part), beside));
   // The post-norms are over whole rows: the sum over ranks comes first.
-  add_normed(rank_, h, x, sum, layer.post_attention_norm, &layer.pre_ffn_norm);
-
-  for (int64_t begin = 0; begin < rows; begin += kMlpRows) {
-    const int64_t end = std::min(rows, begin + kMlpRows);
-    const Tensor part = h.row_range(begin, end), part_sum = sum.row_range(begin, end);
-    const Tensor gate_up = gate_up_.row_range(0, end - begin), mlp = mlp_.row_range(0, end - begin);
-    layer.gate_up(rank_, mlp, part, gate_up);
-    layer.down(rank_, part_sum, mlp, partials_);
+  for (size_t p = 0; p < all.size(); ++p) {
+    rank_.ops.wait_for(sums[p]);
+    add_normed(rank_, of(h_, all[p]), of(x, all[p]), of(sum_, all[p]), layer.post_attention_norm,
+               &layer.pre_ffn_norm);
+    sums[p] = feed_forward(layer, all[p], beside);
   }
-  add_normed(rank_, h, x, sum, layer.post_ffn_norm, next);
+  for (size_t p = 0; p < all.size(); ++p) {
+    rank_.ops.wait_for(sums[p]);
+    add_normed(rank_, of(h_, all[p]), of(x, all[p]), of(sum_, all[p]), layer.post_ffn_norm,
+               next != nullptr ? &next->input_norm : nullptr);
+    if (next != nullptr) next->qkv(rank_, of(qkv, all[p]), of(h_, all[p]));
+  }
+}
+
+std::vector<Range> Gemma2::parts(int64_t rows) const {
+  if (rank_.comm.size() == 1 || !rank_.comm.in_stream() ||
+      rows < std::max<int64_t>(2, rank_.ops.rows_beside()))
+    return {{0, rows}};
+  int64_t middle = rows / 2;
+  if (middle > kMlpRows) middle -= middle % kMlpRows;
+  return {{0, middle}, {middle, rows}};
+}
+
+Mark Gemma2::feed_forward(const Layer& layer, Range part, bool beside) {
+  Mark last;
+  for (int64_t begin = part.begin; begin < part.end; begin += kMlpRows) {
+    const Range rows{begin, std::min(part.end, begin + kMlpRows)};
+    const Tensor gate_up = gate_up_.row_range(0, rows.size()), mlp = mlp_.row_range(0, rows.size());
+    layer.gate_up(rank_, mlp, h_.row_range(rows.begin, rows.end), gate_up);
+    last = add_up(layer.down, rows, mlp, beside);
+  }
+  return last;
+}
+
+/// Beside what comes next each row has partials of its own.
+Mark Gemma2::add_up(const RowLinear& linear, Range rows, Tensor x, bool beside) {
+  const Tensor y = sum_.row_range(rows.begin, rows.end);
+  if (beside) {
+    const int64_t a_row = partials_.rows() / h_.rows();
+    return linear.start(rank_, y, x, partials_.row_range(rows.begin * a_row, rows.end * a_row));
+  }
+  linear(rank_, y, x, partials_);
+  return nullptr;
 }
 
 }  // namespace lapidary

@@ -51,9 +51,16 @@ class Gemma2 {
 
   Layer load(WeightStore& weights, int64_t index) const;
   void make_workspace(int64_t rows, int64_t length);
-  /// One layer over x [rows, hidden]. h_ holds its input norm of x, and then that of the layer behind it, if
-  /// `next` names one: the end of a layer and the beginning of the next are one pass over x.
-  void forward(const Layer& layer, const RmsNorm* next, Tensor x, const RaggedRows& step, std::byte* pages);
+  /// One layer over x [rows, hidden]. qkv_ holds its queries, keys and values, and then those of the layer
+  /// behind it, if there is a `next`: the end of a layer and the beginning of the next are one pass over x.
+  void forward(const Layer& layer, const Layer* next, Tensor x, const RaggedRows& step, std::byte* pages);
+  /// Of a step's rows: halves, where the ranks add up one while they multiply the other; else all. Only
+  /// attention needs both.
+  std::vector<Range> parts(int64_t rows) const;
+  /// sum_ of these rows = the layer's MLP of h_; x · wᵀ over all ranks. Beside what comes next they are there
+  /// after Backend::wait_for.
+  Mark feed_forward(const Layer& layer, Range part, bool beside);
+  Mark add_up(const RowLinear& linear, Range rows, Tensor x, bool beside);
 
   TextConfig config_;
   NumericsProfile profile_;

@@ -4,15 +4,24 @@ namespace lapidary {
 
 void RowLinear::operator()(Rank r, Tensor y, Tensor x, Tensor partials) const {
   product(r, y, x, partials, false);
+  sum(r, y, partials);
+}
+
+Mark RowLinear::start(Rank r, Tensor y, Tensor x, Tensor partials) const {
+  product(r, y, x, partials, false);
+  return r.ops.beside([&] { sum(r, y, partials); });
+}
+
+void RowLinear::sum(Rank r, Tensor y, Tensor partials) const {
   if (finish.total() == 1) return;
   r.comm.tree_sum(y, view(partials.data, DType::f32, w.sums.outputs() * y.rows(), w.out), finish);
   if (bias.size > 0) r.ops.add_bias(y, bias.get());
 }
 
-void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor sum, Tensor partials) const {
+void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const {
   if (finish.total() == 1) return product(r, to, x, partials, true);
-  (*this)(r, sum, x, partials);
-  r.ops.add(to, sum);
+  (*this)(r, room, x, partials);
+  r.ops.add(to, room);
 }
 
 void RowLinear::product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const {

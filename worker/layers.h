@@ -73,8 +73,13 @@ struct RowLinear {
 
   /// y [rows, out]; partials has room for [blocks of this rank * rows, out].
   void operator()(Rank r, Tensor y, Tensor x, Tensor partials) const;
-  /// to += the sum. Where a rank sums alone that is part of the product, else `sum` [rows, out] holds it.
-  void add_to(Rank r, Tensor to, Tensor x, Tensor sum, Tensor partials) const;
+  /// The same with the sum over ranks beside what comes next: y is there and partials are free after
+  /// Backend::wait_for of what this returns.
+  Mark start(Rank r, Tensor y, Tensor x, Tensor partials) const;
+  /// to += the sum. Where a rank sums alone that is part of the product, else `room` [rows, out] holds it.
+  void add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const;
+  /// y = the sum over ranks of what product() left in partials.
+  void sum(Rank r, Tensor y, Tensor partials) const;
   /// This rank's product alone, for Backend::tune; y as operator() or add_to has it.
   void product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const;
 };

@@ -59,6 +59,8 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
       device_(chosen(options.device)),
       info_(device_info()),
       owned_(options),
+      rows_beside_(options.rows_beside),
+      side_(options),
       staging_(owned_.stream, kStagingBytes),
       mode_{options.deterministic},
       blas_(library_of(options, info_.multiprocessors, without_)),
@@ -70,6 +72,7 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
 CudaBackend::~CudaBackend() {
   try {
     cuda::synchronize(stream());  // the host's memory goes back, too, which the device may be reading
+    cuda::synchronize(side_.stream);
   } catch (const std::exception&) {
     // A device that failed has said so to whoever waited for a result.
   }
@@ -77,7 +80,7 @@ CudaBackend::~CudaBackend() {
 
 Stream CudaBackend::stream() const {
   use_device(device_);
-  return owned_.stream;
+  return aside_ ? side_.stream : owned_.stream;
 }
 
 void CudaBackend::refuse_recording(const char* what) const {
@@ -222,7 +225,8 @@ std::unique_ptr<PeerSum> CudaBackend::make_peer_sum(void* window, int rank, int 
 bool CudaBackend::moved_on() {
   const std::unique_lock lock(pulse_mutex_, std::try_to_lock);
   if (!lock) return true;  // the lane is giving it work
-  if (!pulse_out_) record(pulse_.event, stream());
+  use_device(device_);
+  if (!pulse_out_) record(pulse_.event, owned_.stream);
   pulse_out_ = !done(pulse_.event);
   return !pulse_out_;
 }
@@ -339,6 +343,23 @@ void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
   use_device(device_);
   const std::lock_guard no_pulse(pulse_mutex_);
   recordings_.run(key, body);
+}
+
+Mark CudaBackend::beside(const std::function<void()>& body) {
+  if (aside_) throw std::logic_error("work beside work that is itself beside other work");
+  const Mark before = mark();
+  aside_ = true;
+  Mark end;
+  try {
+    wait_for(before);
+    body();
+    end = mark();
+  } catch (...) {
+    aside_ = false;
+    throw;
+  }
+  aside_ = false;
+  return end;
 }
 
 void CudaBackend::forget_recordings() {

@@ -79,6 +79,8 @@ class CudaBackend final : public Backend {
   void replay(uint64_t key, const std::function<void()>& body) override;
   bool records() const override { return true; }
   void forget_recordings() override;
+  Mark beside(const std::function<void()>& body) override;
+  int64_t rows_beside() const override { return rows_beside_; }
   int64_t replays() const override { return recordings_.replays(); }
   std::unique_ptr<Readback> make_readback(size_t bytes) override;
 
@@ -143,6 +145,9 @@ class CudaBackend final : public Backend {
   const int device_;
   const DeviceInfo info_;
   OwnedStream owned_;
+  const int64_t rows_beside_;
+  OwnedStream side_;               // of the bodies of beside()
+  bool aside_ = false;             // one runs
   std::optional<size_t> planned_;  // between begin_plan() and end_plan()
   std::mutex pulse_mutex_;  // also held while work is recorded for later, where no event may be put between
   OwnedEvent pulse_;

@@ -1,10 +1,12 @@
 // Recorded steps hold their sums over ranks: ranks are threads, each with an emulated GPU of its own.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <map>
 
 #include "configs/error.h"
 #include "tests/cuda_emulation/engine/steps.h"
+#include "tests/cuda_emulation/nccl/nccl_emulation.h"
 
 namespace lapidary {
 namespace {
@@ -70,6 +72,33 @@ TEST(NcclReplayed, StepsThatAreNotDeterministicKeepTheirBitsToo) {
   EXPECT_EQ(recorded.tokens, plain.tokens);
   EXPECT_EQ(recorded.tensors, plain.tensors);
 }
+
+/// In how many streams the ranks have added up, since the last call.
+int streams_used() {
+  void* library = ::dlopen(LAPIDARY_NCCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  return reinterpret_cast<decltype(&nccl_emulation_take_streams)>(
+      ::dlsym(library, "nccl_emulation_take_streams"))();
+}
+
+class NcclHalves : public testing::TestWithParam<std::pair<int, const char*>> {};
+
+TEST_P(NcclHalves, PrefillsThatAddUpBesideTheirProductsGiveTheBitsOfOneGpu) {
+  const auto& [ranks, dtype] = GetParam();
+  EngineOptions options = company_options(dtype);
+  const Heard whole = heard_on(1, options, false);
+  streams_used();
+  options.rows_beside = 12;  // all prefills and no decode step
+  const Heard halves = heard_on(ranks, options, false);
+  EXPECT_EQ(streams_used(), 2 * ranks);
+  EXPECT_EQ(halves.tokens, whole.tokens);
+  EXPECT_EQ(halves.tensors, whole.tensors);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, NcclHalves,
+                         testing::Values(std::pair{2, "bfloat16"}, std::pair{3, "float32"}),
+                         [](const auto& tested) {
+                           return cat(tested.param.first, "_", tested.param.second);
+                         });
 
 TEST(NcclReplayed, AListenerOfOneRankAloneIsRefused) {
   run_threads(2, [&](Communicator& host) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "kernels/cuda/device.h"
 #include "tests/cuda_emulation/nccl/clique.h"
@@ -42,6 +43,7 @@ struct Registry {
   std::set<ncclComm*> comms;
   std::vector<lapidary::Buffer> memory;  // of windows, until the program ends
   std::vector<std::unique_ptr<std::vector<void*>>> windows;
+  std::set<cudaStream_t> streams;  // that collectives came in
   uint64_t ids = 0;
 
   static Registry& instance() {
@@ -157,6 +159,10 @@ ncclResult_t collective(
     ncclComm* comm, cudaStream_t stream, const em::Contribution& mine, void* to,
     const std::function<std::vector<std::byte>(const std::vector<em::Contribution>&)>& make) {
   const Visit visit(comm);
+  {
+    const std::lock_guard lock(Registry::instance().mutex);
+    Registry::instance().streams.insert(stream);
+  }
   return enqueue({comm,
                   stream,
                   {},
@@ -223,6 +229,11 @@ void nccl_emulation_lose_rank(int rank) {
   const std::lock_guard lock(registry.mutex);
   for (ncclComm* comm : registry.comms)
     if (comm->rank != rank) comm->state = ncclRemoteError;
+}
+
+int nccl_emulation_take_streams() {
+  const std::lock_guard lock(Registry::instance().mutex);
+  return static_cast<int>(std::exchange(Registry::instance().streams, {}).size());
 }
 
 void nccl_emulation_connect_memory(bool connected) { memory_connected = connected; }

@@ -10,4 +10,6 @@ void nccl_emulation_set_version(int version);
 void nccl_emulation_lose_rank(int rank);
 /// Whether GPUs reach each other's memory; at first they do not.
 void nccl_emulation_connect_memory(bool connected);
+/// In how many streams collectives came, of all ranks since the last call.
+int nccl_emulation_take_streams();
 }
