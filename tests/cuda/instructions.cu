@@ -5,7 +5,7 @@
 
 namespace lapidary::cuda {
 
-__global__ void each_instruction(EarlyStart, const uint4* from, uint4* to, float* sums) {
+__global__ void each_instruction(EarlyStart, const uint4* from, uint4* to, float* sums, uint32_t* flag) {
   ptx::let_next_start();
   ptx::prefetch(from);
   ptx::wait_for_previous();
@@ -23,6 +23,9 @@ __global__ void each_instruction(EarlyStart, const uint4* from, uint4* to, float
   const uint4 once = ptx::load_once(from + threadIdx.x);
   sums[threadIdx.x] = ptx::exp2_fast(d[0] + d[1] + d[2] + d[3]);
   to[threadIdx.x] = make_uint4(ptx::pack_bf16(d[0], d[1]), once.y, once.z, once.w);
+  ptx::fence_system();
+  ptx::store_release(flag, ptx::load_acquire(flag) + 1);
+  sums[0] += ptx::load_fresh(sums + 1);
 }
 
 }  // namespace lapidary::cuda
