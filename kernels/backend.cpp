@@ -42,11 +42,6 @@ void Backend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, cons
   if (pre != nullptr) rms_norm(h, x, pre, eps);
 }
 
-void Backend::add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps) {
-  add(x, y);
-  layer_norm(h, x, gain, bias, eps);
-}
-
 void Backend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
                              std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans) {
   const int64_t q = heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;

@@ -291,8 +291,6 @@ class Backend {
   /// What stands between two blocks of a residual stream, in one pass where a backend can: x += rms_norm(y,
   /// post), and h = rms_norm(x, pre) unless `pre` is null (then h is not touched). y is lost; h may be y.
   virtual void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps);
-  /// The same with one norm: x += y and h = layer_norm(x, gain, bias). h may be y.
-  virtual void add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps);
   /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
   /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
   virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);

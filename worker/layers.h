@@ -100,10 +100,6 @@ struct LayerNorm {
   Vector gain, bias;
   float eps;
   void operator()(Rank r, Tensor y, Tensor x) const { r.ops.layer_norm(y, x, gain.get(), bias.get(), eps); }
-  /// x += y, then h = this norm of x; h may be y.
-  void after_adding(Rank r, Tensor h, Tensor x, Tensor y) const {
-    r.ops.add_layer_norm(h, x, y, gain.get(), bias.get(), eps);
-  }
 };
 
 /// The rows of `slices` as a column-parallel layer, with the matching biases if the checkpoint's layer has

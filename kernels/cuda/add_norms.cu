@@ -81,41 +81,6 @@ __global__ void __launch_bounds__(kMostThreads)
   stream.store(h.row(row), cols, aligned);
 }
 
-template <class H, class Y, int kHeld>
-__global__ void __launch_bounds__(kMostThreads)
-    add_layer_norm_rows(EarlyStart, RowsOf<H> h, RowsOf<float> x, RowsOf<const Y> y, const float* gain,
-                        const float* bias, float eps, int64_t cols, bool aligned) {
-  auto* between = shared_memory<float>();
-  const int64_t row = blockIdx.x;
-  const auto count = static_cast<float>(cols);
-  Held<kHeld> factor, offset, sum, stream;
-  ptx::let_next_start();
-  factor.load(gain, cols, aligned);
-  offset.load(bias, cols, aligned);
-  ptx::wait_for_previous();
-  sum.load(y.row(row), cols, aligned);
-  stream.load(x.row(row), cols, aligned);
-
-  LAPIDARY_UNROLL
-  for (int i = 0; i < kHeld * kN; ++i) stream.v[i / kN][i % kN] += sum.v[i / kN][i % kN];
-  stream.store(x.row(row), cols, aligned);
-  const float mean = stream.sum(cols, between, [](float v) { return v; }) / count;
-  const float squares = stream.sum(cols, between, [&](float v) { return square(v - mean); });
-  const float inverse = 1 / sqrtf(squares / count + eps);
-  LAPIDARY_UNROLL
-  for (int i = 0; i < kHeld * kN; ++i) {
-    float& v = stream.v[i / kN][i % kN];
-    v = (v - mean) * inverse * factor.v[i / kN][i % kN] + offset.v[i / kN][i % kN];
-  }
-  stream.store(h.row(row), cols, aligned);
-}
-
-void check(const char* operation, Tensor h, Tensor x, Tensor y) {
-  require_f32(operation, x);
-  require_same_shape(operation, x, y);
-  require_same_shape(operation, x, h);
-}
-
 /// Calls f(H, Y, chunks held as a constant, whether all is aligned, threads): fewest chunks that do.
 template <class F>
 void with_types(Tensor h, Tensor x, Tensor y, const float* gain, const float* other, const F& f) {
@@ -139,7 +104,9 @@ bool fits(int64_t cols) { return cols <= int64_t{kMostThreads} * kMostHeld * kN;
 
 void add_rms_norm(Stream stream, Tensor h, Tensor x, Tensor y, const float* post, const float* pre,
                   float eps) {
-  check("add_rms_norm", h, x, y);
+  require_f32("add_rms_norm", x);
+  require_same_shape("add_rms_norm", x, y);
+  require_same_shape("add_rms_norm", x, h);
   if (x.rows() == 0 || x.cols() == 0) return;
   if (!fits(x.cols())) {
     rms_norm(stream, y, y, post, eps);
@@ -151,21 +118,6 @@ void add_rms_norm(Stream stream, Tensor h, Tensor x, Tensor y, const float* post
     launch(stream, dim3(static_cast<unsigned>(x.rows())), threads, kSharedBytes,
            add_rms_norm_rows<H, Y, kHeld>, rows_of<H>(h), rows_of<float>(x), rows_of<const Y>(y), post, pre,
            eps, x.cols(), aligned);
-  });
-}
-
-void add_layer_norm(Stream stream, Tensor h, Tensor x, Tensor y, const float* gain, const float* bias,
-                    float eps) {
-  check("add_layer_norm", h, x, y);
-  if (x.rows() == 0 || x.cols() == 0) return;
-  if (!fits(x.cols())) {
-    add(stream, x, y);
-    return layer_norm(stream, h, x, gain, bias, eps);
-  }
-  with_types(h, x, y, gain, bias, [&]<class H, class Y, int kHeld>(int threads, bool aligned) {
-    launch(stream, dim3(static_cast<unsigned>(x.rows())), threads, kSharedBytes,
-           add_layer_norm_rows<H, Y, kHeld>, rows_of<H>(h), rows_of<float>(x), rows_of<const Y>(y), gain,
-           bias, eps, x.cols(), aligned);
   });
 }
 

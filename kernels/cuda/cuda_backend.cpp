@@ -201,11 +201,6 @@ void CudaBackend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, 
   cuda::add_rms_norm(stream(), h, x, y, post, pre, eps);
 }
 
-void CudaBackend::add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias,
-                                 float eps) {
-  cuda::add_layer_norm(stream(), h, x, y, gain, bias, eps);
-}
-
 void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
 
 void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {

@@ -65,7 +65,6 @@ class CudaBackend final : public Backend {
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;
   void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) override;
-  void add_layer_norm(Tensor h, Tensor x, Tensor y, const float* gain, const float* bias, float eps) override;
   void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
   size_t peer_window_bytes(int ranks) const override;
   std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) override;

@@ -123,36 +123,6 @@ TEST_P(RowOps, AddRmsNormIsTheEndOfOneBlockAndTheBeginningOfTheNext) {
   }
 }
 
-TEST_P(RowOps, AddLayerNormAddsBeforeItNorms) {
-  for (const int64_t n : kStreamWidths) {
-    const Rows x = Rows::random(3, n, 40, 4), y = Rows::random(3, n, 41, 4);
-    const Rows gain = Rows::random(1, n, 42), bias = Rows::random(1, n, 43);
-    Rows stream = x, h = y;  // h and y are the same memory
-    ops.add_layer_norm(h.tensor(), stream.tensor(), h.tensor(), gain.row(0), bias.row(0), 1e-6f);
-    ops.synchronize();
-    for (int64_t r = 0; r < 3; ++r) {
-      double mean = 0, variance = 0, largest = 0;
-      for (int64_t c = 0; c < n; ++c) {
-        ASSERT_EQ(stream.at(r, c), x.at(r, c) + y.at(r, c));
-        mean += stream.at(r, c) / static_cast<double>(n);
-        largest = std::max(largest, std::fabs(double{stream.at(r, c)}));
-      }
-      for (int64_t c = 0; c < n; ++c)
-        variance += std::pow(stream.at(r, c) - mean, 2) / static_cast<double>(n);
-      const double inverse = 1 / std::sqrt(variance + double{1e-6f});
-      for (int64_t c = 0; c < n; ++c) {
-        const double scaled = (stream.at(r, c) - mean) * inverse * gain.at(0, c);
-        const double want = scaled + bias.at(0, c);
-        // As in LayerNorm: x - mean carries the error of the mean.
-        const double terms =
-            largest * inverse * std::fabs(gain.at(0, c)) + std::fabs(scaled) + std::fabs(want);
-        ASSERT_NEAR(h.at(r, c), want, sum_bound(n) * terms) << n << " " << c;
-      }
-    }
-    EXPECT_TRUE(stream.gaps_untouched() && h.gaps_untouched());
-  }
-}
-
 TEST_P(RowOps, AddAndScaleAreExact) {
   for (const int64_t n : kWidths) {
     const Rows x = Rows::random(3, n, 6);
@@ -322,8 +292,6 @@ TEST_P(RowOps, WrongShapesAreRefused) {
   EXPECT_THROW(ops.copy(x.tensor(), y.tensor()), std::logic_error);
   EXPECT_THROW(ops.softcap(x.tensor(), 0), std::logic_error);
   EXPECT_THROW(ops.add_rms_norm(x.tensor(), x.tensor(), y.tensor(), x.row(0), nullptr, 0), std::logic_error);
-  EXPECT_THROW(ops.add_layer_norm(x.tensor(), x.tensor(), y.tensor(), x.row(0), x.row(0), 0),
-               std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), outside), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), one), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 12, table.tensor(), outside), std::logic_error);
@@ -342,10 +310,6 @@ TEST_P(RowOps, BitsDependNeitherOnThreadsNorOnOtherRows) {
       [&](Backend& b, Tensor t, int64_t) {
         const Tensor x_ = t.col_range(0, 4608), y_ = t.col_range(4608, 2 * 4608);
         b.add_rms_norm(y_, x_, y_, gain.row(0), bias.row(0), 1e-6f);
-      },
-      [&](Backend& b, Tensor t, int64_t) {
-        const Tensor x_ = t.col_range(0, 1152), y_ = t.col_range(1152, 2 * 1152);
-        b.add_layer_norm(y_, x_, y_, gain.row(0), bias.row(0), 1e-6f);
       },
       [&](Backend& b, Tensor t, int64_t) { b.add_bias(t, bias.row(0)); },
       [&](Backend& b, Tensor t, int64_t) { b.scale(t, 0.3f); },
