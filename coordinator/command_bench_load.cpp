@@ -170,7 +170,7 @@ int run_load(const LoadBench& bench) {
   std::printf("%-22s %10.1f ms %8.2f GB/s %8.1f %% of %.2f GB/s, %s%s\n", "load", median(times) * 1e3,
               rate / 1e9, 100 * rate / limit, limit / 1e9,
               loader ? "the copy from pinned memory" : "memory copied by all threads",
-              loader ? "; goal 75 %" : "");
+              loader ? cat("; goal ", 100 * kGoal, " %").c_str() : "");
   bench.figures.add({.what = "load from page cache",
                      .value = median(times) * 1e3,
                      .unit = "ms",

@@ -193,7 +193,8 @@ Scheduler::Entry* Scheduler::Queue::find(uint64_t arrival) const {
 void Scheduler::Queue::insert(Entry& entry) { entries_.insert(at(entry.arrival), {entry.arrival, &entry}); }
 
 void Scheduler::Queue::erase(uint64_t arrival) {
-  if (find(arrival) != nullptr) entries_.erase(at(arrival));
+  const auto found = at(arrival);
+  if (found != entries_.end() && found->arrival == arrival) entries_.erase(found);
 }
 
 Scheduler::Entry& Scheduler::Queue::pop() {

@@ -13,7 +13,9 @@ esac
 
 # Where there is no GPU, nothing runs what nvcc compiled. That all kernels compile shows on one architecture, and that their
 # instructions do on each (tests/cuda/instructions.cu); LAPIDARY_EVERY_GPU=ON compiles all for all, as scripts/build.sh does.
-[ -e /dev/nvidiactl ] || export LAPIDARY_EVERY_GPU="${LAPIDARY_EVERY_GPU:-OFF}"
+# A folder that scripts/quickstart.sh has built for all stays so.
+[ -e /dev/nvidiactl ] || grep -qs 'LAPIDARY_EVERY_GPU:BOOL=ON' build/release/CMakeCache.txt ||
+  export LAPIDARY_EVERY_GPU="${LAPIDARY_EVERY_GPU:-OFF}"
 
 scripts/install_deps.sh
 status=0

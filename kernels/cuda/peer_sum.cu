@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "kernels/cuda/require.h"
+#include "kernels/cuda/merges.cuh"
 
 namespace lapidary::cuda {
 namespace {
@@ -32,12 +32,10 @@ struct Peers {
   }
 };
 
-struct Merges {
-  int8_t of[kMostPeers];
-};
+using PeerMerges = Merges<kMostPeers, kMostDepth>;
 
 /// Block b adds numbers [b * kChunk, …) of y [size]; it waits for block b of the other ranks and nobody else.
-__global__ void add_over_peers(float* y, const float* mine, int64_t size, Peers peers, Merges merges) {
+__global__ void add_over_peers(float* y, const float* mine, int64_t size, Peers peers, PeerMerges merges) {
   const int chunk = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   const int64_t first = static_cast<int64_t>(chunk) * kChunk;
   const int here = static_cast<int>(size - first < kChunk ? size - first : kChunk);
@@ -58,13 +56,8 @@ __global__ void add_over_peers(float* y, const float* mine, int64_t size, Peers 
   __syncthreads();
 
   for (int i = thread; i < here; i += kThreads) {
-    float stack[kMostDepth];
-    int depth = 0;
-    for (int r = 0; r < peers.ranks; ++r) {
-      stack[depth++] = ptx::load_fresh(peers.numbers(peers.rank, chunk, half, r) + i);
-      for (int m = 0; m < merges.of[r]; ++m, --depth) stack[depth - 2] += stack[depth - 1];
-    }
-    y[first + i] = stack[0];
+    y[first + i] =
+        merges.sum([&](int r) { return ptx::load_fresh(peers.numbers(peers.rank, chunk, half, r) + i); });
   }
   if (thread == 0) peers.counts[chunk] = count;  // all threads have read it: there was a barrier
 }
@@ -94,15 +87,7 @@ class Sum final : public PeerSum {
     require(merges.size() == static_cast<size_t>(peers_.ranks), "peer_sum", "each rank has one block");
     const int64_t size = y.rows() * y.cols();
     require(size <= kMostPeerNumbers, "peer_sum", "there are too many numbers");
-    Merges all{};
-    int depth = 0, deepest = 0;
-    for (size_t r = 0; r < merges.size(); ++r) {
-      deepest = std::max(deepest, ++depth);
-      require(merges[r] >= 0 && merges[r] < depth, "peer_sum", "more sums are merged than there are");
-      depth -= merges[r];
-      all.of[r] = static_cast<int8_t>(merges[r]);
-    }
-    require(depth == 1 && deepest <= kMostDepth, "peer_sum", "the blocks must become one sum");
+    const auto all = checked_merges<kMostPeers, kMostDepth>("peer_sum", merges);
     if (size == 0) return;
     launch(stream_, dim3(static_cast<unsigned>((size + kChunk - 1) / kChunk)), kThreads, 0, add_over_peers,
            static_cast<float*>(y.data), static_cast<const float*>(mine.data), size, peers_, all);
