@@ -4,18 +4,9 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/cuda/add_blocks.h"
-#include "kernels/cuda/add_norms.h"
-#include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/loader.h"
-#include "kernels/cuda/matmul_kernels.h"
-#include "kernels/cuda/norms.h"
-#include "kernels/cuda/patches.h"
-#include "kernels/cuda/peer_sum.h"
 #include "kernels/cuda/pinned_readback.h"
 #include "kernels/cuda/require.h"
-#include "kernels/cuda/rope.h"
-#include "kernels/cuda/rope_and_store.h"
 #include "kernels/cuda/row_ops.h"
 
 namespace lapidary::cuda {
@@ -170,53 +161,6 @@ size_t CudaBackend::reserve(int64_t rows, int64_t width) {
   return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes();
 }
 
-void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
-  cuda::matmul(stream(), matmul_, y, x, w, end);
-}
-
-void CudaBackend::tune(int64_t most, const std::function<void(int64_t rows)>& products) {
-  if (blas_ == nullptr || native_stream() == nullptr) return;
-  matmul_.tune(true);
-  for (int64_t rows = kSkinnyRows + 1; rows <= most; rows = row_bucket(rows) + 1)
-    products(std::min(row_bucket(rows), most));
-  matmul_.tune(false);
-  blas_->save();
-}
-
-int64_t CudaBackend::gate_run() const { return kGateRun; }
-
-void CudaBackend::matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {
-  cuda::matmul(stream(), matmul_, y, x, gate_up, {}, &room);
-}
-
-void CudaBackend::rms_norm(Tensor y, Tensor x, const float* gain, float eps) {
-  cuda::rms_norm(stream(), y, x, gain, eps);
-}
-
-void CudaBackend::layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) {
-  cuda::layer_norm(stream(), y, x, gain, bias, eps);
-}
-
-void CudaBackend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) {
-  cuda::add_rms_norm(stream(), h, x, y, post, pre, eps);
-}
-
-void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
-
-void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {
-  cuda::add_blocks(stream(), y, blocks, merges);
-}
-
-size_t CudaBackend::peer_window_bytes(int ranks) const {
-  return ranks > 1 && ranks <= kMostPeers ? cuda::peer_window_bytes(ranks) : 0;
-}
-
-std::unique_ptr<PeerSum> CudaBackend::make_peer_sum(void* window, int rank, int ranks) {
-  const Stream here = stream();
-  const std::vector<std::byte*> windows = reach_window(here, window, ranks);
-  return windows.empty() ? nullptr : cuda::make_peer_sum(here, rank, windows);
-}
-
 bool CudaBackend::moved_on() {
   const std::unique_lock lock(pulse_mutex_, std::try_to_lock);
   if (!lock) return true;  // the lane is giving it work
@@ -230,30 +174,6 @@ size_t CudaBackend::free_memory() const {
   use_device(device_);
   return device_info().free_memory;
 }
-
-void CudaBackend::add_bias(Tensor x, const float* bias) { cuda::add_bias(stream(), x, bias); }
-
-void CudaBackend::scale(Tensor x, float factor) { cuda::scale(stream(), x, factor); }
-
-void CudaBackend::gelu(Tensor x) { cuda::gelu(stream(), x); }
-
-void CudaBackend::gelu_mul(Tensor y, Tensor gate_up) { cuda::gelu_mul(stream(), y, gate_up); }
-
-const int32_t* CudaBackend::rotary_positions(const char* operation, Tensor x, Tensor cos_sin,
-                                             std::span<const int32_t> positions) {
-  require(static_cast<int64_t>(positions.size()) == x.rows(), operation, "one position a row is wanted");
-  for (const int32_t p : positions)
-    require(p >= 0 && p < cos_sin.rows(), operation, "a position lies outside the table");
-  const int32_t* prepared = inputs_->positions(positions);
-  return prepared != nullptr ? prepared : upload(positions);
-}
-
-void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) {
-  const int32_t* places = rotary_positions("rope", x, cos_sin, positions);
-  cuda::rope(stream(), x, head_dim, cos_sin, places);
-}
-
-size_t CudaBackend::kv_page_bytes(const KvShape& shape) const { return page_bytes(shape); }
 
 size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
   const auto grows = [](int64_t& held, int64_t wanted) {
@@ -281,23 +201,6 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
         std::make_unique<AttentionScratch>(splits, room_.heads, room_.head_dim, KvShape::kPageTokens);
   }
   return table_->bytes() + inputs_->bytes() + attention_->bytes();
-}
-
-void CudaBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
-                           Tensor k, Tensor v) {
-  cuda::store_kv(stream(), pages, shape, table_of(spans), k, v);
-}
-
-void CudaBackend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin,
-                                 std::span<const int32_t> positions, std::byte* pages, const KvShape& shape,
-                                 std::span<const AttentionSpan> spans) {
-  const int32_t* places = rotary_positions("rope_and_store", qkv, cos_sin, positions);
-  cuda::rope_and_store(stream(), qkv, heads, cos_sin, places, pages, shape, table_of(spans));
-}
-
-void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
-                            std::span<const AttentionSpan> spans, const AttentionArgs& args) {
-  cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args);
 }
 
 bool CudaBackend::holds(std::span<const AttentionSpan> spans) const {
@@ -365,70 +268,6 @@ void CudaBackend::forget_recordings() {
 std::unique_ptr<Readback> CudaBackend::make_readback(size_t bytes) {
   use_device(device_);
   return std::make_unique<PinnedReadback>(owned_.stream, bytes);
-}
-
-void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) {
-  require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
-  require(y.rows() == size / patch * (size / patch), "patchify",
-          "y must be [patches, channels * patch * patch]");
-  refuse_recording("patchify");
-  const Stream here = stream();
-  const auto bytes = static_cast<size_t>(size * size * kChannels);
-  const uint8_t* pixels = images_.upload(here, rgb, bytes);
-  cuda::patchify(here, y, pixels, size, patch, staging_.upload(std::span(value_of, 256)));
-  images_.release(here);
-}
-
-size_t CudaBackend::reserve_images(size_t bytes) {
-  images_.reserve(stream(), bytes);
-  return images_.bytes();
-}
-
-void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
-                        int64_t first_id, float factor) {
-  require(static_cast<int64_t>(ids.size()) == y.rows(), "embed", "y must be [ids, columns of the table]");
-  Tensor rows = view(table.data.get(), table.dtype, table.out, table.in);
-  rows.stride = row_bytes(table) / static_cast<int64_t>(size_of(table.dtype));
-  const int32_t* prepared = inputs_->ids(ids);
-  cuda::embed(stream(), y, rows, prepared != nullptr ? prepared : upload(ids), board, first_id, factor);
-}
-
-void CudaBackend::softcap(Tensor x, float cap) { cuda::softcap(stream(), x, cap); }
-
-void CudaBackend::perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) {
-  refuse_recording("perturb");
-  cuda::perturb(stream(), staging_, logits, first_token, draws);
-}
-
-std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t first_token, int k) {
-  refuse_recording("top_k");
-  return cuda::top_k(stream(), top_k_, logits, first_token, k, info_.multiprocessors);
-}
-
-void CudaBackend::best(Tensor found, Tensor logits, int64_t first_token, float cap,
-                       std::span<const Draw> draws) {
-  require(std::ssize(draws) == logits.rows() && longest_list("best", draws) <= found.cols() / 2, "best",
-          "one draw a row of logits, and lists of their length");
-  cuda::best(stream(), top_k_, found, logits, first_token, cap, draws_of(draws));
-}
-
-void CudaBackend::choose(Tensor tokens, Tensor found, std::span<const Draw> draws) {
-  require(std::ssize(draws) == tokens.rows() && longest_list("choose", draws) <= found.cols() / 2, "choose",
-          "one draw a row of tokens, and lists of their length");
-  cuda::choose(stream(), tokens, found, draws_of(draws));
-}
-
-const TokenDraw* CudaBackend::draws_of(std::span<const Draw> draws) {
-  const TokenDraw* prepared = inputs_->draws(draws);
-  return prepared != nullptr ? prepared : upload(draws);
-}
-
-void CudaBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
-  require(std::ssize(places) == tokens.rows(), "scatter", "one place a token");
-  for (const int32_t place : places)
-    require(place >= 0 && place < board.rows(), "scatter", "a place lies outside the board");
-  const int32_t* prepared = inputs_->places(places);
-  cuda::scatter(stream(), board, prepared != nullptr ? prepared : upload(places), tokens);
 }
 
 }  // namespace lapidary::cuda
