@@ -41,6 +41,7 @@ cp "$orterun" "$out/openmpi/bin/orterun"
 cp "$(command -v orted)" "$out/openmpi/bin/orted"
 cp -r "$plugins" "$out/openmpi/plugins"
 rm -f "$out"/openmpi/plugins/mca_{spml,scoll,sshmem,memheap,atomic}_*.so # OpenSHMEM's
+rm -f "$out"/openmpi/plugins/mca_{mtl,btl}_ofi.so # ranks hang over it; Debian turns it off in /etc/openmpi
 cp -rL /usr/share/openmpi "$out/openmpi/share/openmpi"
 
 # Every library that any of them needs; glibc apart: it is used only where the machine's own is older.
@@ -80,12 +81,17 @@ cat >"$out/start" <<'EOF'
 here=$(cd "$(dirname "$0")" && pwd)
 name=$(basename "$0")
 case "$name" in
-  mpirun) program=$here/openmpi/bin/orterun ;;
+  mpirun)
+    program=$here/openmpi/bin/orterun
+    # It insists on a way to other hosts, unless it is told that there is none.
+    command -v ssh >/dev/null || command -v rsh >/dev/null || export OMPI_MCA_plm="${OMPI_MCA_plm:-isolated}"
+    ;;
   orted) program=$here/openmpi/bin/orted ;;
   *) program=$here/bin/$name ;;
 esac
 export OPAL_PREFIX="$here/openmpi" OPAL_PKGDATADIR="$here/openmpi/share/openmpi" OPAL_BINDIR="$here/openmpi/bin"
 export OMPI_MCA_mca_base_component_path="$here/openmpi/plugins" OMPI_MCA_orte_launch_agent="$here/orted"
+export PMIX_MCA_pcompress_base_silence_warning=1 # its messages between ranks of a job are small
 cuda=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in glob.glob(p + "/*/lib")))' 2>/dev/null || true)
 export LD_LIBRARY_PATH="$here/lib${cuda:+:$cuda}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 mine=$(cat "$here/glibc/version")
