@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "configs/error.h"
 #include "coordinator/mpirun_command.h"
@@ -29,8 +30,9 @@ std::string memory_table(const std::vector<wire::Ready>& ranks) {
   return table_text(rows);
 }
 
-/// This program, as another process would start it.
+/// This program, as another process would start it: a bundle's starter finds the libraries first.
 std::string own_path() {
+  if (const char* starter = std::getenv("LAPIDARY_STARTER")) return starter;
   std::error_code error;
   const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) fail("cannot tell where this program is: ", error.message());

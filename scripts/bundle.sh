@@ -92,6 +92,8 @@ esac
 export OPAL_PREFIX="$here/openmpi" OPAL_PKGDATADIR="$here/openmpi/share/openmpi" OPAL_BINDIR="$here/openmpi/bin"
 export OMPI_MCA_mca_base_component_path="$here/openmpi/plugins" OMPI_MCA_orte_launch_agent="$here/orted"
 export PMIX_MCA_pcompress_base_silence_warning=1 # its messages between ranks of a job are small
+# What it starts itself (mpirun, and by that the program) is this folder's, too.
+export LAPIDARY_STARTER="$here/lapidary" PATH="$here${PATH:+:$PATH}"
 cuda=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in glob.glob(p + "/*/lib")))' 2>/dev/null || true)
 export LD_LIBRARY_PATH="$here/lib${cuda:+:$cuda}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 mine=$(cat "$here/glibc/version")
