@@ -277,6 +277,9 @@ class Backend {
   /// How the two halves of a gated weight lie: gate_run() rows of gate, then as many of up, and so on, zeros
   /// behind the last ones. 0: all of gate, then all of up.
   virtual int64_t gate_run() const { return 0; }
+  /// Rows of a step for which memory between a layer's two wide products is kept; more go in several runs.
+  /// Enough to fill the matrix kernels, while a 4096-row prefix of a 28B model needs gigabytes in float32.
+  virtual int64_t rows_at_once() const { return 512; }
   /// y [rows, n] = gelu(x · gateᵀ) · (x · upᵀ); gate_up, of one output, lies as gate_run() says. `room`
   /// [rows, gate_up.out], of the operands' dtype, may be overwritten.
   virtual void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {

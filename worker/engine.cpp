@@ -149,7 +149,8 @@ struct Engine::Parts {
     if (share.shared_vision)
       backend->reserve(capacity.images * v.tokens(), std::max({v.hidden_size, plan.vision.ffn.size(),
                                                                v.channels * v.patch_size * v.patch_size}));
-    scratch_bytes = backend->reserve(std::min<int64_t>(capacity.rows, 512), plan.decoder.ffn.size());
+    scratch_bytes =
+        backend->reserve(std::min(capacity.rows, backend->rows_at_once()), plan.decoder.ffn.size());
     AttentionRoom room{capacity.sequences, capacity.rows, capacity.pages, plan.decoder.heads.size(),
                        t.head_dim};
     if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.images));

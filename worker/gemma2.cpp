@@ -8,10 +8,6 @@
 namespace lapidary {
 namespace {
 
-/// The MLP runs over this many rows at a time: enough to fill the matrix kernels, while a 4096-row prefix of
-/// the 28B model would need gigabytes for the two halves of the gate at once.
-constexpr int64_t kMlpRows = 512;
-
 /// Angles as transformers computes them, in float32: position * theta^(-2j / head_dim).
 std::vector<float> rotary_table(int64_t positions, int64_t head_dim, double theta) {
   std::vector<float> table(static_cast<size_t>(positions * head_dim));
@@ -57,7 +53,7 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   sum_ = operands == DType::f32 ? h_ : workspace_.make(rows, config_.hidden_size);
   qkv_ = workspace_.make(rows, q + 2 * kv, operands);
   attention_ = workspace_.make(rows, q, operands);
-  const int64_t chunk = std::min(rows, kMlpRows);
+  const int64_t chunk = std::min(rows, rank_.ops.rows_at_once());
   gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
   // Where halves are added up beside each other each row has its own.
@@ -166,15 +162,15 @@ std::vector<Range> Gemma2::parts(int64_t rows) const {
   if (rank_.comm.size() == 1 || !rank_.comm.in_stream() ||
       rows < std::max<int64_t>(2, rank_.ops.rows_beside()))
     return {{0, rows}};
-  int64_t middle = rows / 2;
-  if (middle > kMlpRows) middle -= middle % kMlpRows;
-  return {{0, middle}, {middle, rows}};
+  return {{0, rows / 2}, {rows / 2, rows}};
 }
 
 Mark Gemma2::feed_forward(const Layer& layer, Range part, bool beside) {
   Mark last;
-  for (int64_t begin = part.begin; begin < part.end; begin += kMlpRows) {
-    const Range rows{begin, std::min(part.end, begin + kMlpRows)};
+  // Runs of like length: a few rows left over would cost as much as many.
+  const int64_t runs = (part.size() + mlp_.rows() - 1) / mlp_.rows();
+  for (int64_t run = 0; run < runs; ++run) {
+    const Range rows{part.begin + part.size() * run / runs, part.begin + part.size() * (run + 1) / runs};
     const Tensor gate_up = gate_up_.row_range(0, rows.size()), mlp = mlp_.row_range(0, rows.size());
     layer.gate_up(rank_, mlp, h_.row_range(rows.begin, rows.end), gate_up);
     last = add_up(layer.down, rows, mlp, beside);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 
 #include "configs/model_config.h"
@@ -136,6 +137,54 @@ TEST_P(Batch, NeighboursArrivalOrderRanksAndThreadsChangeNoBit) {
 INSTANTIATE_TEST_SUITE_P(Models, Batch,
                          ::testing::Combine(::testing::Values("like3b", "odd", "window"),
                                             ::testing::Values("float32", "bfloat16")));
+
+/// The logits [prompts, vocabulary] of prefills that are `at_once` to a step.
+std::vector<float> run_prefills(const std::vector<Prompt>& prompts, const EngineOptions& options, int ranks,
+                                size_t at_once) {
+  std::vector<float> logits;
+  run_threads(ranks, [&](Communicator& comm) {
+    Engine engine(options, read_model_config(options.model), one_stage(comm));
+    if (comm.rank() > 0) return engine.follow();
+    const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
+    for (size_t first = 0; first < prompts.size(); first += at_once) {
+      wire::Step step;
+      step.set_gather_logits(true);
+      step.set_stop(first + at_once == prompts.size());
+      for (size_t p = first; p < first + at_once; ++p) {
+        wire::Prefill& prefill = *step.add_prefills();
+        prefill.set_sequence(static_cast<int32_t>(p));
+        prefill.mutable_ids()->Add(prompts[p].ids.begin(), prompts[p].ids.end());
+        for (int64_t page = 0; page < pages_each; ++page)
+          prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(p) * pages_each + page));
+        prefill.add_images()->set_rgb(prompts[p].rgb);
+      }
+      engine.lead(step, [&](const std::string& name, Tensor value) {
+        if (name == "logits")
+          logits.insert(logits.end(), value.row<float>(0), value.row<float>(0) + value.rows() * value.cols());
+      });
+    }
+  });
+  return logits;
+}
+
+TEST(BatchOfPrefills, AStepOfMoreRowsThanTheMlpTakesAtOnceGivesTheSameBits) {
+  EngineOptions options;
+  options.model = kModels / "like3b";
+  options.threads = 1;
+  options.max_num_seqs = 4;
+  options.shared_vision = true;
+  options.max_model_len = 320;
+  options.max_num_batched_tokens = 4 * 320;
+  auto prompts = make_prompts(read_model_config(options.model), 4);
+  // Over 1000 rows, in three parts; last rows that lie evenly, in two runs, and as they come.
+  for (const auto& lengths :
+       {std::array<size_t, 4>{250, 250, 250, 250}, {250, 250, 260, 260}, {251, 264, 270, 299}}) {
+    for (size_t p = 0; p < prompts.size(); ++p) prompts[p].ids.resize(lengths[p], 7);
+    const auto alone = run_prefills(prompts, options, 1, 1);
+    EXPECT_EQ(run_prefills(prompts, options, 1, 4), alone);
+    EXPECT_EQ(run_prefills(prompts, options, 2, 4), alone);
+  }
+}
 
 TEST(Sampling, ASeedsDrawDoesNotDependOnLayout) {
   for (const auto& [temperature, top_k, top_p] : {std::tuple{1.0f, 0, 1.0f}, std::tuple{0.7f, 5, 1.0f},
