@@ -20,7 +20,14 @@ struct WeightRows {
   int64_t rows = 0, cols = 0;
   int64_t first = 0;  // where row 0 lies, if they lie one below the other
   int64_t run = 0;    // else every other run of so many rows of the weight is theirs, from `first` on
+  // Of e4m3: what a stored number is rounded to before anything else is done with it, and, where these are
+  // only columns of the stored rows, how many numbers a stored row has and where the columns begin. The scale
+  // is that of the whole row: it does not depend on how rows are cut.
+  DType rounded = DType::f32;
+  int64_t whole = 0, skip = 0;
 
+  /// Numbers of a row as it is brought to the device.
+  constexpr int64_t brought() const { return whole > 0 ? whole : cols; }
   /// The row of the weight that is row r.
   constexpr int64_t place(int64_t r) const { return run == 0 ? first + r : first + r + r / run * run; }
   /// n, or what of it are whole runs, if not one.
@@ -45,12 +52,13 @@ class WeightLoader {
 
   virtual WeightRows rows_of(const Matrix& w) const = 0;
 
-  /// How many rows of `cols` stored numbers are best loaded at a time; at least 1.
+  /// How many rows of `cols` stored numbers (WeightRows::brought) are best loaded at a time; at least 1.
   virtual int64_t rows_at_once(int64_t cols, DType stored) const = 0;
-  /// fill() writes as many rows as `to` has, one close behind the other, as they are stored: f32, f16 or
-  /// bf16. Returns when they are written; what fill() throws comes through and leaves the loader as it was.
+  /// fill() writes as many rows as `to` has, of to.brought() numbers, one close behind the other, as they are
+  /// stored: f32, f16 or bf16. Returns when they are written; what fill() throws comes through and leaves the
+  /// loader as it was.
   virtual void load(const WeightRows& to, DType stored, const std::function<void(std::byte*)>& fill) = 0;
-  /// The numbers of rows first_row… and columns first_col….
+  /// The numbers of rows first_row… and columns first_col…, which lie to.skip behind a whole row's first.
   virtual void make(const WeightRows& to, const MadeNumbers& made, int64_t first_row, int64_t first_col) = 0;
 
   /// Returns when all rows are where they belong. Throws where the device failed.

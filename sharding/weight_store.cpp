@@ -29,17 +29,18 @@ Matrix WeightStore::matrix(const std::vector<Slice>& slices, SumPlan sums, DType
     check(slice);
     out += slice.rows.size();
   }
-  if (!loads(dtype))
-    return make_matrix(out, slices, std::move(sums), dtype,
-                       [&](Matrix& matrix, Range rows) { pack_band(matrix, slices, rows); });
   Matrix matrix = ops_.make_matrix(out, slices.at(0).cols.size(), dtype, std::move(sums));
-  const WeightRows rows = loader_->rows_of(matrix);
-  int64_t first = 0;
-  for (const Slice& slice : slices) {
-    load_slice(slice, rows.row_range(first, first + slice.rows.size()));
-    first += slice.rows.size();
+  if (loader_ == nullptr) {
+    pack_rows(matrix, slices);
+  } else {
+    const WeightRows rows = loader_->rows_of(matrix);
+    int64_t first = 0;
+    for (const Slice& slice : slices) {
+      load_slice(slice, rows.row_range(first, first + slice.rows.size()));
+      first += slice.rows.size();
+    }
   }
-  count(matrix.bytes);
+  count(matrix);
   return matrix;
 }
 
@@ -50,9 +51,7 @@ Matrix WeightStore::gated(const Slice& gate, const Slice& up, DType dtype) {
   check(gate);
   check(up);
   const int64_t half = (gate.rows.size() + run - 1) / run * run;
-  if (!loads(dtype))
-    return make_matrix(2 * half, {gate, up}, std::move(sums), dtype,
-                       [&](Matrix& matrix, Range rows) { pack_gated_band(matrix, gate, up, rows); });
+  if (loader_ == nullptr) throw std::logic_error("gated weights that lie in runs come by a loader only");
   Matrix matrix = ops_.make_matrix(2 * half, gate.cols.size(), dtype, std::move(sums));
   WeightRows rows = loader_->rows_of(matrix);
   rows.rows = gate.rows.size();
@@ -60,38 +59,40 @@ Matrix WeightStore::gated(const Slice& gate, const Slice& up, DType dtype) {
   load_slice(gate, rows);
   rows.first = run;
   load_slice(up, rows);
-  count(matrix.bytes);
+  count(matrix);
   return matrix;
 }
 
-Matrix WeightStore::make_matrix(int64_t out, const std::vector<Slice>& slices, SumPlan sums, DType dtype,
-                                const std::function<void(Matrix&, Range)>& pack) {
-  Matrix matrix = ops_.make_matrix(out, slices.at(0).cols.size(), dtype, std::move(sums));
+void WeightStore::pack_rows(Matrix& matrix, const std::vector<Slice>& slices) {
   // Small bands, so that what is in flight stays in cache and both ends of the work are busy.
   constexpr int64_t kBand = 4 * Backend::kPackRows;
-  if (matrix.data == nullptr) {  // memory is only being planned
-    for (const Slice& slice : slices) source_.ignore(slice.name);
-  } else {
-    ops_.threads().parallel_for(out, kBand, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; row += kBand) pack(matrix, {row, std::min(end, row + kBand)});
-    });
-  }
-  count(matrix.bytes + (dtype == DType::e4m3 ? static_cast<size_t>(out) * sizeof(float) : 0));
-  return matrix;
+  ops_.threads().parallel_for(matrix.out, kBand, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row += kBand)
+      pack_band(matrix, slices, {row, std::min(end, row + kBand)});
+  });
 }
 
 /// Pieces of rows, each taken by the thread that has time for it.
-void WeightStore::load_slice(const Slice& slice, const WeightRows& to) {
+void WeightStore::load_slice(const Slice& slice, WeightRows to) {
+  Range cols = slice.cols;
+  if (to.dtype == DType::e4m3) {
+    to.rounded = linear_;
+    if (cols.size() < slice.shape[1]) {  // the device sees whole rows, for their scales
+      to.whole = slice.shape[1];
+      to.skip = cols.begin;
+      cols = {0, to.whole};
+    }
+  }
   if (const auto made = source_.made(slice.name))
     return loader_->make(to, *made, slice.rows.begin, slice.cols.begin);
   const DType stored = source_.stored_dtype(slice.name);
-  const int64_t step = to.whole_runs(loader_->rows_at_once(to.cols, stored));
+  const int64_t step = to.whole_runs(loader_->rows_at_once(cols.size(), stored));
   std::atomic<int64_t> next{0};
   ops_.threads().run([&](int) {
     for (int64_t row = next.fetch_add(step); row < to.rows; row = next.fetch_add(step)) {
       const int64_t end = std::min(row + step, to.rows);
       loader_->load(to.row_range(row, end), stored, [&](std::byte* pinned) {
-        source_.read_stored(slice.name, {slice.rows.begin + row, slice.rows.begin + end}, slice.cols, pinned);
+        source_.read_stored(slice.name, {slice.rows.begin + row, slice.rows.begin + end}, cols, pinned);
       });
     }
   });
@@ -144,19 +145,6 @@ void WeightStore::pack_band(Matrix& matrix, const std::vector<Slice>& slices, Ra
             cut ? largest.data() : nullptr);
 }
 
-void WeightStore::pack_gated_band(Matrix& matrix, const Slice& gate, const Slice& up, Range rows) {
-  const int64_t run = ops_.gate_run(), half = gate.rows.size();
-  const size_t row_bytes = static_cast<size_t>(matrix.in) * size_of(linear_);
-  std::vector<std::byte> band(static_cast<size_t>(rows.size()) * row_bytes);  // zeros where neither has rows
-  for (int64_t row = rows.begin; row < rows.end; row += run) {
-    const Slice& slice = row / run % 2 == 0 ? gate : up;
-    const int64_t first = row / (2 * run) * run, last = std::min(half, first + run);
-    read_rows(band.data() + static_cast<size_t>(row - rows.begin) * row_bytes, slice,
-              {slice.rows.begin + first, slice.rows.begin + last}, slice.cols);
-  }
-  ops_.pack(matrix, rows.begin, view(band.data(), linear_, rows.size(), matrix.in));
-}
-
 Vector WeightStore::vector(const std::vector<Slice>& slices) {
   int64_t size = 0;
   for (const Slice& slice : slices) {
@@ -196,6 +184,11 @@ bool WeightStore::same_rows(const std::string& a, const std::string& b, Range ro
     if (one != other) return false;
   }
   return true;
+}
+
+void WeightStore::count(const Matrix& matrix) {
+  const size_t scales = matrix.dtype == DType::e4m3 ? static_cast<size_t>(matrix.out) * sizeof(float) : 0;
+  count(matrix.bytes + scales);
 }
 
 void WeightStore::count(size_t bytes) {

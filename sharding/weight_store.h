@@ -77,18 +77,14 @@ class WeightStore {
 
  private:
   void check(const Slice& slice) const;
-  /// A matrix of these slices whose bands of rows `pack` packs, several at a time.
-  Matrix make_matrix(int64_t out, const std::vector<Slice>& slices, SumPlan sums, DType dtype,
-                     const std::function<void(Matrix&, Range)>& pack);
-  /// Whether a matrix of this dtype goes through the loader. The scale of an e4m3 row is that of the whole
-  /// stored row, rounded to `linear` first, whatever part of it is held: the host finds it.
-  bool loads(DType dtype) const { return loader_ != nullptr && dtype != DType::e4m3; }
-  void load_slice(const Slice& slice, const WeightRows& to);
+  /// A matrix of these slices whose bands of rows are packed, several at a time.
+  void pack_rows(Matrix& matrix, const std::vector<Slice>& slices);
+  void load_slice(const Slice& slice, WeightRows to);
   void read_rows(std::byte* to, const Slice& slice, Range stored, Range cols);
   void find_largest(float* to, const Slice& slice, Range stored);
   void pack_band(Matrix& matrix, const std::vector<Slice>& slices, Range rows);
-  void pack_gated_band(Matrix& matrix, const Slice& gate, const Slice& up, Range rows);
   void count(size_t bytes);
+  void count(const Matrix& matrix);
 
   TensorSource& source_;
   Backend& ops_;

@@ -63,7 +63,7 @@ int64_t Loader::rows_at_once(int64_t cols, DType stored) const {
 void Loader::load(const WeightRows& to, DType stored, const std::function<void(std::byte*)>& fill) {
   if (stored != DType::f32 && stored != DType::f16 && stored != DType::bf16)
     throw std::logic_error(std::string("weights are not loaded from ") + name_of(stored));
-  const size_t row = static_cast<size_t>(to.cols) * size_of(stored);
+  const size_t row = static_cast<size_t>(to.brought()) * size_of(stored);
   const size_t bytes = row * static_cast<size_t>(to.rows);
   if (bytes == 0) return;
   use_device(device_);
@@ -77,7 +77,7 @@ void Loader::load(const WeightRows& to, DType stored, const std::function<void(s
   } else {
     grow(slot->device, slot->device_bytes, slot->pinned_bytes, allocate);
     copy(slot->stream, slot->device.get(), slot->pinned.get(), bytes);
-    convert_rows(slot->stream, to, view(slot->device.get(), stored, to.rows, to.cols));
+    convert_rows(slot->stream, to, view(slot->device.get(), stored, to.rows, to.brought()));
   }
   record(slot->passed, slot->stream);
 }
@@ -89,17 +89,17 @@ void Loader::make(const WeightRows& to, const MadeNumbers& made, int64_t first_r
     return;
   }
   // A row's scale follows from all of it: made whole, then converted as if it had been read.
-  const int64_t at_once = to.whole_runs(rows_at_once(to.cols, DType::bf16));
+  const int64_t cols = to.brought(), pitch = cols * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t at_once = to.whole_runs(rows_at_once(cols, DType::bf16));
   for (int64_t row = 0; row < to.rows; row += at_once) {
     const WeightRows some = to.row_range(row, std::min(row + at_once, to.rows));
     const Lease slot(*this);
-    const auto pitch = some.cols * static_cast<int64_t>(sizeof(uint16_t));
     wait(slot->passed);
     grow(slot->device, slot->device_bytes, std::max(bytes_each_, static_cast<size_t>(some.rows * pitch)),
          allocate);
-    make_rows(slot->stream, {slot->device.get(), pitch, DType::bf16, nullptr, some.rows, some.cols}, made,
-              first_row + row, first_col);
-    convert_rows(slot->stream, some, view(slot->device.get(), DType::bf16, some.rows, some.cols));
+    make_rows(slot->stream, {slot->device.get(), pitch, DType::bf16, nullptr, some.rows, cols}, made,
+              first_row + row, first_col - to.skip);
+    convert_rows(slot->stream, some, view(slot->device.get(), DType::bf16, some.rows, cols));
     record(slot->passed, slot->stream);
   }
 }

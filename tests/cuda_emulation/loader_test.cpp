@@ -61,6 +61,14 @@ void expect_same_rows(const Matrix& a, const Matrix& b) {
   }
 }
 
+void expect_same_scales(const Matrix& a, const Matrix& b) {
+  std::vector<float> one(static_cast<size_t>(a.out)), other(one.size());
+  copy({}, one.data(), a.scales.get(), one.size() * sizeof(float));
+  copy({}, other.data(), b.scales.get(), other.size() * sizeof(float));
+  synchronize({});
+  EXPECT_EQ(one, other);
+}
+
 class LoaderTest : public testing::TestWithParam<std::tuple<DType, DType>> {
  protected:
   DType stored() const { return std::get<0>(GetParam()); }
@@ -98,6 +106,49 @@ TEST_P(LoaderTest, BringsWhatPackWouldByManyThreadsThroughAFewSmallBuffers) {
   loader.finish();
   EXPECT_LE(loader.pinned_bytes(), 3000u);
   expect_same_rows(loaded, packed);
+}
+
+TEST_P(LoaderTest, ColumnsOfARowHaveItsScaleAndItsRoundingToBfloat16) {
+  if (held() != DType::e4m3) return;
+  const int64_t out = 21;
+  // Columns of any place, and those that are read and written in runs.
+  for (const auto& [in, begin, end] : {std::array<int64_t, 3>{101, 13, 60}, {160, 48, 112}, {160, 48, 117}}) {
+    Stored file(stored(), out, in);
+    for (int64_t r = 0; r < out; ++r) {  // each row has its largest number elsewhere, mostly outside
+      const int64_t at = r * in + (r * 41 + 7) % in;
+      const float largest = 5 + static_cast<float>(r);
+      const uint16_t half = stored() == DType::f16 ? to_f16(largest) : to_bf16(largest);
+      const size_t size = size_of(stored());
+      std::memcpy(file.bytes.data() + static_cast<size_t>(at) * size,
+                  stored() == DType::f32 ? static_cast<const void*>(&largest) : &half, size);
+      file.values[static_cast<size_t>(at)] = largest;
+    }
+    for (const DType rounded : {DType::f32, DType::bf16}) {
+      std::vector<float> values = file.values, most(static_cast<size_t>(out));
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (rounded == DType::bf16) values[i] = from_bf16(to_bf16(values[i]));
+        float& largest = most[i / static_cast<size_t>(in)];
+        largest = std::max(largest, std::abs(values[i]));
+      }
+      Matrix packed = make_matrix(out, end - begin, held(), SumPlan::whole(end - begin));
+      PackBuffers buffers(1, 1000);
+      pack(buffers, packed, 0, view(values.data(), DType::f32, out, in).col_range(begin, end), most.data());
+      Matrix loaded = make_matrix(out, end - begin, held(), SumPlan::whole(end - begin));
+      Loader loader(0, 2, 2000);
+      WeightRows rows = loader.rows_of(loaded);
+      rows.rounded = rounded;
+      rows.whole = in;
+      rows.skip = begin;
+      const int64_t step = loader.rows_at_once(rows.brought(), stored());
+      for (int64_t row = 0; row < out; row += step) {
+        const int64_t last = std::min(row + step, out);
+        loader.load(rows.row_range(row, last), stored(), file.reader(row, last));
+      }
+      loader.finish();
+      expect_same_rows(loaded, packed);
+      expect_same_scales(loaded, packed);
+    }
+  }
 }
 
 TEST(Loader, TakesARowThatIsLongerThanItsBuffers) {
