@@ -84,15 +84,25 @@ SumUnits units_of(const SumPlan& sums, int64_t in) {
   return units;
 }
 
-SumUnits split_into_pieces(const SumUnits& whole) {
+SumUnits split_into_pieces(const SumUnits& leaves) {
   SumUnits units;
-  const int n = whole.cuts[1];
-  units.count = pieces_of(n);
-  for (int p = 0; p < units.count; ++p) {
-    units.cuts[p + 1] = piece_begin(n, units.count, p + 1);
-    units.merges[p] = p > 0 ? 1 : 0;
+  for (int leaf = 0; leaf < leaves.count; ++leaf) {
+    const int begin = leaves.cuts[leaf], n = leaves.columns(leaf), pieces = pieces_of(n);
+    if (units.count + pieces > SumUnits::kMost) return leaves;
+    for (int p = 0; p < pieces; ++p, ++units.count) {
+      units.cuts[units.count + 1] = begin + piece_begin(n, pieces, p + 1);
+      units.merges[units.count] = p > 0 ? 1 : 0;
+    }
+    units.merges[units.count - 1] += leaves.merges[leaf];
   }
+  units.are_pieces = true;
   return units;
+}
+
+SumUnits skinny_units(const SumUnits& leaves, int64_t out, int64_t rows, int multiprocessors) {
+  const int64_t tiles = parts_of(out, skinny_channels(rows));
+  const bool enough = tiles * leaves.count >= int64_t{multiprocessors} * skinny_blocks(rows);
+  return enough ? leaves : split_into_pieces(leaves);
 }
 
 void MatmulScratch::reserve(int64_t rows, int64_t width) {
@@ -183,12 +193,9 @@ class MatmulRun {
     return rows > kTileSide ? rows / kTileSide * kTileSide : rows;
   }
 
-  /// The only leaf's pieces, if its `blocks` are fewer than `wanted` and the pieces' sums fit.
-  SumUnits units_for(int64_t blocks, int64_t wanted, int64_t rows) const {
-    if (units_.count > 1 || blocks >= wanted) return units_;
-    const int pieces = pieces_of(units_.cuts[1]);
-    if (pieces > SumUnits::kMost || fitting_rows(pieces) < rows) return units_;
-    return split_into_pieces(units_);
+  /// Pieces as units if their sums fit, else the leaves.
+  SumUnits that_fit(const SumUnits& units, int64_t rows) const {
+    return units.count > units_.count && fitting_rows(units.count) < rows ? units_ : units;
   }
 
   float* partials(const SumUnits& units) const {
@@ -215,7 +222,7 @@ class MatmulRun {
       ProductArgs p = args(x, r);
       const int64_t tiles = parts_of(w_.out, skinny_channels(p.rows));
       const SumUnits units =
-          units_for(tiles, int64_t{scratch_.multiprocessors_} * skinny_blocks(p.rows), p.rows);
+          that_fit(skinny_units(units_, w_.out, p.rows, scratch_.multiprocessors_), p.rows);
       p.partials = partials(units);
       const bool apart = units.count > 1;
       const bool at_once = apart && tiles <= kTickets && skinny_can_merge(p.rows, units.count);
@@ -247,7 +254,8 @@ class MatmulRun {
     if (w_.dtype == DType::bf16 && has_library()) return by_library(y_.row_range(r, r + x.rows()), x);
     ProductArgs p = args(x, r);
     const int64_t tiles = parts_of(w_.out, kTileSide) * parts_of(p.rows, kTileSide);
-    const SumUnits units = units_for(2 * tiles, scratch_.multiprocessors_, p.rows);
+    const bool few = 2 * tiles * units_.count < scratch_.multiprocessors_;
+    const SumUnits units = few ? that_fit(split_into_pieces(units_), p.rows) : units_;
     p.partials = partials(units);
     tiled_product(stream_, p, units);
     if (units.count > 1) merge_units(stream_, p, units);

@@ -41,7 +41,8 @@ class MatmulScratch {
 /// unless w is f32); the epilogue's bias in device memory.
 /// `room` given: the weight is gated (Backend::matmul_geglu), y its product.
 ///
-/// The order of a sum: a leaf is cut into near-equal pieces of at most 1024 columns, a piece is a chain of
+/// The order of a sum: a leaf is cut into near-equal pieces of at most 256, 512 or 1024 columns, as its own
+/// length says (matmul_kernels.h), a piece is a chain of
 /// mma instructions over blocks of columns, the pieces of a leaf are added from left to right, the leaves as
 /// the plan says. Few rows (up to 64) and many rows have kernels of their own, but both follow this order
 /// with the same instructions and the weight in the same operand, so that a row has the same bits in either.

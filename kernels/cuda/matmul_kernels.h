@@ -11,13 +11,24 @@
 
 namespace lapidary::cuda {
 
-/// Pieces of a leaf begin at multiples of this many of its columns…
+/// Pieces of a leaf begin at multiples of this many of its columns.
 constexpr int kPieceStep = 256;
-/// … and are no longer than this.
-constexpr int kLongestPiece = 1024;
+
+// How a leaf is cut is part of the order of its sum: it follows from the leaf's length and from nothing else,
+// not from the rows, the ranks or the device. What is free is whether pieces are blocks of their own. Short
+// leaves have short pieces, for their products have few channels, too: 28B's qkv of TP 8 is 16 tiles of 64
+// channels by 4608 columns, its o of TP 8 72 tiles by 512. In pieces of up to 1024 columns they were 80 and
+// 72 blocks for the 132 multiprocessors of an H200; in pieces of 512 and of 256 they are 144 each. What that
+// costs: pieces that are blocks write 4 bytes an output and row and the last block reads them, in the second
+// cache, where the weight's share of a piece is 2 bytes a column from memory: 8 of 1024 bytes a row for
+// pieces of 512 columns, 6 % at 8 rows. So products that fill the device by their tiles are not cut, and long
+// leaves, which always give pieces enough, keep long pieces.
+constexpr int longest_piece(int n) { return n <= 5 * kPieceStep ? kPieceStep : n <= 5120 ? 512 : 1024; }
 
 /// Pieces of a leaf of n columns: near-equal runs of kPieceStep.
-constexpr int pieces_of(int n) { return n <= kLongestPiece ? 1 : (n + kLongestPiece - 1) / kLongestPiece; }
+constexpr int pieces_of(int n) {
+  return n <= longest_piece(n) ? 1 : (n + longest_piece(n) - 1) / longest_piece(n);
+}
 /// Where piece p of `pieces` begins.
 constexpr int piece_begin(int n, int pieces, int p) {
   const int steps = (n + kPieceStep - 1) / kPieceStep;
@@ -25,19 +36,25 @@ constexpr int piece_begin(int n, int pieces, int p) {
   return begin < n ? begin : n;
 }
 
-/// A SumPlan as kernels take it, by value. A unit is what one block sums by itself: a leaf, or a piece of the
-/// only leaf; units are added as leaves are (SumPlan).
+/// A SumPlan as kernels take it, by value. A unit is what one block sums by itself: a leaf, or a piece of
+/// one; units are added as leaves are (SumPlan).
 struct SumUnits {
   static constexpr int kMost = 64;
   int count = 0;
   int cuts[kMost + 1] = {};    // columns, ascending
   uint8_t merges[kMost] = {};  // after each unit
+  bool are_pieces = false;
+
+  constexpr int columns(int unit) const { return cuts[unit + 1] - cuts[unit]; }
+  /// Pieces that the block of a unit adds up.
+  constexpr int pieces(int unit) const { return are_pieces ? 1 : pieces_of(columns(unit)); }
 };
 
 /// Throws std::logic_error for a plan that can't be, or of more than kMost leaves.
 SumUnits units_of(const SumPlan& sums, int64_t in);
-/// The pieces of a plan of one leaf, added from left to right. At most kMost.
-SumUnits split_into_pieces(const SumUnits& whole);
+/// The leaves' pieces as units: those of a leaf are added from left to right, then the leaves as they were.
+/// The leaves themselves where the pieces are more than kMost.
+SumUnits split_into_pieces(const SumUnits& leaves);
 
 /// One product as the kernels take it, by value.
 struct ProductArgs {
@@ -63,10 +80,13 @@ struct ProductArgs {
 /// Rows of the skinny kernel, at most; with unaligned cuts (skinny_product).
 constexpr int kSkinnyRows = 64;
 constexpr int kUnalignedRows = 8;
-/// Channels that a block of the skinny kernel computes for so many rows, and how many such blocks fill a
-/// multiprocessor.
+/// Channels that a block of the skinny kernel computes for so many rows, and how many such blocks a
+/// multiprocessor wants, so that the memory is never idle.
 int skinny_channels(int64_t rows);
 int skinny_blocks(int64_t rows);
+/// The units of a product of few rows: the leaves, or their pieces where those would leave a device of so
+/// many multiprocessors idle.
+SumUnits skinny_units(const SumUnits& leaves, int64_t out, int64_t rows, int multiprocessors);
 
 /// Weights stream from memory. w bf16 or e4m3, x of any layout. `aligned`: all inner cuts are multiples of 16
 /// bytes. Where units are added up: by the last block of each tile of channels if `tickets` is given (zeros,
@@ -89,8 +109,8 @@ void merge_units(Stream stream, const ProductArgs& product, const SumUnits& unit
 /// to [rows, pitch] = x rounded to bf16, zeros from x.cols() to pitch; pitch is a multiple of 8.
 void round_rows(Stream stream, uint16_t* to, int64_t pitch, Tensor x);
 
-/// Rows `from` [rows, cols] (f32, f16 or bf16) become the rows `to`, of any dtype of weights. The scales of
-/// an e4m3 one are given (`scaled`), or e4m3_scale() of each row, written.
+/// Rows `from` [rows, to.brought()] (f32, f16 or bf16) become the rows `to`, of any dtype of weights. The
+/// scales of an e4m3 one are given (`scaled`), or e4m3_scale() of each row, written.
 void convert_rows(Stream stream, const WeightRows& to, Tensor from, bool scaled = false);
 
 /// y [rows, cols] (f32 or bf16) *= of_row [rows] · of_col [cols].

@@ -28,24 +28,24 @@ struct SkinnyKernel {
   // Blocks of the weight in a stage: as many as registers allow, 8 or 16 reads of 16 bytes.
   static constexpr int kDepth = !kAligned ? 1 : kTiles == 8 ? 2 : 4;
   static constexpr int kStage = kDepth * W::kBlock;  // columns
-  static_assert(kLongestPiece >= Shape::kChunk && Shape::kChunk % (2 * kStage) == 0 &&
-                kPieceStep % kStage == 0);
+  static_assert(Shape::kChunk % (2 * kStage) == 0 && kPieceStep % kStage == 0);
   static constexpr int kRuns = Shape::kChunk / 8, kStep = Shape::kThreads / kRuns;  // bring_chunk()
   struct Stage {
     uint4 low[Shape::kSets][kDepth], high[Shape::kSets][kDepth];  // channels lane / 4 and lane / 4 + 8
   };
 
   const ProductArgs& p;
-  const int begin, columns;  // of the unit
+  const int begin, columns, pieces;  // of the unit
   const int warp, lane;
   uint16_t* const shared;  // two chunks of x, each [kChunk / 32][kRows][32]; sums [4 * kSums][kThreads]
   const std::byte* low[Shape::kSets];  // rows of w from the unit's first column on
   int high[Shape::kSets];              // bytes to the row 8 channels on
 
-  __device__ SkinnyKernel(const ProductArgs& product, int first, int last)
+  __device__ SkinnyKernel(const ProductArgs& product, const SumUnits& units, int unit)
       : p(product),
-        begin(first),
-        columns(last - first),
+        begin(units.cuts[unit]),
+        columns(units.columns(unit)),
+        pieces(units.pieces(unit)),
         warp(static_cast<int>(threadIdx.x) / 32),
         lane(static_cast<int>(threadIdx.x) % 32),
         shared(shared_memory<uint16_t>()) {
@@ -197,9 +197,9 @@ struct SkinnyKernel {
     }
   }
 
-  /// Ends piece `done` of `pieces`: its sums join those of the pieces before, which wait in shared memory, as
+  /// Ends piece `done`: its sums join those of the pieces before, which wait in shared memory, as
   /// registers are what this kernel is short of. After the last piece `sums` are the unit's.
-  __device__ __forceinline__ void end_piece(float (&sums)[Shape::kSums][4], int done, int pieces) const {
+  __device__ __forceinline__ void end_piece(float (&sums)[Shape::kSums][4], int done) const {
     float* before = shared_sums() + threadIdx.x;
 #pragma unroll
     for (int t = 0; t < Shape::kSums; ++t) {
@@ -215,7 +215,6 @@ struct SkinnyKernel {
 
   /// The unit's sums: pieces from left to right.
   __device__ __forceinline__ void run(float (&sums)[Shape::kSums][4]) const {
-    const int pieces = pieces_of(columns);
     int done = 0, end = piece_begin(columns, pieces, 1);
     Stage even, odd;
     // The weight waits for nobody: what registers hold of it comes first, then some more to the second cache.
@@ -227,7 +226,7 @@ struct SkinnyKernel {
       load(ahead, first + kStage);
       multiply(sums, here, first);
       if (first + kStage < end || pieces == 1) return;
-      end_piece(sums, done, pieces);
+      end_piece(sums, done);
       end = piece_begin(columns, pieces, ++done + 1);
     };
     for (int first = 0; first < columns; first += 2 * kStage) {
@@ -242,6 +241,12 @@ struct SkinnyKernel {
   }
 };
 
+/// Rows whose units' sums, `channels` of each, are merged at a time.
+constexpr int merged_rows(int units, int channels) {
+  constexpr int kBytes = 48 << 10;
+  return kBytes / (units * channels * static_cast<int>(sizeof(float)));
+}
+
 /// grid [channel tiles, units]; tickets: null, or one a channel tile.
 template <class W, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(BlockShape<kTiles>::kThreads, BlockShape<kTiles>::kBlocks)
@@ -249,7 +254,7 @@ __global__ void __launch_bounds__(BlockShape<kTiles>::kThreads, BlockShape<kTile
   ptx::let_next_start();
   using Shape = BlockShape<kTiles>;
   const int unit = static_cast<int>(blockIdx.y);
-  const SkinnyKernel<W, kTiles, kAligned> block(p, units.cuts[unit], units.cuts[unit + 1]);
+  const SkinnyKernel<W, kTiles, kAligned> block(p, units, unit);
   float sums[Shape::kSums][4] = {};
   block.run(sums);
   put_sums<kTiles>(p, unit, 0, block.first_channel(), sums);
@@ -264,24 +269,28 @@ __global__ void __launch_bounds__(BlockShape<kTiles>::kThreads, BlockShape<kTile
   if (!mine) return;
   __threadfence();
   if (threadIdx.x == 0) tickets[blockIdx.x] = 0;
-  merge_tile(p, units, shared_memory<float>(), 0, static_cast<int>(p.rows),
-             int64_t{blockIdx.x} * Shape::kChannels, Shape::kChannels);
-}
-
-constexpr size_t kMergeBytes = size_t{48} << 10;
-
-size_t merge_bytes(int64_t rows, int units, int channels) {
-  return static_cast<size_t>(rows * units * channels) * sizeof(float);
+  const int rows = static_cast<int>(p.rows), at_once = merged_rows(units.count, Shape::kChannels);
+  for (int row = 0; row < rows; row += at_once) {
+    if (row > 0) __syncthreads();  // the sums before these have been read by all
+    merge_tile(p, units, shared_memory<float>(), row, min(at_once, rows - row),
+               int64_t{blockIdx.x} * Shape::kChannels, Shape::kChannels);
+  }
 }
 
 template <class W, int kTiles, bool kAligned>
 void start(Stream stream, const ProductArgs& p, const SumUnits& units, uint32_t* tickets) {
   using Shape = BlockShape<kTiles>;
-  int longest = 0;
-  for (int u = 0; u < units.count; ++u) longest = max(longest, units.cuts[u + 1] - units.cuts[u]);
-  size_t bytes = size_t{Shape::kChunkElements} * sizeof(uint16_t) * (longest > Shape::kChunk ? 2 : 1);
-  if (longest > kLongestPiece) bytes += size_t{4} * Shape::kSums * Shape::kThreads * sizeof(float);
-  if (tickets != nullptr) bytes = max(bytes, merge_bytes(p.rows, units.count, Shape::kChannels));
+  bool two_chunks = false, pieces = false;
+  for (int u = 0; u < units.count; ++u) {
+    pieces = pieces || units.pieces(u) > 1;
+    two_chunks = two_chunks || pieces || units.columns(u) > Shape::kChunk;  // sums lie behind the second
+  }
+  size_t bytes = size_t{Shape::kChunkElements} * sizeof(uint16_t) * (two_chunks ? 2 : 1);
+  if (pieces) bytes += size_t{4} * Shape::kSums * Shape::kThreads * sizeof(float);
+  if (tickets != nullptr) {
+    const int rows = min(static_cast<int>(p.rows), merged_rows(units.count, Shape::kChannels));
+    bytes = max(bytes, static_cast<size_t>(rows * units.count * Shape::kChannels) * sizeof(float));
+  }
   const auto tiles = static_cast<unsigned>((p.out + Shape::kChannels - 1) / Shape::kChannels);
   launch(stream, dim3(tiles, static_cast<unsigned>(units.count)), Shape::kThreads, bytes,
          skinny_kernel<W, kTiles, kAligned>, p, units, tickets);
@@ -299,10 +308,14 @@ void start(Stream stream, const ProductArgs& p, const SumUnits& units, bool alig
 }  // namespace
 
 int skinny_channels(int64_t rows) { return rows <= 16 ? 64 : rows <= 32 ? 128 : 256; }
-int skinny_blocks(int64_t rows) { return 256 / skinny_channels(rows); }
 
+// At 4.3 TB/s an H200's multiprocessor takes 33 bytes a nanosecond, and a read lasts about 800: 26 KB have to
+// be under way. A block has one to two stages, of 16 KB up to 16 rows, of 32 KB from there on.
+int skinny_blocks(int64_t rows) { return rows <= 16 ? 2 : 1; }
+
+// Merging in two goes takes as long as the start of a kernel that would do it.
 bool skinny_can_merge(int64_t rows, int units) {
-  return merge_bytes(rows, units, skinny_channels(rows)) <= kMergeBytes;
+  return rows <= 2 * merged_rows(units, skinny_channels(rows));
 }
 
 void skinny_product(Stream stream, const ProductArgs& p, const SumUnits& units, bool aligned,

@@ -32,7 +32,7 @@ struct TiledKernel {
 
   const ProductArgs& p;
   const Tile tile;
-  const int begin, columns;  // of the unit
+  const int begin, columns, pieces;  // of the unit
   unsigned char* const shared;
 
   /// Begins to bring block `b` of the columns to its stage. x's part i of lane t lies at [i][row][8t]. A
@@ -92,7 +92,7 @@ struct TiledKernel {
   /// The unit's sums of the tile: pieces from left to right.
   __device__ __forceinline__ void run(float (&sum)[16][4]) const {
     float piece[16][4] = {};
-    const int blocks = (columns + W::kBlock - 1) / W::kBlock, pieces = pieces_of(columns);
+    const int blocks = (columns + W::kBlock - 1) / W::kBlock;
     int done = 0, end = piece_begin(columns, pieces, 1);
     for (int b = 0; b < kStages - 1; ++b) {
       if (b < blocks) bring(b);
@@ -117,7 +117,8 @@ __global__ void __launch_bounds__(kThreads, 1) tiled_kernel(EarlyStart, ProductA
   ptx::follow_previous();
   const int unit = static_cast<int>(blockIdx.y), begin = units.cuts[unit];
   const Tile tile = tile_of(p, blockIdx.x);
-  const TiledKernel<W> block{p, tile, begin, units.cuts[unit + 1] - begin, shared_memory<unsigned char>()};
+  const TiledKernel<W> block{
+      p, tile, begin, units.columns(unit), units.pieces(unit), shared_memory<unsigned char>()};
   float sum[16][4] = {};
   block.run(sum);
   const int warp = static_cast<int>(threadIdx.x) / 32;
