@@ -39,9 +39,16 @@ struct DecodeBlock {
   alignas(16) uint16_t weights[kRows * kWeightStride];
   float most[kWarps][kRows];  // of each warp's keys
   float sums[kWarps][kRows];
-  float shares[StepTable::kMaxSplits];  // of the decode's splits: factor of a split's sums,
-  float counts[StepTable::kMaxSplits];  // and the sum of its weights
-  bool last;                            // whether the decode's other units have ended
+  bool last;  // whether the decode's other units have ended
+};
+
+/// What combine() needs, in the place of the keys and values.
+template <class Shape>
+struct CombineRoom {
+  float shares[kRows][StepTable::kMaxSplits];  // of each head's splits: factor of a split's sums,
+  float counts[kRows][StepTable::kMaxSplits];  // and the sum of its weights
+  float total[kRows];                          // sum of the head's weights
+  alignas(16) float parts[kWarps][(Shape::kColumns + 3) / 4 * 4];  // a head's sums over each warp's splits
 };
 
 /// The pages [first, end) of a unit that its row sees something of.
@@ -74,6 +81,21 @@ struct ColumnSums {
   float most[2] = {-INFINITY, -INFINITY};  // of rows lane / 4 and lane / 4 + 8; unused with a soft-cap
   float sum[2] = {};                       // of this lane's weights
 };
+
+/// Asks for a page's keys and values to be brought to the second cache, if it is one of the unit's. The tiles
+/// of a block hold one page; where few blocks share out a sequence, that is too little to have under way: a
+/// rank with 2 KV heads of 128 has 66 blocks of two pages for 4112 tokens, and of their 4.2 MB 2.1 would be.
+__device__ __forceinline__ void ask_for(const AttentionCall& call, const Unit& unit, int page) {
+  constexpr int kLine = 128;
+  if (page >= unit.end) return;
+  const std::byte* keys = call.keys(unit.pairs.span, page, unit.kv_head);
+  const int tokens = min(unit.pairs.span.tokens - page * kPageKeys, kPageKeys);
+  const int bytes = tokens * call.layout.row * static_cast<int>(sizeof(uint16_t));
+  for (int at = static_cast<int>(threadIdx.x) * kLine; at < bytes; at += kThreads * kLine) {
+    ptx::prefetch(keys + at);
+    ptx::prefetch(keys + call.layout.tile_bytes + at);
+  }
+}
 
 /// Starts the copy of a page's keys (part 0) or values (1) and closes its group; without a page it is empty.
 template <class Shape>
@@ -202,6 +224,7 @@ __device__ __forceinline__ void attend(const AttentionCall& call, const Exponent
                                        DecodeBlock<Shape>& block) {
   fetch<Shape>(block.keys, call, unit, unit.first, 0);
   fetch<Shape>(block.values, call, unit, unit.first, 1);
+  ask_for(call, unit, unit.first + 1);
   load_queries<Shape, kRows, kThreads>(block.queries, call.q, unit.pairs);
   ColumnSums<Shape> sums;
   for (int page = unit.first; page < unit.end; ++page) {
@@ -213,6 +236,7 @@ __device__ __forceinline__ void attend(const AttentionCall& call, const Exponent
     ptx::wait_copies<0>();
     __syncthreads();  // the values have come, and the weights; nobody needs the keys
     fetch<Shape>(block.keys, call, unit, page + 1, 0);
+    ask_for(call, unit, page + 2);
     add_values<Shape>(sums, block);
     __syncthreads();
     fetch<Shape>(block.values, call, unit, page + 1, 1);
@@ -237,48 +261,54 @@ __device__ __forceinline__ bool ends_last(const Partials& partials, const Unit& 
   return true;
 }
 
-/// The shares and counts of a head's splits; returns the sum of its weights. Each state is read by one
-/// thread, so that all reads are under way at once.
+/// The shares and totals of all heads of a decode. Each state is read by one thread, so that all reads are
+/// under way at once; a warp then sees to a head.
 template <class Shape>
-__device__ __forceinline__ float share_out(const Partials& partials, const DecodeSpan& decode, int head,
-                                           DecodeBlock<Shape>& block) {
-  const int thread = static_cast<int>(threadIdx.x);
-  __syncthreads();  // nobody needs the shares of the head before
-  for (int s = thread; s < decode.splits; s += kThreads) {
-    const float2 state = partials.states[partials.at(decode.first_split + s, head)];
-    block.shares[s] = state.x;
-    block.counts[s] = state.y;
+__device__ __forceinline__ void share_out(const Partials& partials, const Unit& unit,
+                                          CombineRoom<Shape>& room) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  const int heads = unit.pairs.heads.count, splits = unit.decode.splits;
+  for (int i = thread; i < heads * splits; i += kThreads) {
+    const int head = i % heads, split = i / heads;
+    const float2 state =
+        partials.states[partials.at(unit.decode.first_split + split, unit.pairs.heads.first + head)];
+    room.shares[head][split] = state.x;
+    room.counts[head][split] = state.y;
   }
   __syncthreads();
-  float most = -INFINITY, sum = 0;
-  for (int s = 0; s < decode.splits; ++s) most = fmaxf(most, block.shares[s]);
+  for (int head = thread / 32; head < heads; head += kWarps) {
+    float most = -INFINITY, sum = 0;
+    for (int s = lane; s < splits; s += 32) most = fmaxf(most, room.shares[head][s]);
+    for (int bits = 16; bits > 0; bits /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, bits));
+    for (int s = lane; s < splits; s += 32) {
+      const float share = ptx::exp2_fast(room.shares[head][s] - most);
+      room.shares[head][s] = share;
+      sum = fmaf(share, room.counts[head][s], sum);
+    }
+    for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
+    if (lane == 0) room.total[head] = sum;
+  }
   __syncthreads();
-  for (int s = thread; s < decode.splits; s += kThreads)
-    block.shares[s] = ptx::exp2_fast(block.shares[s] - most);
-  __syncthreads();
-  for (int s = 0; s < decode.splits; ++s) sum = fmaf(block.shares[s], block.counts[s], sum);
-  return sum;
 }
 
-/// x [4 columns] = the splits' sums by their shares, split by split. One read after the other would take
-/// longer than the keys and values of a short sequence: some are always under way.
+/// x [4 columns] = sums of splits [first, last) by their shares, split by split. Many are read at once: one
+/// read after the other would take longer than the keys and values of a short sequence.
 template <class Shape>
-__device__ __forceinline__ void add_splits(float (&x)[4], const float* sums, int64_t step, int splits,
-                                           const DecodeBlock<Shape>& block) {
-  constexpr int kBatch = 8;
-  for (int first = 0; first < splits; first += kBatch) {
+__device__ __forceinline__ void add_splits(float (&x)[4], const float* sums, int64_t step, int first,
+                                           int last, const float* shares, const float* counts) {
+  constexpr int kBatch = 9;  // a warp's splits of 4112 tokens
+#pragma unroll 1
+  for (; first < last; first += kBatch) {
     float4 read[kBatch];
-    const auto counts = [&](int i) {  // else nobody wrote any
-      return first + i < splits && block.counts[first + i] > 0;
-    };
+    const auto has = [&](int i) { return first + i < last && counts[first + i] > 0; };  // else nobody wrote
     LAPIDARY_UNROLL
     for (int i = 0; i < kBatch; ++i)
       read[i] =
-          counts(i) ? *reinterpret_cast<const float4*>(sums + (first + i) * step) : make_float4(0, 0, 0, 0);
+          has(i) ? *reinterpret_cast<const float4*>(sums + (first + i) * step) : make_float4(0, 0, 0, 0);
     LAPIDARY_UNROLL
     for (int i = 0; i < kBatch; ++i) {
-      if (!counts(i)) continue;
-      const float share = block.shares[first + i];
+      if (!has(i)) continue;
+      const float share = shares[first + i];
       x[0] = fmaf(share, read[i].x, x[0]);
       x[1] = fmaf(share, read[i].y, x[1]);
       x[2] = fmaf(share, read[i].z, x[2]);
@@ -287,20 +317,35 @@ __device__ __forceinline__ void add_splits(float (&x)[4], const float* sums, int
   }
 }
 
-/// out [columns] of a decode's heads = weighted sums of its splits / sum of their weights.
+/// out [columns] of a decode's heads = weighted sums of its splits / sum of their weights. Each warp adds its
+/// quarter of the splits, then the quarters are added: an order that follows from the splits' number alone.
 template <class Shape>
 __device__ __forceinline__ void combine(const AttentionCall& call, const Partials& partials, const Unit& unit,
                                         DecodeBlock<Shape>& block) {
-  const int first_split = unit.decode.first_split, splits = unit.decode.splits, end = call.layout.head_dim;
-  for (int head = unit.pairs.heads.first; head < unit.pairs.heads.first + unit.pairs.heads.count; ++head) {
-    const float sum = share_out(partials, unit.decode, head, block);
-    const int64_t to = call.out.at(unit.pairs.span.first_row, head);
-    const float* sums = partials.sums + partials.at(first_split, head) * partials.columns;
-    for (int column = 4 * static_cast<int>(threadIdx.x); column < end; column += 4 * kThreads) {
+  static_assert(sizeof(CombineRoom<Shape>) <= sizeof(block.keys) + sizeof(block.values) &&
+                StepTable::kMaxSplits % kWarps == 0);
+  auto& room = *reinterpret_cast<CombineRoom<Shape>*>(&block);
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+  const int splits = unit.decode.splits, end = call.layout.head_dim;
+  const int first = splits * warp / kWarps, last = splits * (warp + 1) / kWarps;
+  share_out(partials, unit, room);
+  for (int head = 0; head < unit.pairs.heads.count; ++head) {
+    const int global = unit.pairs.heads.first + head;
+    const float* sums = partials.sums + partials.at(unit.decode.first_split, global) * partials.columns;
+    for (int column = 4 * lane; column < end; column += 4 * 32) {
       float x[4] = {};
-      add_splits(x, sums + column, int64_t{partials.heads} * partials.columns, splits, block);
-      for (int i = 0; i < min(4, end - column); ++i) store_one(call.out, to + column + i, x[i] / sum);
+      add_splits<Shape>(x, sums + column, int64_t{partials.heads} * partials.columns, first, last,
+                        room.shares[head], room.counts[head]);
+      *reinterpret_cast<float4*>(room.parts[warp] + column) = make_float4(x[0], x[1], x[2], x[3]);
     }
+    __syncthreads();
+    const int64_t to = call.out.at(unit.pairs.span.first_row, global);
+    for (int column = thread; column < end; column += kThreads) {
+      float sum = room.parts[0][column];
+      for (int w = 1; w < kWarps; ++w) sum += room.parts[w][column];
+      store_one(call.out, to + column, sum / room.total[head]);
+    }
+    __syncthreads();  // the parts have been read, and behind the last head all of the room
   }
 }
 
@@ -308,9 +353,16 @@ __device__ __forceinline__ void combine(const AttentionCall& call, const Partial
 template <class Shape, bool kCapped>
 __global__ void __launch_bounds__(kThreads, 4)  // the registers of more blocks would not hold the sums
     decode(EarlyStart, const AttentionCall call, const Exponents exponents, const Partials partials) {
-  ptx::follow_previous();
+  ptx::let_next_start();
   auto& block = *shared_memory<DecodeBlock<Shape>>();
+  // The step's table came before its first kernel did, and all keys and values are there but the new token's,
+  // which the second cache will see as it comes.
   const int units = call.table.counts->splits * call.kv_heads();
+  if (static_cast<int>(blockIdx.x) < units) {
+    const Unit unit(call, static_cast<int>(blockIdx.x));
+    ask_for(call, unit, unit.first);
+  }
+  ptx::wait_for_previous();
   for (int u = static_cast<int>(blockIdx.x); u < units; u += static_cast<int>(gridDim.x)) {
     const Unit unit(call, u);
     if (unit.first < unit.end)
