@@ -155,6 +155,21 @@ void PaliGemma::run_layers(Tensor x, const Batch& batch, LayerRun run, Communica
   decoder_.forward(x, batch.rows, kv_, run, peers, probe);
 }
 
+Tensor PaliGemma::last_rows(Tensor x, const Batch& batch) {
+  const std::vector<AttentionSpan>& spans = batch.rows.spans;
+  const auto row_of = [&](size_t s) { return spans[s].first_row + spans[s].rows - 1; };
+  for (size_t begin = 0, end = 0; begin < spans.size(); begin = end) {
+    const int64_t apart = begin + 1 < spans.size() ? row_of(begin + 1) - row_of(begin) : 1;
+    for (end = begin + 1; end < spans.size() && row_of(end) - row_of(end - 1) == apart;) ++end;
+    Tensor run = x.row_range(row_of(begin), row_of(begin) + 1);
+    run.shape[0] = static_cast<int64_t>(end - begin);
+    run.stride = apart * x.stride;
+    if (end - begin == spans.size()) return run;
+    rank_.ops.copy(last_.row_range(static_cast<int64_t>(begin), static_cast<int64_t>(end)), run);
+  }
+  return last_.row_range(0, batch.sequences());
+}
+
 Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
   if (probe) {
     Workspace traced(rank_.ops);
@@ -164,13 +179,8 @@ Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
   }
   const bool decodes = batch.decodes_only();
   const int64_t sequences = decodes ? x.rows() : batch.sequences();
-  const Tensor last = decodes ? x : last_.row_range(0, sequences), normed = normed_.row_range(0, sequences);
-  for (int64_t s = 0; s < sequences && !decodes; ++s) {
-    const AttentionSpan& span = batch.rows.spans[static_cast<size_t>(s)];
-    const int64_t row = span.first_row + span.rows - 1;
-    rank_.ops.copy(last.row_range(s, s + 1), x.row_range(row, row + 1));
-  }
-  decoder_.norm(normed, last);
+  const Tensor normed = normed_.row_range(0, sequences);
+  decoder_.norm(normed, decodes ? x : last_rows(x, batch));
   const Tensor logits = logits_.row_range(0, sequences);
   rank_.ops.matmul(logits, normed, head_.out > 0 ? head_ : embedding_);
   return logits;

@@ -74,6 +74,9 @@ class PaliGemma {
 
  private:
   void load_head(WeightStore& weights);
+  /// The last row of each sequence. Where they lie evenly (prefixes of one length, a prefix before decodes)
+  /// they are seen where they are; else each run that does is copied at once.
+  Tensor last_rows(Tensor x, const Batch& batch);
 
   ModelConfig config_;
   ShardPlan plan_;
