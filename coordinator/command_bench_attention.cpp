@@ -4,6 +4,7 @@
 
 #include "configs/error.h"
 #include "coordinator/command_bench_kernels.h"
+#include "worker/device.h"
 
 namespace lapidary {
 namespace {
@@ -46,7 +47,8 @@ constexpr Prefix kPrefixes[] = {
     {"28B prefill 896", 32, 2, 128, 4112, 50, 420},
 };
 
-void bench_attention(const KernelRun& run, const Prefix& prefix) {
+/// `by`: the kernel, where there are two; best: it is the one that the goal is meant for.
+void bench_attention(const KernelRun& run, const Prefix& prefix, const std::string& by, bool best) {
   Backend& ops = *run.backend;
   const int64_t rows = prefix.rows;
   const KvShape shape{prefix.heads / prefix.group, prefix.head_dim, run.dtype};
@@ -73,11 +75,11 @@ void bench_attention(const KernelRun& run, const Prefix& prefix) {
   const double seconds = time_of(run, operations, run.bench.repeats,
                                  [&] { ops.attention(out, q, kv.get(), shape, spans, args); });
   const double share = operations / seconds / run.flops,
-               goal = run.on_host() ? 0 : prefix.goal * 1e12 / run.flops;
-  std::printf("%-20s %5lld %4lld %4lld %9.3f %9.1f %7.1f %%\n", prefix.what, static_cast<long long>(rows),
+               goal = best && !run.on_host() ? prefix.goal * 1e12 / run.flops : 0;
+  std::printf("%-20s %5lld %4lld %4lld %9.3f %9.1f %7.1f %%%s\n", prefix.what, static_cast<long long>(rows),
               static_cast<long long>(prefix.heads), static_cast<long long>(prefix.head_dim), seconds * 1e3,
-              operations / seconds / 1e9, 100 * share);
-  run.bench.figures.add({.what = cat("attention, ", prefix.what, ", head_dim ", prefix.head_dim),
+              operations / seconds / 1e9, 100 * share, by.c_str());
+  run.bench.figures.add({.what = cat("attention, ", prefix.what, ", head_dim ", prefix.head_dim, by),
                          .value = seconds * 1e3,
                          .unit = "ms",
                          .rate = operations / seconds / 1e9,
@@ -86,6 +88,17 @@ void bench_attention(const KernelRun& run, const Prefix& prefix) {
                          .limit_name = run.on_host() ? "register-only" : "library, 8192^3",
                          .share = share,
                          .goal = goal});
+}
+
+/// Null where the GPU has none.
+std::unique_ptr<Backend> by_warpgroups(const KernelRun& run) {
+  EngineOptions options = run.bench.engine;
+  options.prefill = "warpgroups";
+  try {
+    return make_backend(options, *run.threads);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 }  // namespace
@@ -118,9 +131,16 @@ std::vector<float> fetched(const KernelRun& run, Tensor from, int64_t r) {
 
 float rounded(float value, DType dtype) { return dtype == DType::bf16 ? from_bf16(to_bf16(value)) : value; }
 
-void bench_attentions(const KernelRun& run) {
+void bench_attentions(KernelRun& run) {
   std::printf("%-20s %5s %4s %4s %9s %9s %9s\n", "attention", "rows", "A", "D", "ms", "GFLOP/s", "of limit");
-  for (const Prefix& prefix : kPrefixes) bench_attention(run, prefix);
+  std::unique_ptr<Backend> other = run.on_host() ? nullptr : by_warpgroups(run);
+  for (const Prefix& prefix : kPrefixes) {
+    bench_attention(run, prefix, other != nullptr ? ", by warps" : "", other == nullptr);
+    if (other == nullptr) continue;
+    std::swap(run.backend, other);
+    bench_attention(run, prefix, ", by warpgroups", true);
+    std::swap(run.backend, other);
+  }
 }
 
 }  // namespace lapidary

@@ -141,7 +141,9 @@ int run_kernels(const KernelBench& bench) {
                 .backend = nullptr,
                 .dtype = bench.dtype == "float32" ? DType::f32 : DType::bf16,
                 .bench = bench};
-  run.backend = make_backend(bench.engine, *run.threads);
+  EngineOptions options = bench.engine;
+  options.prefill = "warps";  // attention is measured by either kernel
+  run.backend = make_backend(options, *run.threads);
   measure_limits(run);
   const bool host = run.on_host();
   std::printf("# %s, %s, %d threads; limits in this run: %.1f GFLOP/s %s, %.1f GB/s streaming read\n",

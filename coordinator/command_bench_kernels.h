@@ -57,6 +57,6 @@ double time_of(const KernelRun& run, double operations, int repeats, const Body&
 }
 
 /// Attention at the models' shapes, each checked first.
-void bench_attentions(const KernelRun& run);
+void bench_attentions(KernelRun& run);
 
 }  // namespace lapidary

@@ -64,6 +64,13 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str();
   command.add_flag("!--no-early-start", engine.early_start,
                    "GPU: start each kernel when the one in front has ended, to measure what it costs");
+  command
+      .add_option(
+          "--prefill-kernel", engine.prefill,
+          "GPU: what attends the rows of a prefill: warps; warpgroups, which an H100 has; or measured: "
+          "what is faster at start, on made-up numbers (warps with --deterministic)")
+      ->check(CLI::IsMember({"measured", "warps", "warpgroups"}))
+      ->capture_default_str();
   command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");
   command.add_option("--isa", engine.isa, "Instruction set of the CPU kernels")
       ->check(CLI::IsMember({"auto", "amx", "avx512-bf16", "avx512", "avx2", "portable"}))
@@ -124,6 +131,7 @@ std::vector<std::string> arguments_of(const EngineFlags& flags) {
   add("--device", e.device);
   if (e.deterministic) arguments.push_back("--deterministic");
   if (!e.early_start) arguments.push_back("--no-early-start");
+  add("--prefill-kernel", e.prefill);
   if (e.shared_gpu) arguments.push_back("--test-shared-gpu");
   add("--tp", std::to_string(flags.mesh.tp));
   add("--pp", std::to_string(flags.mesh.pp));

@@ -383,6 +383,10 @@ struct CudaDevices {
 };
 CudaDevices cuda_devices();
 
+/// What attends the rows of a prefill on the GPU: warps, or warpgroups where the GPU has their products; or
+/// whichever was faster in a trial before serving.
+enum class Prefill { warps, warpgroups, measured };
+
 struct CudaOptions {
   int device = 0;
   bool deterministic =
@@ -393,6 +397,7 @@ struct CudaOptions {
   int share = 100;                   // percent of its multiprocessors that the library's products should fill
   bool high_priority = false;        // its work goes before that of other backends of the device
   int64_t rows_beside = 1024;        // Backend::rows_beside
+  Prefill prefill = Prefill::warps;
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.
 std::unique_ptr<Backend> make_cuda_backend(ThreadPool& threads, const CudaOptions& options);

@@ -50,6 +50,12 @@ std::filesystem::path cache_folder() {
                                          : std::filesystem::path();
 }
 
+/// Ranks that measure may choose differently, and sum differently then.
+Prefill prefill_of(const EngineOptions& options) {
+  if (options.prefill == "warpgroups") return Prefill::warpgroups;
+  return options.prefill == "warps" || options.deterministic ? Prefill::warps : Prefill::measured;
+}
+
 }  // namespace
 
 int rank_on_host() {
@@ -72,6 +78,7 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
     CudaOptions cuda{gpu_of_rank(options, found.count), options.deterministic, options.early_start,
                      cache_folder()};
     cuda.rows_beside = options.rows_beside;
+    cuda.prefill = prefill_of(options);
     cuda.high_priority = lane == Lane::decoder;
     if (lane == Lane::vision) cuda.share = options.vision_gpu_share;
     try {

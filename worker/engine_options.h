@@ -24,7 +24,8 @@ struct EngineOptions {
   bool shared_gpu = false;            // ranks may share a GPU; for tests
   bool deterministic = false;         // GPU: the bits of a sum do not depend on the number of ranks
   bool early_start = true;            // GPU: kernels may start before the one in front has ended
-  int64_t rows_beside = 1024;         // GPU: of a step, whose sums over ranks then go beside its products
+  std::string prefill = "measured";  // GPU: kernel of prefill attention: "warps", "warpgroups", or the faster
+  int64_t rows_beside = 1024;        // GPU: of a step, whose sums over ranks then go beside its products
   std::string nccl = "libnccl.so.2";  // GPU: as the loader finds it; empty: sums go by the host's memory
   std::string isa = "auto";           // instruction set of the CPU backend
   int threads = 0;                    // of this rank's decoder lane; 0: its share of the cores

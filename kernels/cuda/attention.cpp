@@ -40,12 +40,16 @@ AttentionScratch::AttentionScratch(int64_t max_decode_spans, int64_t max_heads, 
 }
 
 void attention(Stream stream, AttentionScratch& scratch, Tensor out, Tensor q, const std::byte* pages,
-               const KvShape& shape, const StepTable& table, const AttentionArgs& args) {
+               const KvShape& shape, const StepTable& table, const AttentionArgs& args,
+               PrefillKernel prefill) {
   check(out, q, shape, table, args);
   const AttentionCall call(out, q, pages, shape, table, args);
   if (shape.dtype == DType::f32 || args.group > kMostGroup || args.softcap > kMostSoftcap)
     return attend_plain(stream, call, shape.dtype, table);
-  attend_prefill(stream, call, table);
+  if (prefill == PrefillKernel::warpgroups)
+    attend_prefill_by_warpgroups(stream, call, table);
+  else
+    attend_prefill(stream, call, table);
   attend_decode(stream, call, scratch, table);
 }
 

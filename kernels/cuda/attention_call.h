@@ -99,6 +99,11 @@ void attend_plain(Stream stream, const AttentionCall& call, DType cache, const S
 /// Rows of the spans of several rows; a bfloat16 cache.
 void attend_prefill(Stream stream, const AttentionCall& call, const StepTable& table);
 
+/// The same on the tensor cores' instructions of sm_90a: for devices of compute capability 9.0 alone, and
+/// heads of more than kMostNarrowHead elements. Other roundings, as exact.
+void attend_prefill_by_warpgroups(Stream stream, const AttentionCall& call, const StepTable& table);
+constexpr int kMostNarrowHead = 64;
+
 /// The rows of the spans of one row; a bfloat16 cache.
 void attend_decode(Stream stream, const AttentionCall& call, AttentionScratch& scratch,
                    const StepTable& table);

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/attention_call.h"
 #include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/prefill_tiles.cuh"
 #include "kernels/cuda/softmax_weights.cuh"
 
 // Attention of many rows, in one pass over the keys. A block takes a tile of pairs (row, head) of one span
@@ -27,17 +28,11 @@ struct PrefillShape : HeadShape<kColumns> {
   static constexpr int kSteps = HeadShape<kColumns>::kInner / 16;
 };
 
-/// What a warp carries from page to page. Lane l has rows l / 4 and l / 4 + 8 of each atom.
+/// What a warp carries from page to page.
 template <class P>
 struct WarpSums {
   float out[P::kAtoms][P::kColumns / 8][4] = {};
-  float most[P::kAtoms][2];  // largest score so far; unused with a soft-cap
-  float sum[P::kAtoms][2] = {};
-
-  __device__ WarpSums() {
-    LAPIDARY_UNROLL
-    for (auto& atom : most) atom[0] = atom[1] = -INFINITY;
-  }
+  RowSums rows[P::kAtoms];
 };
 
 /// Queries of a warp as left operands.
@@ -115,115 +110,24 @@ __device__ __forceinline__ void add_values(WarpSums<P>& sums, const Scores<P>& w
   }
 }
 
-/// A page's scores of one atom become weights; what the warp carries is rescaled where a largest score grew.
-template <class P, bool kCapped>
-__device__ __forceinline__ void weigh(float (&s)[kPageKeys / 8][4], WarpSums<P>& sums, int atom,
-                                      const Exponents& exponents) {
-  float offset[2] = {}, shrink[2] = {1, 1};
-  LAPIDARY_UNROLL
-  for (int half = 0; half < 2 && !kCapped; ++half) {
-    float& most = sums.most[atom][half];
-    const float now = fmaxf(most, quad_max(largest_of_row(s, half)));
-    // Nothing seen yet: any finite number keeps -inf - -inf away.
-    offset[half] = now > -INFINITY ? now * exponents.factor : 0.0f;
-    if (now > most) shrink[half] = ptx::exp2_fast((most - now) * exponents.factor);
-    most = now;
-  }
-  if (!kCapped && __any_sync(kAllLanes, shrink[0] != 1 || shrink[1] != 1)) {
-    LAPIDARY_UNROLL
-    for (auto& tile : sums.out[atom]) LAPIDARY_UNROLL
-    for (int i = 0; i < 4; ++i) tile[i] *= shrink[i / 2];
-    LAPIDARY_UNROLL
-    for (int half = 0; half < 2; ++half) sums.sum[atom][half] *= shrink[half];
-  }
-  LAPIDARY_UNROLL
-  for (int half = 0; half < 2; ++half)
-    sums.sum[atom][half] += weigh_row<kCapped>(s, half, exponents.factor, offset[half]);
-}
-
-/// Keys that some pair of [first, end) sees, and those that all of them see: both ends grow with the row.
-struct Visible {
-  Seen any, all;
-
-  Visible() = default;
-  __device__ Visible(const AttentionCall& call, const Pairs& pairs, int first, int end) {
-    const KeyRange a = call.keys_of(pairs.span, pairs.row(first));
-    const KeyRange b = call.keys_of(pairs.span, pairs.row(end - 1));
-    any = {static_cast<int>(a.begin), static_cast<int>(b.end)};
-    all = {static_cast<int>(b.begin), static_cast<int>(a.end)};
-  }
-};
-
-/// Shared memory. What all threads know lies here too, as registers are what this kernel is short of.
+/// Shared memory.
 template <class P>
 struct Block {
   alignas(16) uint16_t queries[P::kRows * P::kStride];
   alignas(16) uint16_t ring[P::kSlots][P::kTileElements];
-  Seen seen[P::kRows];
-  Visible visible[P::kWarps];  // no key for a warp without pairs
-  Pairs pairs;
-  int kv_head, first_page, tiles;
+  PrefillTile<P> tile;
 };
-
-/// Finds the block's tile, one of all tiles of all spans of several rows. False where there is none.
-template <class P>
-__device__ __forceinline__ bool find_tile(Pairs& pairs, const AttentionCall& call, int kv_head) {
-  const int spans = call.table.counts->prefills;
-  int tile = static_cast<int>(blockIdx.x);
-  for (int i = 0; i < spans; ++i) {
-    const PrefillSpan span = call.table.prefills[i];
-    const int tiles = (span.rows * call.most_heads() + P::kRows - 1) / P::kRows;
-    if (tile >= tiles) {
-      tile -= tiles;
-      continue;
-    }
-    pairs.span = call.table.spans[span.span];
-    pairs.heads = call.heads_of(kv_head);
-    pairs.first = tile * P::kRows;
-    pairs.end = min(pairs.first + P::kRows, span.rows * pairs.heads.count);
-    return pairs.first < pairs.end;
-  }
-  return false;
-}
-
-/// Fills what the threads know together. False for all of them where there is nothing to do.
-template <class P>
-__device__ __forceinline__ bool begin_block(Block<P>& block, const AttentionCall& call) {
-  const int kv_head = call.first_kv_head() + static_cast<int>(blockIdx.y);
-  Pairs pairs;
-  if (!find_tile<P>(pairs, call, kv_head)) return false;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int row = thread; row < P::kRows; row += P::kThreads) {
-    const bool there = pairs.first + row < pairs.end;
-    const KeyRange keys = call.keys_of(pairs.span, pairs.row(there ? pairs.first + row : pairs.first));
-    block.seen[row] = {static_cast<int>(keys.begin), static_cast<int>(there ? keys.end : keys.begin)};
-  }
-  if (thread < P::kWarps) {
-    const int first = pairs.first + thread * P::kWarpRows;
-    block.visible[thread] = {};
-    if (first < pairs.end)
-      block.visible[thread] = Visible(call, pairs, first, min(first + P::kWarpRows, pairs.end));
-  }
-  if (thread == 0) {
-    const Seen any = Visible(call, pairs, pairs.first, pairs.end).any;
-    block.pairs = pairs;
-    block.kv_head = kv_head;
-    block.first_page = any.begin / kPageKeys;
-    block.tiles = 2 * ((any.end + kPageKeys - 1) / kPageKeys - block.first_page);
-  }
-  __syncthreads();
-  return true;
-}
 
 /// Starts the copy of tile t: the keys (even t) or the values of the block's page t / 2. Closes a group of
 /// copies, with or without one.
 template <class P>
 __device__ __forceinline__ void fetch(Block<P>& block, const AttentionCall& call, int t) {
-  if (t < block.tiles) {
-    const int page = block.first_page + t / 2;
-    const std::byte* keys = call.keys(block.pairs.span, page, block.kv_head);
+  const PrefillTile<P>& tile = block.tile;
+  if (t < 2 * tile.pages) {
+    const int page = tile.first_page + t / 2;
+    const std::byte* keys = call.keys(tile.pairs.span, page, tile.kv_head);
     copy_tile<P, P::kThreads>(block.ring[t % P::kSlots], keys + t % 2 * call.layout.tile_bytes,
-                              call.layout.row, block.pairs.span.tokens - page * kPageKeys);
+                              call.layout.row, tile.pairs.span.tokens - page * kPageKeys);
   }
   ptx::commit_copies();
 }
@@ -237,47 +141,26 @@ __device__ __forceinline__ const uint16_t* await(Block<P>& block, const Attentio
   return block.ring[t % P::kSlots];
 }
 
-template <class P, class StoreTwo>
-__device__ __forceinline__ void store_rows(const AttentionCall& call, const Pairs& pairs, int first_pair,
-                                           const WarpSums<P>& sums, StoreTwo store_two) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  LAPIDARY_UNROLL
-  for (int atom = 0; atom < P::kAtoms; ++atom) {
-    LAPIDARY_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const float scale = 1 / quad_sum(sums.sum[atom][half]);
-      const int pair = first_pair + 16 * atom + 8 * half + lane / 4;
-      if (pair >= pairs.end) continue;
-      const int64_t head = pairs.at(call.out, pair);
-      LAPIDARY_UNROLL
-      for (int n = 0; n < P::kColumns / 8; ++n) {
-        const float* x = sums.out[atom][n] + 2 * half;
-        store_two(call.out, head, 8 * n + lane % 4 * 2, x[0] * scale, x[1] * scale);
-      }
-    }
-  }
-}
-
 /// Block (tile, KV head).
 template <class P, bool kCapped>
 __global__ void __launch_bounds__(P::kThreads, 2)
     prefill(EarlyStart, const AttentionCall call, const Exponents exponents) {
   ptx::follow_previous();
   Block<P>& block = *shared_memory<Block<P>>();
-  if (!begin_block(block, call)) return;
+  const PrefillTile<P>& tile = block.tile;
+  if (!begin_tile(block.tile, call)) return;
   for (int t = 0; t < P::kSlots - 1; ++t) fetch(block, call, t);
-  load_queries<P, P::kRows, P::kThreads>(block.queries, call.q, block.pairs);
+  load_queries<P, P::kRows, P::kThreads>(block.queries, call.q, tile.pairs);
   __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const WarpQueries<P> mine(block.queries + warp * P::kWarpRows * P::kStride);
   WarpSums<P> sums;
-  for (int t = 0; t < block.tiles; t += 2) {
+  for (int t = 0; t < 2 * tile.pages; t += 2) {
     const uint16_t* keys = await(block, call, t);
-    const Visible& visible = block.visible[warp];
-    const int first_key = (block.first_page + t / 2) * kPageKeys;
-    const bool wanted = first_key < visible.any.end && first_key + kPageKeys > visible.any.begin;
-    const bool all_seen = visible.all.begin <= first_key && first_key + kPageKeys <= visible.all.end;
+    const Visible& visible = tile.visible[warp];
+    const int first_key = (tile.first_page + t / 2) * kPageKeys;
+    const bool wanted = visible.touches(first_key), all_seen = visible.covers(first_key);
     Scores<P> s;
     if (wanted) multiply_keys<P>(s, mine, keys);
     LAPIDARY_UNROLL
@@ -285,32 +168,28 @@ __global__ void __launch_bounds__(P::kThreads, 2)
       if constexpr (kCapped) cap_scores(s[atom], exponents);
       LAPIDARY_UNROLL
       for (int half = 0; half < 2 && !all_seen; ++half)
-        hide_unseen(s[atom], half, block.seen[warp * P::kWarpRows + 16 * atom + 8 * half + lane / 4],
+        hide_unseen(s[atom], half, tile.seen[warp * P::kWarpRows + 16 * atom + 8 * half + lane / 4],
                     first_key);
-      weigh<P, kCapped>(s[atom], sums, atom, exponents);
+      float shrink[2];
+      weigh<kCapped>(s[atom], sums.rows[atom], shrink, exponents);
+      if constexpr (!kCapped) shrink_rows(sums.out[atom], shrink);
     }
     const uint16_t* values = await(block, call, t + 1);
     if (wanted) add_values<P>(sums, s, values);
   }
-  const int first_pair = block.pairs.first + warp * P::kWarpRows;
-  if (first_pair >= block.pairs.end) return;
-  if (!call.out.aligned)
-    store_rows<P>(call, block.pairs, first_pair, sums, StoreAny{});
-  else if (call.out.bf16)
-    store_rows<P>(call, block.pairs, first_pair, sums, StoreNarrow{});
-  else
-    store_rows<P>(call, block.pairs, first_pair, sums, StoreWide{});
+  const int first_pair = tile.pairs.first + warp * P::kWarpRows;
+  if (first_pair >= tile.pairs.end) return;
+  with_store(call.out, [&](auto store_two) {
+    LAPIDARY_UNROLL
+    for (int atom = 0; atom < P::kAtoms; ++atom)
+      store_rows(call, tile.pairs, first_pair + 16 * atom, sums.out[atom], sums.rows[atom], store_two);
+  });
 }
 
 template <class P>
 void launch_prefill(Stream stream, const AttentionCall& call, const StepTable& table) {
-  int64_t tiles = 0;
-  for (const PrefillSpan& span : table.prefills())
-    tiles += (static_cast<int64_t>(span.rows) * call.most_heads() + P::kRows - 1) / P::kRows;
-  if (tiles == 0) return;
-  const Exponents exponents(call.scale, call.softcap);
-  launch(stream, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(call.kv_heads())), P::kThreads,
-         sizeof(Block<P>), call.softcap > 0 ? prefill<P, true> : prefill<P, false>, call, exponents);
+  launch_tiles<P>(stream, call, table, sizeof(Block<P>),
+                  call.softcap > 0 ? prefill<P, true> : prefill<P, false>);
 }
 
 }  // namespace

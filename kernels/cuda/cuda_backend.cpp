@@ -13,7 +13,8 @@ namespace lapidary::cuda {
 namespace {
 
 constexpr size_t kStagingBytes = size_t{1} << 20;
-constexpr int kOldest = 8;  // compute capability: what the kernels' instructions need
+constexpr int64_t kVisionHead = 72;  // a lane of both towers reserves room for the wider heads, the decoder's
+constexpr int kOldest = 8;           // compute capability: what the kernels' instructions need
 
 int chosen(int device) {
   const int count = device_count();
@@ -56,8 +57,9 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
       mode_{options.deterministic},
       blas_(library_of(options, info_.multiprocessors, without_)),
       matmul_(mode_, blas_.get()),
+      prefill_(options.prefill, info_),
       recordings_(owned_.stream) {
-  reserve_attention({64, 8192, 4096, 16, 256});
+  make_room({64, 8192, 4096, 16, 256});
 }
 
 CudaBackend::~CudaBackend() {
@@ -176,6 +178,15 @@ size_t CudaBackend::free_memory() const {
 }
 
 size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
+  make_room(room);
+  if (!planned_) {
+    prefill_.make(stream(), kVisionHead);
+    prefill_.make(stream(), room.head_dim);
+  }
+  return table_->bytes() + inputs_->bytes() + attention_->bytes();
+}
+
+void CudaBackend::make_room(const AttentionRoom& room) {
   const auto grows = [](int64_t& held, int64_t wanted) {
     return wanted > std::exchange(held, std::max(held, wanted));
   };
@@ -200,7 +211,6 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
     attention_ =
         std::make_unique<AttentionScratch>(splits, room_.heads, room_.head_dim, KvShape::kPageTokens);
   }
-  return table_->bytes() + inputs_->bytes() + attention_->bytes();
 }
 
 bool CudaBackend::holds(std::span<const AttentionSpan> spans) const {

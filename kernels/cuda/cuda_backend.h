@@ -14,6 +14,7 @@
 #include "kernels/cuda/image_uploads.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/pack.h"
+#include "kernels/cuda/prefill_choice.h"
 #include "kernels/cuda/recordings.h"
 #include "kernels/cuda/sampling.h"
 #include "kernels/cuda/staging.h"
@@ -34,7 +35,7 @@ class CudaBackend final : public Backend {
   CudaBackend(ThreadPool& threads, const CudaOptions& options);
   ~CudaBackend() override;
 
-  std::string name() const override { return "cuda " + info_.name + without_; }
+  std::string name() const override { return "cuda " + info_.name + without_ + prefill_.told(); }
   ThreadPool& threads() override { return threads_; }
   Buffer allocate(size_t bytes) override;
   void copy(Tensor dst, Tensor src) override;  // also between float32 and bfloat16, both on the device
@@ -89,6 +90,7 @@ class CudaBackend final : public Backend {
 
   size_t kv_page_bytes(const KvShape& shape) const override;
   /// Without it there is room for 64 spans with 4096 pages and 8192 rows, 16 heads of 256 columns.
+  /// It may try the kernels of a prefill, for a fraction of a second.
   size_t reserve_attention(const AttentionRoom& room) override;
   void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
                 Tensor v) override;
@@ -143,6 +145,7 @@ class CudaBackend final : public Backend {
   }
   /// std::logic_error while a body is recorded: `what` needs the host.
   void refuse_recording(const char* what) const;
+  void make_room(const AttentionRoom& room);
 
   ThreadPool& threads_;
   const int device_;
@@ -164,6 +167,7 @@ class CudaBackend final : public Backend {
   std::string without_;         // " without …" of a library that is not there
   std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums
   MatmulScratch matmul_;
+  PrefillChoice prefill_;
   AttentionRoom room_;  // of the next two
   std::unique_ptr<AttentionScratch> attention_;
   std::unique_ptr<StepTable> table_;

@@ -104,7 +104,8 @@ void CudaBackend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin,
 
 void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                             std::span<const AttentionSpan> spans, const AttentionArgs& args) {
-  cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args);
+  cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args,
+                  prefill_.of(shape.head_dim));
 }
 
 size_t CudaBackend::reserve_images(size_t bytes) {

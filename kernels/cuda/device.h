@@ -25,6 +25,7 @@ struct DeviceInfo {
   size_t memory = 0, free_memory = 0;  // bytes
   size_t shared_memory = 0;            // bytes a block may have
   size_t l2_cache = 0;                 // bytes
+  bool warpgroups = false;             // it has sm_90a's products of warpgroups
 };
 
 int device_count();

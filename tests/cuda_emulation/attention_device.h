@@ -81,6 +81,15 @@ struct Activations {
 inline constexpr Activations kOdd{DType::f32, 5}, kEven{DType::f32, 8}, kNarrow{DType::bf16, 8},
     kNarrowOdd{DType::bf16, 3};
 
+/// The kernels of a prefill that this device runs. An emulated one names only the first its own, so that
+/// nobody else measures there which is faster.
+inline std::vector<PrefillKernel> prefill_kernels() {
+  const DeviceInfo device = device_info();
+  if (device.warpgroups || device.name == "emulated")
+    return {PrefillKernel::warps, PrefillKernel::warpgroups};
+  return {PrefillKernel::warps};
+}
+
 /// A rank's cache, full of NaNs, and the tables of a step.
 class AttentionDevice {
  public:
@@ -125,7 +134,8 @@ class AttentionDevice {
                    AttentionCall(out.tensor(), queries.tensor(), pages_.get(), c_.shape, *table_, c_.args),
                    c_.shape.dtype, *table_);
     else
-      attention(kStream, *scratch_, out.tensor(), queries.tensor(), pages_.get(), c_.shape, *table_, c_.args);
+      attention(kStream, *scratch_, out.tensor(), queries.tensor(), pages_.get(), c_.shape, *table_, c_.args,
+                prefill);
     synchronize(kStream);
     return out.rows();
   }
@@ -140,6 +150,7 @@ class AttentionDevice {
   StepTable& table() { return *table_; }
 
   bool plain = false;  // use the plain kernel whatever the cache
+  PrefillKernel prefill = PrefillKernel::warps;
   DType out_dtype = DType::f32;
 
  private:
@@ -212,7 +223,7 @@ struct Step {
 inline const std::vector<Part> kRagged{{1, 1, 0},    {65, 65, 0},  {98, 70, 97},
                                        {131, 33, 1}, {64, 64, 63}, {70, 64, 6}};
 
-/// Runs the step and compares every `stride`-th row of each span, and its last.
+/// Runs the step, by each kernel of a prefill, and compares every `stride`-th row of each span, and its last.
 inline void check_step(const AttentionCase& c, const std::vector<Part>& parts = kRagged,
                        Activations as = kOdd, bool plain = false, int64_t stride = 3) {
   Step step(c, parts);
@@ -220,12 +231,18 @@ inline void check_step(const AttentionCase& c, const std::vector<Part>& parts = 
   device.plain = plain;
   for (const Sequence& s : step.sequences) device.store(s, s.tokens());
   const std::vector<AttentionSpan> spans = step.spans();
-  const Rows out = device.attend(spans, *step.q);
-  for (size_t i = 0; i < spans.size(); ++i) {
-    const AttentionSpan& span = spans[i];
-    for (int64_t r = 0; r < span.rows; r += r + 1 < span.rows ? std::min(stride, span.rows - 1 - r) : 1) {
-      expect_rows(c, step.sequences[i], out, span.first_row + r, span.position + r, span.position + r + 1);
-      if (testing::Test::HasFatalFailure()) return;
+  const bool prefills = std::ranges::any_of(spans, [](const AttentionSpan& span) { return span.rows > 1; });
+  for (const PrefillKernel kernel :
+       plain || !prefills ? std::vector{PrefillKernel::warps} : prefill_kernels()) {
+    SCOPED_TRACE(kernel == PrefillKernel::warps ? "by warps" : "by warpgroups");
+    device.prefill = kernel;
+    const Rows out = device.attend(spans, *step.q);
+    for (size_t i = 0; i < spans.size(); ++i) {
+      const AttentionSpan& span = spans[i];
+      for (int64_t r = 0; r < span.rows; r += r + 1 < span.rows ? std::min(stride, span.rows - 1 - r) : 1) {
+        expect_rows(c, step.sequences[i], out, span.first_row + r, span.position + r, span.position + r + 1);
+        if (testing::Test::HasFatalFailure()) return;
+      }
     }
   }
 }

@@ -84,14 +84,14 @@ TEST(CudaAttention, LargeScoresNeitherOverflowNorVanish) {
   }
 }
 
-TEST(CudaAttention, ActivationsOfBothTypes) {
-  const AttentionCase c = make_case(DType::bf16, 72, 1, 2, 2);
+void check_activations(const AttentionCase& c, PrefillKernel kernel) {
   std::map<std::pair<int64_t, bool>, Rows> results;
   for (const Activations as : {kOdd, kEven, kNarrow, kNarrowOdd})
     for (const DType out : {DType::f32, DType::bf16}) {
       Step step(c, {{67, 67, 0}, {98, 70, 97}});
       AttentionDevice device(c, step.all(), as);
       device.out_dtype = out;
+      device.prefill = kernel;
       for (const Sequence& s : step.sequences) device.store(s, s.tokens());
       results.emplace(std::pair{as.gap + (as.dtype == DType::bf16 ? 100 : 0), out == DType::bf16},
                       device.attend(step.spans(), *step.q));
@@ -104,28 +104,41 @@ TEST(CudaAttention, ActivationsOfBothTypes) {
         ASSERT_EQ(rows.at(r, n), key.second ? from_bf16(to_bf16(wide.at(r, n))) : wide.at(r, n));
 }
 
+TEST(CudaAttention, ActivationsOfBothTypes) {
+  const AttentionCase c = make_case(DType::bf16, 72, 1, 2, 2);
+  for (const PrefillKernel kernel : prefill_kernels()) check_activations(c, kernel);
+}
+
+void check_bits(const AttentionCase& c, PrefillKernel kernel) {
+  Step step(c, kRagged);
+  AttentionDevice device(c, step.all());
+  device.prefill = kernel;
+  for (const Sequence& s : step.sequences) device.store(s, s.tokens());
+  const std::vector<AttentionSpan> spans = step.spans();
+  const Rows whole = device.attend(spans, *step.q, {16, 4096});
+  for (size_t i = 0; i < spans.size(); ++i) {
+    AttentionSpan span = spans[i];
+    const Rows expected = slice(whole, span.first_row, span.first_row + span.rows);
+    const Rows q = slice(*step.q, span.first_row, span.first_row + span.rows);
+    span.first_row = 0;
+    EXPECT_TRUE(device.attend(span, q).same_bits(expected)) << "span " << i;
+    if (span.rows < 8) continue;
+    // The same rows in another tile of another span.
+    span.rows -= 5;
+    span.position += 5;
+    EXPECT_TRUE(device.attend(span, slice(q, 5, q.rows())).same_bits(slice(expected, 5, q.rows())));
+  }
+}
+
 TEST(CudaAttention, BitsDependOnNothingElseInTheStep) {
   for (const float cap : {0.0f, 5.0f}) {
     AttentionCase c = make_case(DType::bf16, 72, 1, 2, 2);
     c.args.softcap = cap;
-    Step step(c, kRagged);
-    AttentionDevice device(c, step.all());
-    for (const Sequence& s : step.sequences) device.store(s, s.tokens());
-    const std::vector<AttentionSpan> spans = step.spans();
-    const Rows whole = device.attend(spans, *step.q, {16, 4096});
-    for (size_t i = 0; i < spans.size(); ++i) {
-      AttentionSpan span = spans[i];
-      const Rows expected = slice(whole, span.first_row, span.first_row + span.rows);
-      const Rows q = slice(*step.q, span.first_row, span.first_row + span.rows);
-      span.first_row = 0;
-      EXPECT_TRUE(device.attend(span, q).same_bits(expected)) << "span " << i;
-      if (span.rows < 8) continue;
-      // The same rows in another tile of another span.
-      span.rows -= 5;
-      span.position += 5;
-      EXPECT_TRUE(device.attend(span, slice(q, 5, q.rows())).same_bits(slice(expected, 5, q.rows())));
-    }
+    for (const PrefillKernel kernel : prefill_kernels()) check_bits(c, kernel);
   }
+  // Queries in shared memory.
+  const AttentionCase wide = make_case(DType::bf16, 136, 1, 1, 1);
+  if (prefill_kernels().size() > 1) check_bits(wide, PrefillKernel::warpgroups);
 }
 
 // The keys of an 896-pixel image and a prompt: more than the window of Gemma 2, several pages a split.

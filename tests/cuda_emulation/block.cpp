@@ -7,6 +7,8 @@
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <deque>
 
+#include "tests/cuda_emulation/products.h"
+
 namespace lapidary::emulation {
 namespace {
 
@@ -71,6 +73,7 @@ Block::Block(Index grid, Index index, int threads, size_t shared_bytes, bool ear
       early_(early),
       threads_(static_cast<size_t>(threads)),
       warps_((static_cast<size_t>(threads) + 31) / 32),
+      products_(std::make_unique<Products>(threads)),
       shared_bytes_(shared_bytes) {
   shared_ = allocate_guarded(shared_bytes);
   std::memset(shared_, 0xff, shared_bytes);
@@ -133,6 +136,11 @@ void Block::finish() {
     if (!failure_ && thread.waits != (early_ ? 1 : 0))
       failure_ = std::make_exception_ptr(
           std::logic_error("each thread waits once for the kernel in front, in kernels that start early"));
+  try {
+    if (!failure_) products_->end();
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
   threads_.clear();  // unwinds those that wait for ever
   current_block = outer;
   if (failure_) std::rethrow_exception(failure_);
@@ -220,6 +228,7 @@ void Block::wait_copies(size_t left) {
   Thread& thread = threads_[static_cast<size_t>(running_)];
   for (; thread.groups.size() > left; thread.groups.pop_front())
     for (const Thread::Copy& copy : thread.groups.front()) {
+      products_->wrote_shared(running_);
       if (copy.from != nullptr)
         std::memcpy(copy.to, copy.from, copy.bytes);
       else

@@ -6,12 +6,15 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace lapidary::emulation {
+
+class Products;
 
 struct Index {
   unsigned x = 0, y = 0, z = 0;
@@ -44,6 +47,7 @@ class Block {
   int threads() const { return count_; }
   int thread() const { return running_; }
   std::byte* shared() const { return shared_; }
+  size_t shared_bytes() const { return shared_bytes_; }
 
   /// Returns when all threads that have not ended are here.
   void barrier();
@@ -62,6 +66,9 @@ class Block {
   void copy_async(void* to, const void* from, size_t bytes);
   void commit_copies();
   void wait_copies(size_t left);
+
+  /// What its warpgroups multiply.
+  Products& products() { return *products_; }
 
  private:
   static constexpr size_t kSlotBytes = 64;
@@ -87,6 +94,7 @@ class Block {
   std::function<void()> body_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
+  std::unique_ptr<Products> products_;
   size_t shared_bytes_;
   std::byte* shared_ = nullptr;
   int running_ = 0;

@@ -23,7 +23,7 @@ void check(cudaError_t status, const char* what);
 /// The block's dynamic shared memory; kernels have no other.
 template <class T>
 __device__ __forceinline__ T* shared_memory() {
-  extern __shared__ __align__(128) unsigned char lapidary_shared[];
+  extern __shared__ __align__(1024) unsigned char lapidary_shared[];
   return reinterpret_cast<T*>(lapidary_shared);
 }
 

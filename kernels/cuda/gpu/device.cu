@@ -85,6 +85,7 @@ DeviceInfo device_info() {
   info.minor = properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
   info.shared_memory = properties.sharedMemPerBlockOptin;
+  info.warpgroups = info.major == 9 && info.minor == 0;  // no later device has them
   info.l2_cache = static_cast<size_t>(attribute(cudaDevAttrL2CacheSize));
   check(cudaMemGetInfo(&info.free_memory, &info.memory), "ask for the free memory of the CUDA device");
   return info;
