@@ -190,9 +190,9 @@ __device__ __forceinline__ void take_pages(Block<P>& block, const AttentionCall&
   keep_weights(sums.weights, s);
   for (int t = 0; t + 1 < tile.pages; ++t) {
     await_copies<P::kAhead - 1>();
-    fetch_turn(block, call, t + P::kAhead);  // to where page t's keys and page t - 1's values were
     queries.begin_scores(s, block.keys[(t + 1) % P::kSlots]);
     begin_values(sums, block.values[t % P::kSlots]);
+    fetch_turn(block, call, t + P::kAhead);  // to where page t's keys and page t - 1's values were
     ptx::wait_products<1>();
     ptx::settle(s);
     weigh_page<P, kCapped>(s, sums.rows, shrink, tile, t + 1, exponents);

@@ -80,13 +80,13 @@ __device__ __forceinline__ void copy_page(std::byte* tile, const std::byte* from
   if (first >= kAtOnce) return;
   const auto* source = reinterpret_cast<const uint16_t*>(from);
   const int end = word * 8 < row ? tokens : 0;
-  int at = first * row + word * 8;
   std::byte* to = tile + Tile::place(first, word);
-  for (int token = first; token < kPageKeys; token += kAtOnce) {
-    const bool valid = token < end;
-    ptx::copy_async(to, source + (valid ? at : 0), valid);
-    at += kAtOnce * row;
-    to += kAtOnce * Tile::kRowBytes;
+  LAPIDARY_UNROLL
+  for (int token = 0; token < kPageKeys; token += kAtOnce) {
+    if (kPageKeys % kAtOnce != 0 && first + token >= kPageKeys) break;
+    const bool valid = first + token < end;
+    ptx::copy_async(to + token * Tile::kRowBytes, source + (valid ? (first + token) * row + word * 8 : 0),
+                    valid);
   }
 }
 
