@@ -394,7 +394,7 @@ struct CudaOptions {
   bool early_start =
       true;  // kernels may start before the one in front has ended; off: to measure what it gains
   std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
-  int share = 100;                   // percent of its multiprocessors that the library's products should fill
+  int share = 100;                   // percent of its multiprocessors that products and prefills should fill
   bool high_priority = false;        // its work goes before that of other backends of the device
   int64_t rows_beside = 1024;        // Backend::rows_beside
   Prefill prefill = Prefill::warps;

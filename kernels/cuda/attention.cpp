@@ -40,10 +40,11 @@ AttentionScratch::AttentionScratch(int64_t max_decode_spans, int64_t max_heads, 
 }
 
 void attention(Stream stream, AttentionScratch& scratch, Tensor out, Tensor q, const std::byte* pages,
-               const KvShape& shape, const StepTable& table, const AttentionArgs& args,
-               PrefillKernel prefill) {
+               const KvShape& shape, const StepTable& table, const AttentionArgs& args, PrefillKernel prefill,
+               int multiprocessors) {
   check(out, q, shape, table, args);
-  const AttentionCall call(out, q, pages, shape, table, args);
+  AttentionCall call(out, q, pages, shape, table, args);
+  call.multiprocessors = multiprocessors;
   if (shape.dtype == DType::f32 || args.group > kMostGroup || args.softcap > kMostSoftcap)
     return attend_plain(stream, call, shape.dtype, table);
   if (prefill == PrefillKernel::warpgroups)

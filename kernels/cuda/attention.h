@@ -46,9 +46,10 @@ enum class PrefillKernel { warps, warpgroups };
 /// Backend::attention on the device; q and out are float32 or bfloat16. Over a bfloat16 cache q and the
 /// weights of the softmax are rounded to bfloat16 before their products, all sums are float32. A row depends
 /// on its own span alone, bit by bit; the one row of a span is computed by other means than the rows of a
-/// longer one. A row's keys and values must be finite (a weight of 0 times inf is a NaN).
+/// longer one. A row's keys and values must be finite (a weight of 0 times inf is a NaN). `multiprocessors`:
+/// how many the rows of a prefill should fill; 0: all.
 void attention(Stream stream, AttentionScratch& scratch, Tensor out, Tensor q, const std::byte* pages,
                const KvShape& shape, const StepTable& table, const AttentionArgs& args,
-               PrefillKernel prefill = PrefillKernel::warps);
+               PrefillKernel prefill = PrefillKernel::warps, int multiprocessors = 0);
 
 }  // namespace lapidary::cuda

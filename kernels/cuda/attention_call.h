@@ -55,6 +55,7 @@ struct AttentionCall {
   float scale, softcap;
   int64_t window;
   bool window_in_prefix;
+  int multiprocessors = 0;  // that the rows of a prefill should fill; 0: all
 
   AttentionCall(Tensor out_, Tensor q_, const std::byte* pages_, const KvShape& shape,
                 const StepTable& table_, const AttentionArgs& args)

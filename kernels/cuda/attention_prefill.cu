@@ -26,6 +26,8 @@ struct PrefillShape : HeadShape<kColumns> {
   /// Whether the queries stay in registers, or are read again for each page.
   static constexpr bool kKept = kColumns <= 72;
   static constexpr int kSteps = HeadShape<kColumns>::kInner / 16;
+  static constexpr int kBlocks = 2;
+  static constexpr bool kLoops = kColumns <= 64;
 };
 
 /// What a warp carries from page to page.
@@ -141,14 +143,11 @@ __device__ __forceinline__ const uint16_t* await(Block<P>& block, const Attentio
   return block.ring[t % P::kSlots];
 }
 
-/// Block (tile, KV head).
 template <class P, bool kCapped>
-__global__ void __launch_bounds__(P::kThreads, 2)
-    prefill(EarlyStart, const AttentionCall call, const Exponents exponents) {
-  ptx::follow_previous();
-  Block<P>& block = *shared_memory<Block<P>>();
+__device__ __forceinline__ void attend_tile(Block<P>& block, const AttentionCall& call,
+                                            const Exponents& exponents, int index, int tiles) {
   const PrefillTile<P>& tile = block.tile;
-  if (!begin_tile(block.tile, call)) return;
+  if (!begin_tile(block.tile, call, index, tiles)) return;
   for (int t = 0; t < P::kSlots - 1; ++t) fetch(block, call, t);
   load_queries<P, P::kRows, P::kThreads>(block.queries, call.q, tile.pairs);
   __syncthreads();
@@ -184,6 +183,15 @@ __global__ void __launch_bounds__(P::kThreads, 2)
     for (int atom = 0; atom < P::kAtoms; ++atom)
       store_rows(call, tile.pairs, first_pair + 16 * atom, sums.out[atom], sums.rows[atom], store_two);
   });
+}
+
+template <class P, bool kCapped>
+__global__ void __launch_bounds__(P::kThreads, P::kBlocks)
+    prefill(EarlyStart, const AttentionCall call, const Exponents exponents, int tiles) {
+  ptx::follow_previous();
+  Block<P>& block = *shared_memory<Block<P>>();
+  for_tiles(block.tile, tiles * call.kv_heads(),
+            [&](int index) { attend_tile<P, kCapped>(block, call, exponents, index, tiles); });
 }
 
 template <class P>

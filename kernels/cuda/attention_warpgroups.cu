@@ -36,6 +36,8 @@ struct GroupShape : HeadShape<kColumns_> {
   /// of a page, and the memory.
   static constexpr int kAhead = kColumns <= 72 ? 3 : kColumns <= 128 ? 2 : 1;
   static constexpr int kSlots = kAhead + 1;
+  static constexpr int kBlocks = 1;
+  static constexpr bool kLoops = kColumns <= 128;
 };
 
 /// Shared memory.
@@ -203,14 +205,12 @@ __device__ __forceinline__ void take_pages(Block<P>& block, const AttentionCall&
   }
 }
 
-/// Block (tile, KV head). A page that a pair does not see adds zeros to its sums: they stay the same bits.
+/// A page that a pair does not see adds zeros to its sums: they stay the same bits.
 template <class P, bool kCapped>
-__global__ void __launch_bounds__(P::kThreads, 1)
-    prefill_groups(EarlyStart, const AttentionCall call, const Exponents exponents) {
-  ptx::follow_previous();
-  Block<P>& block = *shared_memory<Block<P>>();
+__device__ __forceinline__ void attend_tile(Block<P>& block, const AttentionCall& call,
+                                            const Exponents& exponents, int index, int tiles) {
   const PrefillTile<P>& tile = block.tile;
-  if (!begin_tile(block.tile, call)) return;
+  if (!begin_tile(block.tile, call, index, tiles)) return;
   fetch_keys(block, call, 0);
   ptx::commit_copies();
   for (int t = 0; t < P::kAhead; ++t) fetch_turn(block, call, t);
@@ -225,6 +225,15 @@ __global__ void __launch_bounds__(P::kThreads, 1)
   with_store(call.out, [&](auto store_two) {
     store_rows(call, tile.pairs, first_pair, sums.out, sums.rows, store_two);
   });
+}
+
+template <class P, bool kCapped>
+__global__ void __launch_bounds__(P::kThreads, P::kBlocks)
+    prefill_groups(EarlyStart, const AttentionCall call, const Exponents exponents, int tiles) {
+  ptx::follow_previous();
+  Block<P>& block = *shared_memory<Block<P>>();
+  for_tiles(block.tile, tiles * call.kv_heads(),
+            [&](int index) { attend_tile<P, kCapped>(block, call, exponents, index, tiles); });
 }
 
 template <int kColumns>

@@ -33,9 +33,8 @@ int chosen(int device) {
 }
 
 /// Null where sums are to be deterministic, and where the library is not there: `without` says so.
-std::unique_ptr<Blas> library_of(const CudaOptions& options, int multiprocessors, std::string& without) {
+std::unique_ptr<Blas> library_of(const CudaOptions& options, int filled, std::string& without) {
   if (options.deterministic) return nullptr;
-  const int filled = options.share < 100 ? std::max(1, multiprocessors * options.share / 100) : 0;
   try {
     return std::make_unique<Blas>(options.cache, filled);
   } catch (const std::runtime_error& error) {
@@ -50,12 +49,13 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
     : threads_(threads),
       device_(chosen(options.device)),
       info_(device_info()),
+      filled_(options.share < 100 ? std::max(1, info_.multiprocessors * options.share / 100) : 0),
       owned_(options),
       rows_beside_(options.rows_beside),
       side_(options),
       staging_(owned_.stream, kStagingBytes),
       mode_{options.deterministic},
-      blas_(library_of(options, info_.multiprocessors, without_)),
+      blas_(library_of(options, filled_, without_)),
       matmul_(mode_, blas_.get()),
       prefill_(options.prefill, info_),
       recordings_(owned_.stream) {

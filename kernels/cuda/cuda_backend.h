@@ -150,6 +150,7 @@ class CudaBackend final : public Backend {
   ThreadPool& threads_;
   const int device_;
   const DeviceInfo info_;
+  const int filled_;  // multiprocessors that products and prefills should fill; 0: all
   OwnedStream owned_;
   const int64_t rows_beside_;
   OwnedStream side_;               // of the bodies of beside()

@@ -105,7 +105,7 @@ void CudaBackend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin,
 void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
                             std::span<const AttentionSpan> spans, const AttentionArgs& args) {
   cuda::attention(stream(), *attention_, out, q, pages, shape, table_of(spans), args,
-                  prefill_.of(shape.head_dim));
+                  prefill_.of(shape.head_dim), filled_);
 }
 
 size_t CudaBackend::reserve_images(size_t bytes) {

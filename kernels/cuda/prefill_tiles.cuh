@@ -2,6 +2,7 @@
 
 #include <cuda_platform.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/attention_call.h"
@@ -10,7 +11,8 @@
 
 // What the kernels of a prefill share: the tile of pairs (row, head) that is a block's, the softmax of scores
 // that come page by page, and how results are written. A shape P has kColumns, kWarps, kThreads, kWarpRows
-// and kRows.
+// and kRows; kBlocks of a multiprocessor; kLoops says whether a block takes one tile after the other where
+// prefills should leave a part of the device to others: some shapes leave no register for that.
 
 namespace lapidary::cuda {
 
@@ -43,13 +45,13 @@ struct PrefillTile {
   Visible visible[P::kWarps];  // no key for a warp without pairs
   Pairs pairs;
   int kv_head, first_page, pages;
+  int index;  // of all tiles of all KV heads
 };
 
-/// Finds the block's tile, one of all tiles of all spans of several rows. False where there is none.
+/// Finds a tile, one of all tiles of all spans of several rows. False where there is none.
 template <class P>
-__device__ __forceinline__ bool find_tile(Pairs& pairs, const AttentionCall& call, int kv_head) {
+__device__ __forceinline__ bool find_tile(Pairs& pairs, const AttentionCall& call, int tile, int kv_head) {
   const int spans = call.table.counts->prefills;
-  int tile = static_cast<int>(blockIdx.x);
   for (int i = 0; i < spans; ++i) {
     const PrefillSpan span = call.table.prefills[i];
     const int tiles = (span.rows * call.most_heads() + P::kRows - 1) / P::kRows;
@@ -66,12 +68,14 @@ __device__ __forceinline__ bool find_tile(Pairs& pairs, const AttentionCall& cal
   return false;
 }
 
-/// Fills what the threads know together. False for all of them where there is nothing to do.
+/// Fills what the threads know together of tile `index` of `tiles`, those of the next KV head behind those of
+/// the one before. False for all of them where there is nothing to do.
 template <class P>
-__device__ __forceinline__ bool begin_tile(PrefillTile<P>& tile, const AttentionCall& call) {
-  const int kv_head = call.first_kv_head() + static_cast<int>(blockIdx.y);
+__device__ __forceinline__ bool begin_tile(PrefillTile<P>& tile, const AttentionCall& call, int index,
+                                           int tiles) {
+  const int kv_head = call.first_kv_head() + index / tiles;
   Pairs pairs;
-  if (!find_tile<P>(pairs, call, kv_head)) return false;
+  if (!find_tile<P>(pairs, call, index % tiles, kv_head)) return false;
   const int thread = static_cast<int>(threadIdx.x);
   for (int row = thread; row < P::kRows; row += P::kThreads) {
     const bool there = pairs.first + row < pairs.end;
@@ -93,6 +97,25 @@ __device__ __forceinline__ bool begin_tile(PrefillTile<P>& tile, const Attention
   }
   __syncthreads();
   return true;
+}
+
+/// Calls take(index) for the block's tiles: blockIdx.x, blockIdx.x + gridDim.x, … below `all`; or for the
+/// first of them alone, where the shape does not loop.
+template <class P, class Take>
+__device__ __forceinline__ void for_tiles(PrefillTile<P>& tile, int all, const Take& take) {
+  int index = static_cast<int>(blockIdx.x);
+  if constexpr (!P::kLoops) {
+    take(index);
+  } else {
+#pragma unroll 1
+    while (index < all) {
+      if (threadIdx.x == 0) tile.index = index;
+      take(index);
+      __syncthreads();  // nobody needs the tile any more
+      index = tile.index + static_cast<int>(gridDim.x);
+      __syncthreads();
+    }
+  }
 }
 
 /// What a lane knows of its two rows of an accumulator, lane / 4 and lane / 4 + 8, from page to page.
@@ -160,7 +183,7 @@ __device__ __forceinline__ void with_store(const HeadRows& out, const Store& sto
     store(StoreWide{});
 }
 
-/// Starts a kernel of blocks (tile, KV head).
+/// Starts a kernel whose blocks take tiles by for_tiles(); P::kBlocks fill a multiprocessor.
 template <class P, class Kernel>
 void launch_tiles(Stream stream, const AttentionCall& call, const StepTable& table, size_t shared_bytes,
                   Kernel* kernel) {
@@ -168,8 +191,11 @@ void launch_tiles(Stream stream, const AttentionCall& call, const StepTable& tab
   for (const PrefillSpan& span : table.prefills())
     tiles += (static_cast<int64_t>(span.rows) * call.most_heads() + P::kRows - 1) / P::kRows;
   if (tiles == 0) return;
-  launch(stream, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(call.kv_heads())), P::kThreads,
-         shared_bytes, kernel, call, Exponents(call.scale, call.softcap));
+  int64_t blocks = tiles * call.kv_heads();
+  if (P::kLoops && call.multiprocessors > 0)
+    blocks = std::min<int64_t>(blocks, int64_t{call.multiprocessors} * P::kBlocks);
+  launch(stream, dim3(static_cast<unsigned>(blocks)), P::kThreads, shared_bytes, kernel, call,
+         Exponents(call.scale, call.softcap), static_cast<int>(tiles));
 }
 
 }  // namespace lapidary::cuda

@@ -135,7 +135,7 @@ class AttentionDevice {
                    c_.shape.dtype, *table_);
     else
       attention(kStream, *scratch_, out.tensor(), queries.tensor(), pages_.get(), c_.shape, *table_, c_.args,
-                prefill);
+                prefill, multiprocessors);
     synchronize(kStream);
     return out.rows();
   }
@@ -151,6 +151,7 @@ class AttentionDevice {
 
   bool plain = false;  // use the plain kernel whatever the cache
   PrefillKernel prefill = PrefillKernel::warps;
+  int multiprocessors = 0;
   DType out_dtype = DType::f32;
 
  private:

@@ -116,6 +116,9 @@ void check_bits(const AttentionCase& c, PrefillKernel kernel) {
   for (const Sequence& s : step.sequences) device.store(s, s.tokens());
   const std::vector<AttentionSpan> spans = step.spans();
   const Rows whole = device.attend(spans, *step.q, {16, 4096});
+  device.multiprocessors = 1;  // a block takes several tiles, where its kernel can
+  EXPECT_TRUE(device.attend(spans, *step.q).same_bits(whole));
+  device.multiprocessors = 0;
   for (size_t i = 0; i < spans.size(); ++i) {
     AttentionSpan span = spans[i];
     const Rows expected = slice(whole, span.first_row, span.first_row + span.rows);
@@ -136,6 +139,7 @@ TEST(CudaAttention, BitsDependOnNothingElseInTheStep) {
     c.args.softcap = cap;
     for (const PrefillKernel kernel : prefill_kernels()) check_bits(c, kernel);
   }
+  check_bits(make_case(DType::bf16, 64, 2, 2, 4), PrefillKernel::warps);
   // Queries in shared memory.
   const AttentionCase wide = make_case(DType::bf16, 136, 1, 1, 1);
   if (prefill_kernels().size() > 1) check_bits(wide, PrefillKernel::warpgroups);
