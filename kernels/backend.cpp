@@ -36,10 +36,10 @@ std::unique_ptr<Readback> Backend::make_readback(size_t bytes) {
   return std::make_unique<HostReadback>(bytes);
 }
 
-void Backend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) {
-  rms_norm(y, y, post, eps);
-  add(x, y);
-  if (pre != nullptr) rms_norm(h, x, pre, eps);
+void Backend::add_rms_norm(const AddNorm& to) {
+  rms_norm(to.y, to.y, to.post, to.eps);
+  add(to.x, to.y);
+  if (to.pre != nullptr) rms_norm(to.h, to.x, to.pre, to.eps);
 }
 
 void Backend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,

@@ -150,6 +150,17 @@ class Readback {
   virtual std::span<const std::byte> wait() = 0;
 };
 
+/// What stands between two blocks of a residual stream: x += rms_norm(y, post), and h = rms_norm(x, pre)
+/// where there is a `pre`. h, x and y are [rows, n], gains [n], stored less one. y is lost.
+struct AddNorm {
+  Tensor h;  // may be y; not touched without `pre`
+  Tensor x;  // float32
+  Tensor y;
+  const float* post;
+  const float* pre;  // null: the stream ends here
+  float eps;
+};
+
 /// Sums of small rows over the ranks of a group whose devices reach each other's memory.
 class PeerSum {
  public:
@@ -159,6 +170,9 @@ class PeerSum {
   /// y [rows, n] = the ranks' mine [rows, n], added in rank order by SumPlan's stack machine; work in the
   /// backend's stream that waits for the other ranks'. Called by all ranks with equal shapes.
   virtual void sum(Tensor y, Tensor mine, std::span<const int> merges) = 0;
+  /// The same with Backend::add_rms_norm behind it, where to.y, float32 and contiguous, is the sum: equal
+  /// bits, in one pass where the rows fit.
+  virtual void sum_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) = 0;
   /// From any thread: sums under way and to come wait for nobody any more; what they give is nothing.
   virtual void abort() = 0;
 };
@@ -291,9 +305,8 @@ class Backend {
   /// y = (x - mean) · rsqrt(var + eps) · gain + bias
   virtual void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) = 0;
   virtual void add(Tensor x, Tensor y) = 0;  // x += y
-  /// What stands between two blocks of a residual stream, in one pass where a backend can: x += rms_norm(y,
-  /// post), and h = rms_norm(x, pre) unless `pre` is null (then h is not touched). y is lost; h may be y.
-  virtual void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps);
+  /// What AddNorm says, in one pass where a backend can.
+  virtual void add_rms_norm(const AddNorm& to);
   /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
   /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
   virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);

@@ -28,6 +28,13 @@ class Communicator {
   /// added as `finish` says: the same bits on every rank, whatever their number. y and partials do not
   /// overlap.
   virtual void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) = 0;
+  /// The same with ops.add_rms_norm(to) behind it, where to.y is the sum: equal bits. `ops` is the backend of
+  /// the tensors. A group may do both at once.
+  virtual void tree_sum_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
+                                 const SumTree::Finish& finish) {
+    tree_sum(to.y, partials, finish);
+    ops.add_rms_norm(to);
+  }
 
   /// Bytes of all ranks in rank order; sizes[r] is what rank r gives.
   virtual void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) = 0;

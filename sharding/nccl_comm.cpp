@@ -235,6 +235,12 @@ class NcclComm final : public StagedComm {
     if (peers_ && peers_->takes(y, finish)) return peers_->sum(y, partials, finish);
     sum_by_nccl(y, partials, finish);
   }
+  void tree_sum_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
+                         const SumTree::Finish& finish) override {
+    if (!peers_ || !peers_->takes(to.y, finish))
+      return StagedComm::tree_sum_add_norm(ops, to, partials, finish);
+    peers_->sum_add_norm(to, partials, finish);
+  }
 
   void broadcast_rows(Tensor rows, int root) override {
     connection_->call("broadcast rows", [&](ncclComm_t comm) {

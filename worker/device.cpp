@@ -101,6 +101,7 @@ std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& back
   nccl.deterministic = options.deterministic;
   nccl.shared_gpu = options.shared_gpu;
   nccl.library = options.nccl;
+  nccl.peer_sums = options.peer_sums;
   return make_nccl(host, backend, watchdog, nccl);
 }
 

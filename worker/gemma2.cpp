@@ -141,19 +141,16 @@ void Gemma2::forward(const Layer& layer, const Layer* next, Tensor x, const Ragg
 
   const std::vector<Range> all = parts(rows);
   const bool beside = all.size() > 1;
-  std::vector<Mark> sums;
-  for (const Range part : all) sums.push_back(add_up(layer.out, part, of(attention, part), beside));
-  // The post-norms are over whole rows: the sum over ranks comes first.
+  std::vector<Mark> ends;
+  for (const Range part : all)
+    ends.push_back(add_up(layer.out, of(attention, part), x, part, layer.post_attention_norm,
+                          &layer.pre_ffn_norm, beside));
   for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_for(sums[p]);
-    add_normed(rank_, of(h_, all[p]), of(x, all[p]), of(sum_, all[p]), layer.post_attention_norm,
-               &layer.pre_ffn_norm);
-    sums[p] = feed_forward(layer, all[p], beside);
+    rank_.ops.wait_for(ends[p]);
+    ends[p] = feed_forward(layer, next, x, all[p], beside);
   }
   for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_for(sums[p]);
-    add_normed(rank_, of(h_, all[p]), of(x, all[p]), of(sum_, all[p]), layer.post_ffn_norm,
-               next != nullptr ? &next->input_norm : nullptr);
+    rank_.ops.wait_for(ends[p]);
     if (next != nullptr) next->qkv(rank_, of(qkv, all[p]), of(h_, all[p]));
   }
 }
@@ -165,7 +162,7 @@ std::vector<Range> Gemma2::parts(int64_t rows) const {
   return {{0, rows / 2}, {rows / 2, rows}};
 }
 
-Mark Gemma2::feed_forward(const Layer& layer, Range part, bool beside) {
+Mark Gemma2::feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside) {
   Mark last;
   // Runs of like length: a few rows left over would cost as much as many.
   const int64_t runs = (part.size() + mlp_.rows() - 1) / mlp_.rows();
@@ -173,19 +170,21 @@ Mark Gemma2::feed_forward(const Layer& layer, Range part, bool beside) {
     const Range rows{part.begin + part.size() * run / runs, part.begin + part.size() * (run + 1) / runs};
     const Tensor gate_up = gate_up_.row_range(0, rows.size()), mlp = mlp_.row_range(0, rows.size());
     layer.gate_up(rank_, mlp, h_.row_range(rows.begin, rows.end), gate_up);
-    last = add_up(layer.down, rows, mlp, beside);
+    last = add_up(layer.down, mlp, x, rows, layer.post_ffn_norm,
+                  next != nullptr ? &next->input_norm : nullptr, beside);
   }
   return last;
 }
 
-/// Beside what comes next each row has partials of its own.
-Mark Gemma2::add_up(const RowLinear& linear, Range rows, Tensor x, bool beside) {
-  const Tensor y = sum_.row_range(rows.begin, rows.end);
-  if (beside) {
+Mark Gemma2::add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+                    const RmsNorm* pre, bool beside) {
+  const auto of = [&](Tensor tensor) { return tensor.row_range(rows.begin, rows.end); };
+  const AddNorm to = add_norm(of(h_), of(x), of(sum_), post, pre);
+  if (beside) {  // each row has partials of its own
     const int64_t a_row = partials_.rows() / h_.rows();
-    return linear.start(rank_, y, x, partials_.row_range(rows.begin * a_row, rows.end * a_row));
+    return linear.start(rank_, to, in, partials_.row_range(rows.begin * a_row, rows.end * a_row));
   }
-  linear(rank_, y, x, partials_);
+  linear(rank_, to, in, partials_);
   return nullptr;
 }
 

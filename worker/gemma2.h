@@ -57,10 +57,12 @@ class Gemma2 {
   /// Of a step's rows: halves, where the ranks add up one while they multiply the other; else all. Only
   /// attention needs both.
   std::vector<Range> parts(int64_t rows) const;
-  /// sum_ of these rows = the layer's MLP of h_; x · wᵀ over all ranks. Beside what comes next they are there
-  /// after Backend::wait_for.
-  Mark feed_forward(const Layer& layer, Range part, bool beside);
-  Mark add_up(const RowLinear& linear, Range rows, Tensor x, bool beside);
+  /// The layer's MLP of these rows of h_, and its end in x; beside what comes next that is done after
+  /// Backend::wait_for.
+  Mark feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside);
+  /// in · wᵀ over all ranks, by way of these rows of sum_ into x and, normed, to h_.
+  Mark add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+              const RmsNorm* pre, bool beside);
 
   TextConfig config_;
   NumericsProfile profile_;

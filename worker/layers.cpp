@@ -7,15 +7,31 @@ void RowLinear::operator()(Rank r, Tensor y, Tensor x, Tensor partials) const {
   sum(r, y, partials);
 }
 
-Mark RowLinear::start(Rank r, Tensor y, Tensor x, Tensor partials) const {
-  product(r, y, x, partials, false);
-  return r.ops.beside([&] { sum(r, y, partials); });
+void RowLinear::operator()(Rank r, const AddNorm& to, Tensor x, Tensor partials) const {
+  product(r, to.y, x, partials, false);
+  sum_add_norm(r, to, partials);
+}
+
+Mark RowLinear::start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const {
+  product(r, to.y, x, partials, false);
+  return r.ops.beside([&] { sum_add_norm(r, to, partials); });
 }
 
 void RowLinear::sum(Rank r, Tensor y, Tensor partials) const {
   if (finish.total() == 1) return;
-  r.comm.tree_sum(y, view(partials.data, DType::f32, w.sums.outputs() * y.rows(), w.out), finish);
+  r.comm.tree_sum(y, blocks(partials, y.rows()), finish);
   if (bias.size > 0) r.ops.add_bias(y, bias.get());
+}
+
+void RowLinear::sum_add_norm(Rank r, const AddNorm& to, Tensor partials) const {
+  if (finish.total() > 1 && bias.size == 0)
+    return r.comm.tree_sum_add_norm(r.ops, to, blocks(partials, to.y.rows()), finish);
+  sum(r, to.y, partials);
+  r.ops.add_rms_norm(to);
+}
+
+Tensor RowLinear::blocks(Tensor partials, int64_t rows) const {
+  return view(partials.data, DType::f32, w.sums.outputs() * rows, w.out);
 }
 
 void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const {
@@ -28,7 +44,7 @@ void RowLinear::product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) c
   if (finish.total() == 1) {  // this rank holds the whole tree
     r.ops.matmul(y, x, w, {.bias = bias.get(), .add = add});
   } else {
-    r.ops.matmul(view(partials.data, DType::f32, w.sums.outputs() * x.rows(), w.out), x, w);
+    r.ops.matmul(blocks(partials, x.rows()), x, w);
   }
 }
 

@@ -73,15 +73,21 @@ struct RowLinear {
 
   /// y [rows, out]; partials has room for [blocks of this rank * rows, out].
   void operator()(Rank r, Tensor y, Tensor x, Tensor partials) const;
-  /// The same with the sum over ranks beside what comes next: y is there and partials are free after
+  /// The end of a block of a residual stream: to.y is the sum, Backend::add_rms_norm(to) comes behind it.
+  void operator()(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
+  /// The same with all but the product beside what comes next: it is done, and partials are free, after
   /// Backend::wait_for of what this returns.
-  Mark start(Rank r, Tensor y, Tensor x, Tensor partials) const;
+  Mark start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
   /// to += the sum. Where a rank sums alone that is part of the product, else `room` [rows, out] holds it.
   void add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const;
-  /// y = the sum over ranks of what product() left in partials.
-  void sum(Rank r, Tensor y, Tensor partials) const;
   /// This rank's product alone, for Backend::tune; y as operator() or add_to has it.
   void product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const;
+
+ private:
+  /// What follows product(): y = the sum over ranks of what it left in partials; and what `to` says.
+  void sum(Rank r, Tensor y, Tensor partials) const;
+  void sum_add_norm(Rank r, const AddNorm& to, Tensor partials) const;
+  Tensor blocks(Tensor partials, int64_t rows) const;
 };
 
 struct RmsNorm {
@@ -91,9 +97,9 @@ struct RmsNorm {
 };
 
 /// The end of a block of the residual stream x and the beginning of the next one: x += post(y), and h =
-/// next(x) where there is a next. y is lost; h may be y.
-inline void add_normed(Rank r, Tensor h, Tensor x, Tensor y, const RmsNorm& post, const RmsNorm* next) {
-  r.ops.add_rms_norm(h, x, y, post.gain.get(), next != nullptr ? next->gain.get() : nullptr, post.eps);
+/// next(x) where there is a next.
+inline AddNorm add_norm(Tensor h, Tensor x, Tensor y, const RmsNorm& post, const RmsNorm* next) {
+  return {h, x, y, post.gain.get(), next != nullptr ? next->gain.get() : nullptr, post.eps};
 }
 
 struct LayerNorm {

@@ -69,7 +69,7 @@ class CudaBackend final : public Backend {
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;
-  void add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) override;
+  void add_rms_norm(const AddNorm& to) override;
   void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
   size_t peer_window_bytes(int ranks) const override;
   std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) override;

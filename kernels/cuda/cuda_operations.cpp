@@ -48,9 +48,7 @@ void CudaBackend::layer_norm(Tensor y, Tensor x, const float* gain, const float*
 
 void CudaBackend::add(Tensor x, Tensor y) { cuda::add(stream(), x, y); }
 
-void CudaBackend::add_rms_norm(Tensor h, Tensor x, Tensor y, const float* post, const float* pre, float eps) {
-  cuda::add_rms_norm(stream(), h, x, y, post, pre, eps);
-}
+void CudaBackend::add_rms_norm(const AddNorm& to) { cuda::add_rms_norm(stream(), to); }
 
 void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) {
   cuda::add_blocks(stream(), y, blocks, merges);
@@ -61,9 +59,9 @@ size_t CudaBackend::peer_window_bytes(int ranks) const {
 }
 
 std::unique_ptr<PeerSum> CudaBackend::make_peer_sum(void* window, int rank, int ranks) {
-  const Stream here = stream();
-  const std::vector<std::byte*> windows = reach_window(here, window, ranks);
-  return windows.empty() ? nullptr : cuda::make_peer_sum(here, rank, windows);
+  const std::vector<std::byte*> windows = reach_window(stream(), window, ranks);
+  if (windows.empty()) return nullptr;
+  return cuda::make_peer_sum([this] { return stream(); }, rank, windows);
 }
 
 void CudaBackend::add_bias(Tensor x, const float* bias) { cuda::add_bias(stream(), x, bias); }

@@ -9,6 +9,24 @@
 
 namespace lapidary::cuda {
 
+/// Sums of SumPlan's stack machine, the topmost first: they move in place of an index, and stay in registers.
+template <int kDepth>
+struct SumStack {
+  float sums[kDepth] = {};
+
+  /// Pushes a number, then adds the two topmost sums `merges` times.
+  __device__ __forceinline__ void push(float number, int merges) {
+    LAPIDARY_UNROLL
+    for (int i = kDepth - 1; i > 0; --i) sums[i] = sums[i - 1];
+    sums[0] = number;
+    for (int m = 0; m < merges; ++m) {
+      sums[0] = sums[1] + sums[0];
+      LAPIDARY_UNROLL
+      for (int i = 1; i + 1 < kDepth; ++i) sums[i] = sums[i + 1];
+    }
+  }
+};
+
 /// SumPlan's stack machine for up to kMost blocks and sums of up to kDepth at a time, as kernels take it.
 template <int kMost, int kDepth>
 struct Merges {
@@ -18,13 +36,9 @@ struct Merges {
   /// block(b), b < count, added in that order.
   template <class Block>
   __device__ float sum(const Block& block) const {
-    float stack[kDepth];
-    int depth = 0;
-    for (int b = 0; b < count; ++b) {
-      stack[depth++] = block(b);
-      for (int m = 0; m < of[b]; ++m, --depth) stack[depth - 2] += stack[depth - 1];
-    }
-    return stack[0];
+    SumStack<kDepth> stack;
+    for (int b = 0; b < count; ++b) stack.push(block(b), of[b]);
+    return stack.sums[0];
   }
 };
 

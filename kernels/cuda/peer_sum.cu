@@ -4,112 +4,157 @@
 
 #include <atomic>
 #include <cstring>
+#include <utility>
 
-#include "kernels/cuda/merges.cuh"
+#include "kernels/cuda/add_norm_rows.cuh"
+#include "kernels/cuda/add_norms.h"
+#include "kernels/cuda/peer_words.cuh"
+#include "kernels/cuda/require.h"
 
 namespace lapidary::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kChunk = 4 * kThreads;  // numbers of a block: small, so that many SMs send at once
-constexpr int kChunks = static_cast<int>(kMostPeerNumbers / kChunk);
-constexpr int kMostDepth = 4;  // of the stack, for a balanced tree; in rank order it takes 2
+constexpr int kThreads = 128;  // a chunk each: small blocks, so that many SMs send at once
 
-/// A rank's window: numbers [chunks, 2 halves, ranks, kChunk], then flags [chunks, 2 halves, ranks], each the
-/// count of the sum whose numbers of that rank are there.
-struct Peers {
-  int ranks, rank;
-  std::byte* windows[kMostPeers];
-  uint32_t* counts;       // [chunks], this device's own: sums that are done
-  const uint32_t* abort;  // memory of the host; not 0: nobody waits any more
-
-  __device__ float* numbers(int window, int chunk, uint32_t half, int from) const {
-    return reinterpret_cast<float*>(windows[window]) + ((2 * chunk + half) * ranks + from) * int64_t{kChunk};
+/// A thread adds a chunk of y [size].
+template <class Order>
+__global__ void sum_over_peers(EarlyStart, float* y, const float* mine, int64_t size, bool aligned,
+                               Peers peers, Order order) {
+  ptx::follow_previous();
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x, first = i * kPeerChunk;
+  const uint32_t half = peers.half();
+  if (first < size) {
+    float v[kPeerChunk];
+    load_chunk(v, mine + first, size - first, aligned);
+    peers.send(half, static_cast<uint32_t>(i), v, order);
+    peers.sum(half, static_cast<uint32_t>(i), v, order);
+    store_chunk(y + first, v, size - first, aligned);
   }
-  __device__ uint32_t* flag(int window, int chunk, uint32_t half, int from) const {
-    auto* flags = reinterpret_cast<uint32_t*>(windows[window]) + 2 * kMostPeerNumbers * ranks;
-    return flags + (2 * chunk + half) * ranks + from;
-  }
-};
+  peers.end_turn();
+}
 
-using PeerMerges = Merges<kMostPeers, kMostDepth>;
+/// Threads of a block that adds and norms a row; where each holds two chunks there are fewer, which then have
+/// the registers for what comes from eight ranks. So a row has up to 6144 columns.
+constexpr int most_row_threads(int held) { return held == 1 ? kMostHeldThreads : 768; }
+constexpr int64_t kMostRow = int64_t{kMostHeld} * most_row_threads(kMostHeld) * kHeldColumns;
 
-/// Block b adds numbers [b * kChunk, …) of y [size]; it waits for block b of the other ranks and nobody else.
-__global__ void add_over_peers(float* y, const float* mine, int64_t size, Peers peers, PeerMerges merges) {
-  const int chunk = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  const int64_t first = static_cast<int64_t>(chunk) * kChunk;
-  const int here = static_cast<int>(size - first < kChunk ? size - first : kChunk);
-  const uint32_t count = peers.counts[chunk] + 1, half = count & 1;
+/// A block adds its row and norms it: a rank waits for the same row of the others.
+template <class H, int kHeld, class Order>
+__global__ void __launch_bounds__(most_row_threads(kHeld), 1)
+    sum_add_norm_rows(EarlyStart, AddNormRows<H> to, RowsOf<const float> mine, Peers peers, Order order) {
+  const int64_t row = blockIdx.x;
+  const auto first = static_cast<uint32_t>(row * chunks_of(to.cols, kPeerChunk));
+  HeldGains<kHeld> gains;
+  Held<kHeld> sum, stream;
+  ptx::let_next_start();
+  gains.prefetch(to);
+  ptx::wait_for_previous();
+  sum.load(mine.row(row), to.cols, to.aligned);
 
-  for (int i = thread; i < here; i += kThreads) {
-    const float number = mine[first + i];
-    for (int p = 0; p < peers.ranks; ++p) peers.numbers(p, chunk, half, peers.rank)[i] = number;
-  }
-  ptx::fence_system();
-  __syncthreads();
-  if (thread < peers.ranks) {
-    ptx::store_release(peers.flag(thread, chunk, half, peers.rank), count);
-    const uint32_t* flag = peers.flag(peers.rank, chunk, half, thread);
-    for (uint32_t asked = 1; ptx::load_acquire(flag) != count; ++asked)
-      if ((asked & 1023) == 0 && ptx::load_acquire(peers.abort) != 0) break;
-  }
-  __syncthreads();
+  const uint32_t half = peers.half();
+  const auto for_chunks = [&](auto what) {
+    LAPIDARY_UNROLL
+    for (int i = 0; i < kHeld; ++i)
+      if (const int64_t c = sum.column(i); c < to.cols)
+        what(first + static_cast<uint32_t>(c / kPeerChunk), sum.v[i]);
+  };
+  for_chunks([&](uint32_t at, auto& v) { peers.send(half, at, v, order); });
+  for_chunks([&](uint32_t at, auto& v) { peers.sum(half, at, v, order); });
+  // While the others' numbers are on their way the registers are theirs; these come beside the first
+  // reduction.
+  stream.load(to.x.row(row), to.cols, to.aligned);
+  gains.load(to);
+  add_normed(to, gains, sum, stream);
+  peers.end_turn();
+}
 
-  for (int i = thread; i < here; i += kThreads) {
-    y[first + i] =
-        merges.sum([&](int r) { return ptx::load_fresh(peers.numbers(peers.rank, chunk, half, r) + i); });
-  }
-  if (thread == 0) peers.counts[chunk] = count;  // all threads have read it: there was a barrier
+/// Calls f(order) with the order that `merges` spells.
+template <class F>
+void with_order(std::span<const int> merges, const F& f) {
+  if (BalancedOrder<2>::is(merges)) return f(BalancedOrder<2>());
+  if (BalancedOrder<4>::is(merges)) return f(BalancedOrder<4>());
+  if (BalancedOrder<8>::is(merges)) return f(BalancedOrder<8>());
+  f(MergedOrder{checked_merges<MergedOrder::kMost, MergedOrder::kMostDepth>("peer_sum", merges)});
 }
 
 class Sum final : public PeerSum {
  public:
-  Sum(Stream stream, int rank, std::span<std::byte* const> windows)
-      : stream_(stream),
-        counts_(allocate(kChunks * sizeof(uint32_t))),
+  Sum(std::function<Stream()> stream, int rank, std::span<std::byte* const> windows)
+      : stream_(std::move(stream)),
+        turns_(allocate(2 * sizeof(uint32_t))),
         abort_(allocate_pinned(sizeof(uint32_t))),
         peers_{static_cast<int>(windows.size()),
                rank,
                {},
-               reinterpret_cast<uint32_t*>(counts_.get()),
+               reinterpret_cast<uint4*>(windows[static_cast<size_t>(rank)]),
+               reinterpret_cast<uint32_t*>(turns_.get()),
                reinterpret_cast<uint32_t*>(abort_.get())} {
     require(windows.size() <= static_cast<size_t>(kMostPeers), "peer_sum", "there are too many ranks");
     std::memset(abort_.get(), 0, sizeof(uint32_t));
-    for (size_t r = 0; r < windows.size(); ++r) peers_.windows[r] = windows[r];
+    for (size_t r = 0; r < windows.size(); ++r) peers_.windows[r] = reinterpret_cast<uint4*>(windows[r]);
   }
 
   int64_t most() const override { return kMostPeerNumbers; }
 
   void sum(Tensor y, Tensor mine, std::span<const int> merges) override {
-    require(y.dtype == DType::f32 && mine.dtype == DType::f32, "peer_sum", "all is float32");
-    require(mine.shape == y.shape && y.stride == y.cols() && mine.stride == mine.cols(), "peer_sum",
-            "both shapes must be equal, and contiguous");
-    require(merges.size() == static_cast<size_t>(peers_.ranks), "peer_sum", "each rank has one block");
-    const int64_t size = y.rows() * y.cols();
-    require(size <= kMostPeerNumbers, "peer_sum", "there are too many numbers");
-    const auto all = checked_merges<kMostPeers, kMostDepth>("peer_sum", merges);
+    check(y, mine, merges);
+    const int64_t size = y.rows() * y.cols(), chunks = chunks_of(size, kPeerChunk);
     if (size == 0) return;
-    launch(stream_, dim3(static_cast<unsigned>((size + kChunk - 1) / kChunk)), kThreads, 0, add_over_peers,
-           static_cast<float*>(y.data), static_cast<const float*>(mine.data), size, peers_, all);
+    const bool aligned =
+        chunk_aligned(y.data, DType::f32, kPeerChunk) && chunk_aligned(mine.data, DType::f32, kPeerChunk);
+    with_order(merges, [&]<class Order>(const Order& order) {
+      launch(stream_(), dim3(static_cast<unsigned>(chunks_of(chunks, kThreads))), kThreads, 0,
+             sum_over_peers<Order>, static_cast<float*>(y.data), static_cast<const float*>(mine.data), size,
+             aligned, peers_, order);
+    });
+  }
+
+  void sum_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) override {
+    check(to.y, mine, merges);
+    require_f32("peer_sum", to.x);
+    require_same_shape("peer_sum", to.x, to.y);
+    require_same_shape("peer_sum", to.x, to.h);
+    const int64_t rows = to.x.rows(), cols = to.x.cols();
+    if (rows * cols == 0) return;
+    static_assert(kPeerChunk == kHeldColumns);
+    if (cols > kMostRow || rows * chunks_of(cols, kPeerChunk) * kPeerChunk > kMostPeerNumbers) {
+      sum(to.y, mine, merges);
+      return add_rms_norm(stream_(), to);
+    }
+    with_held(to, mine, [&]<class H, int kHeld>(int threads, bool aligned) {
+      with_order(merges, [&]<class Order>(const Order& order) {
+        launch(stream_(), dim3(static_cast<unsigned>(rows)), threads, kAddNormShared,
+               sum_add_norm_rows<H, kHeld, Order>, add_norm_rows<H>(to, aligned), rows_of<const float>(mine),
+               peers_, order);
+      });
+    });
   }
 
   void abort() override { std::atomic_ref(*reinterpret_cast<uint32_t*>(abort_.get())).store(1); }
 
  private:
-  const Stream stream_;
-  Buffer counts_, abort_;
+  void check(Tensor y, Tensor mine, std::span<const int> merges) const {
+    require(y.dtype == DType::f32 && mine.dtype == DType::f32, "peer_sum", "all is float32");
+    require(mine.shape == y.shape && y.stride == y.cols() && mine.stride == mine.cols(), "peer_sum",
+            "both shapes must be equal, and contiguous");
+    require(merges.size() == static_cast<size_t>(peers_.ranks), "peer_sum", "each rank has one block");
+    require(y.rows() * y.cols() <= kMostPeerNumbers, "peer_sum", "there are too many numbers");
+  }
+
+  const std::function<Stream()> stream_;
+  Buffer turns_, abort_;
   Peers peers_;
 };
 
 }  // namespace
 
 size_t peer_window_bytes(int ranks) {
-  const auto peers = static_cast<size_t>(ranks);
-  return peers * (2 * static_cast<size_t>(kMostPeerNumbers) * sizeof(float) + 2 * kChunks * sizeof(uint32_t));
+  return 2 * static_cast<size_t>(ranks) * static_cast<size_t>(kMostPeerNumbers) * sizeof(uint32_t);
 }
 
-std::unique_ptr<PeerSum> make_peer_sum(Stream stream, int rank, std::span<std::byte* const> windows) {
-  return std::make_unique<Sum>(stream, rank, windows);
+std::unique_ptr<PeerSum> make_peer_sum(std::function<Stream()> stream, int rank,
+                                       std::span<std::byte* const> windows) {
+  return std::make_unique<Sum>(std::move(stream), rank, windows);
 }
 
 }  // namespace lapidary::cuda

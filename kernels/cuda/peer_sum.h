@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -10,18 +11,16 @@ namespace lapidary::cuda {
 
 /// Devices that may add up together.
 constexpr int kMostPeers = 8;
-/// Numbers of one sum.
-constexpr int64_t kMostPeerNumbers = int64_t{1} << 16;
+/// Numbers of one sum: 56 rows of 4608.
+constexpr int64_t kMostPeerNumbers = int64_t{1} << 18;
 
 /// Bytes of each rank's window.
 size_t peer_window_bytes(int ranks);
 
-/// Sums of small rows over the ranks of a group by one kernel: each rank writes its numbers into everyone's
-/// window, and adds what has come to its own, in the order that is asked for. There is no barrier beside the
-/// numbers themselves: halves of the window take turns, and a rank that begins a sum has read the last but
-/// one. How many sums there were is counted on the device, so a recorded sum can be replayed.
-///
-/// windows[r]: rank r's zeroed window as this device reaches it.
-std::unique_ptr<PeerSum> make_peer_sum(Stream stream, int rank, std::span<std::byte* const> windows);
+/// Sums of small rows over the ranks of a group by one kernel (peer_words.cuh says how). It goes into the
+/// stream that `stream` names when it is asked for; those of one rank come after each other, whatever streams
+/// they go to. windows[r]: rank r's zeroed window as this device reaches it.
+std::unique_ptr<PeerSum> make_peer_sum(std::function<Stream()> stream, int rank,
+                                       std::span<std::byte* const> windows);
 
 }  // namespace lapidary::cuda

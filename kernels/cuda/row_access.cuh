@@ -125,7 +125,7 @@ struct RowGrid {
   }
 };
 
-inline int64_t chunks_of(int64_t cols, int n) { return (cols + n - 1) / n; }
+constexpr int64_t chunks_of(int64_t cols, int n) { return (cols + n - 1) / n; }
 
 /// First column of this thread's chunk in a RowGrid.
 __device__ inline int64_t first_column(int n) {

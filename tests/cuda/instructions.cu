@@ -23,9 +23,7 @@ __global__ void each_instruction(EarlyStart, const uint4* from, uint4* to, float
   const uint4 once = ptx::load_once(from + threadIdx.x);
   sums[threadIdx.x] = ptx::exp2_fast(d[0] + d[1] + d[2] + d[3]);
   to[threadIdx.x] = make_uint4(ptx::pack_bf16(d[0], d[1]), once.y, once.z, once.w);
-  ptx::fence_system();
-  ptx::store_release(flag, ptx::load_acquire(flag) + 1);
-  sums[0] += ptx::load_fresh(sums + 1);
+  ptx::store_far(to + *flag, ptx::load_fresh(to + ptx::load_acquire(flag)));
 }
 
 }  // namespace lapidary::cuda

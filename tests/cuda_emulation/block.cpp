@@ -3,9 +3,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <deque>
+#include <thread>
+
+#include "tests/cuda_emulation/kernel_count.h"
 
 #include "tests/cuda_emulation/products.h"
 
@@ -16,6 +20,7 @@ namespace context = boost::context;
 
 constexpr size_t kStack = size_t{64} << 10;
 thread_local Block* current_block = nullptr;
+std::atomic<int64_t> kernels = 0;
 
 context::pooled_fixedsize_stack& stacks() {
   thread_local context::pooled_fixedsize_stack pool(kStack);
@@ -51,7 +56,7 @@ void release_guarded(std::byte* data, size_t bytes) {
 }
 
 struct Block::Thread {
-  enum class State { ready, exchanging, at_barrier, waiting, ended };
+  enum class State { ready, exchanging, pausing, at_barrier, waiting, ended };
   struct Copy {
     void* to;
     const void* from;
@@ -77,7 +82,10 @@ Block::Block(Index grid, Index index, int threads, size_t shared_bytes, bool ear
       shared_bytes_(shared_bytes) {
   shared_ = allocate_guarded(shared_bytes);
   std::memset(shared_, 0xff, shared_bytes);
+  if (index.x + index.y + index.z == 0) ++kernels;
 }
+
+int64_t kernels_run() { return kernels; }
 
 Block::~Block() { release_guarded(shared_, shared_bytes_); }
 
@@ -129,9 +137,11 @@ void Block::finish() {
   for (Thread& thread : threads_)
     if (thread.state == Thread::State::waiting) thread.state = Thread::State::ready;
   Block* const outer = std::exchange(current_block, this);
-  for (bool forward = true; run_warps(forward) && !failure_; forward = !forward)
+  for (bool forward = true; run_warps(forward) && !failure_; forward = !forward) {
+    if (end_pauses()) continue;
     for (Thread& thread : threads_)
       if (thread.state == Thread::State::at_barrier) thread.state = Thread::State::ready;
+  }
   for (const Thread& thread : threads_)
     if (!failure_ && thread.waits != (early_ ? 1 : 0))
       failure_ = std::make_exception_ptr(
@@ -146,7 +156,7 @@ void Block::finish() {
   if (failure_) std::rethrow_exception(failure_);
 }
 
-/// Runs the warp's lanes until each has ended or is at the barrier. Returns whether any is left.
+/// Runs the warp's lanes until each has ended, pauses or is at the barrier. Returns whether any is left.
 bool Block::run_warp(size_t warp) {
   const size_t first = warp * 32, last = std::min(first + 32, threads_.size());
   for (bool moved = true; moved && !failure_;) {
@@ -162,14 +172,15 @@ bool Block::run_warp(size_t warp) {
       moved = true;
     }
   }
-  bool left = false;
+  bool left = false, paused = false;
+  for (size_t t = first; t < last; ++t) paused = paused || threads_[t].state == Thread::State::pausing;
   for (size_t t = first; t < last; ++t) {
-    if (threads_[t].state == Thread::State::exchanging && !failure_)
+    if (threads_[t].state == Thread::State::exchanging && !paused && !failure_)
       failure_ = std::make_exception_ptr(std::logic_error(
           std::string("lanes wait in ") + warps_[warp].operation + " for others that do not come"));
     left = left || threads_[t].state == Thread::State::at_barrier;
   }
-  return left;
+  return left || paused;
 }
 
 void Block::yield() {
@@ -180,6 +191,19 @@ void Block::yield() {
 void Block::barrier() {
   threads_[static_cast<size_t>(running_)].state = Thread::State::at_barrier;
   yield();
+}
+
+void Block::pause() {
+  threads_[static_cast<size_t>(running_)].state = Thread::State::pausing;
+  yield();
+}
+
+bool Block::end_pauses() {
+  bool any = false;
+  for (Thread& thread : threads_)
+    if (thread.state == Thread::State::pausing) thread.state = Thread::State::ready, any = true;
+  if (any) std::this_thread::yield();  // who waits leaves the core to those it waits for
+  return any;
 }
 
 void Block::wait_for_previous() {

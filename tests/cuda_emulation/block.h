@@ -51,6 +51,8 @@ class Block {
 
   /// Returns when all threads that have not ended are here.
   void barrier();
+  /// For a thread that waits for another device: the block's other threads go on, and the host's.
+  void pause();
   /// Returns when the kernel in front has ended: in finish().
   void wait_for_previous();
 
@@ -85,6 +87,7 @@ class Block {
   void make_threads();
   bool run_warps(bool forward);
   bool run_warp(size_t warp);
+  bool end_pauses();
   void yield();
 
   Index grid_, index_;

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -231,17 +230,21 @@ inline uint32_t multiply_bf16(uint32_t a, uint32_t b) {
 }
 
 // Other devices are other threads of the host.
-inline void fence_system() { std::atomic_thread_fence(std::memory_order_seq_cst); }
-inline void store_release(uint32_t* flag, uint32_t value) {
-  std::atomic_ref(*flag).store(value, std::memory_order_release);
+inline uint32_t load_acquire(const uint32_t* word) {
+  return std::atomic_ref(*const_cast<uint32_t*>(word)).load(std::memory_order_acquire);
 }
-inline uint32_t load_acquire(const uint32_t* flag) {
-  const uint32_t value = std::atomic_ref(*const_cast<uint32_t*>(flag)).load(std::memory_order_acquire);
-  std::this_thread::yield();  // who waits for it leaves the core to those it waits for
-  return value;
+inline void store_far(uint4* global, uint4 words) {
+  const auto store = [](uint32_t& to, uint32_t word) {
+    std::atomic_ref(to).store(word, std::memory_order_release);
+  };
+  store(global->w, words.w), store(global->z, words.z), store(global->y, words.y), store(global->x, words.x);
 }
-inline float load_fresh(const float* global) {
-  return std::atomic_ref(*const_cast<float*>(global)).load(std::memory_order_relaxed);
+inline uint4 load_fresh(const uint4* global) {
+  auto& from = const_cast<uint4&>(*global);
+  const uint4 words{load_acquire(&from.x), load_acquire(&from.y), load_acquire(&from.z),
+                    load_acquire(&from.w)};
+  if (words.x == 0 || words.y == 0 || words.z == 0 || words.w == 0) emulation::Block::current().pause();
+  return words;
 }
 
 }  // namespace ptx

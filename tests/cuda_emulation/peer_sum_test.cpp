@@ -3,48 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <stdexcept>
-#include <thread>
 #include <vector>
+
+#include "tests/cuda_emulation/peers.h"
 
 namespace lapidary::cuda {
 namespace {
-
-/// A rank on a device of its own.
-struct Rank {
-  explicit Rank(int index)
-      : stream(make(index)), memory(allocate_shared(4 * kMostPeerNumbers * sizeof(float))) {}
-  ~Rank() { destroy(stream); }
-  static Stream make(int index) {
-    use_device(index);
-    return make_stream(false);
-  }
-  Tensor numbers(int64_t at, int64_t n) {
-    return view(memory.get() + at * kMostPeerNumbers * static_cast<int64_t>(sizeof(float)), DType::f32, 1, n);
-  }
-
-  const Stream stream;
-  Buffer memory;
-};
-
-struct Peers {
-  explicit Peers(int ranks) {
-    std::vector<std::byte*> at;
-    for (int r = 0; r < ranks; ++r) {
-      ranks_of.push_back(std::make_unique<Rank>(r));
-      windows.push_back(allocate(peer_window_bytes(ranks)));
-      at.push_back(windows.back().get());
-    }
-    for (int r = 0; r < ranks; ++r)
-      sums.push_back(make_peer_sum(ranks_of[static_cast<size_t>(r)]->stream, r, at));
-  }
-  void synchronize() {
-    for (const auto& rank : ranks_of) cuda::synchronize(rank->stream);
-  }
-
-  std::vector<std::unique_ptr<Rank>> ranks_of;
-  std::vector<Buffer> windows;
-  std::vector<std::unique_ptr<PeerSum>> sums;
-};
 
 TEST(PeerSum, AddsInTheOrderAskedForAgainAndAgain) {
   const std::vector<std::vector<int>> merges{{0, 1}, {0, 1, 1}, {0, 1, 0, 2}, {0, 1, 0, 2, 0, 1, 0, 3}};
@@ -88,6 +52,8 @@ TEST(PeerSum, AnAbortEndsTheWaitForARankThatDoesNotCome) {
   Rank& rank = *peers.ranks_of[0];
   const std::vector<int> order{0, 1};
   peers.sums[0]->sum(rank.numbers(2, 600), rank.numbers(0, 600), order);
+  const Tensor h = rank.numbers(2, 600), x = rank.numbers(3, 600);
+  peers.sums[0]->sum_add_norm({h, x, h, x.row<float>(0), nullptr, 0}, rank.numbers(0, 600), order);
   const Event event = make_event();
   record(event, rank.stream);
   EXPECT_FALSE(done(event));
@@ -107,6 +73,9 @@ TEST(PeerSum, RefusesWhatItCannotAdd) {
   refuses(4, 4, {0, 1, 1});
   refuses(4, 4, {0, 0});
   refuses(4, 4, {1, 0});
+  const Tensor y = rank.numbers(2, 4), x = rank.numbers(3, 5);
+  EXPECT_THROW(peers.sums[0]->sum_add_norm({y, x, y, nullptr, nullptr, 0}, rank.numbers(0, 4), {}),
+               std::logic_error);
 }
 
 }  // namespace

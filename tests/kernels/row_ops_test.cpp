@@ -96,8 +96,8 @@ TEST_P(RowOps, AddRmsNormIsTheEndOfOneBlockAndTheBeginningOfTheNext) {
     const Rows x = Rows::random(3, n, 30, 4), y = Rows::random(3, n, 31, 2);
     const Rows post = Rows::random(1, n, 32), pre = Rows::random(1, n, 33);
     Rows stream = x, sum = y, h(3, n), last = x, unused(3, n, 7), lost = y;
-    ops.add_rms_norm(h.tensor(), stream.tensor(), sum.tensor(), post.row(0), pre.row(0), 1e-6f);
-    ops.add_rms_norm(unused.tensor(), last.tensor(), lost.tensor(), post.row(0), nullptr, 1e-6f);
+    ops.add_rms_norm({h.tensor(), stream.tensor(), sum.tensor(), post.row(0), pre.row(0), 1e-6f});
+    ops.add_rms_norm({unused.tensor(), last.tensor(), lost.tensor(), post.row(0), nullptr, 1e-6f});
     ops.synchronize();
     for (int64_t r = 0; r < 3; ++r) {
       const std::vector<double> normed = rms_normed({y.row(r), y.row(r) + n}, post.row(0));
@@ -291,7 +291,8 @@ TEST_P(RowOps, WrongShapesAreRefused) {
   EXPECT_THROW(ops.gelu_mul(y.tensor(), x.tensor()), std::logic_error);
   EXPECT_THROW(ops.copy(x.tensor(), y.tensor()), std::logic_error);
   EXPECT_THROW(ops.softcap(x.tensor(), 0), std::logic_error);
-  EXPECT_THROW(ops.add_rms_norm(x.tensor(), x.tensor(), y.tensor(), x.row(0), nullptr, 0), std::logic_error);
+  EXPECT_THROW(ops.add_rms_norm({x.tensor(), x.tensor(), y.tensor(), x.row(0), nullptr, 0}),
+               std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), outside), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 16, table.tensor(), one), std::logic_error);
   EXPECT_THROW(ops.rope(x.tensor(), 12, table.tensor(), outside), std::logic_error);
@@ -309,7 +310,7 @@ TEST_P(RowOps, BitsDependNeitherOnThreadsNorOnOtherRows) {
       [&](Backend& b, Tensor t, int64_t) { b.layer_norm(t, t, gain.row(0), bias.row(0), 1e-6f); },
       [&](Backend& b, Tensor t, int64_t) {
         const Tensor x_ = t.col_range(0, 4608), y_ = t.col_range(4608, 2 * 4608);
-        b.add_rms_norm(y_, x_, y_, gain.row(0), bias.row(0), 1e-6f);
+        b.add_rms_norm({y_, x_, y_, gain.row(0), bias.row(0), 1e-6f});
       },
       [&](Backend& b, Tensor t, int64_t) { b.add_bias(t, bias.row(0)); },
       [&](Backend& b, Tensor t, int64_t) { b.scale(t, 0.3f); },

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -185,6 +186,22 @@ inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, boo
       const float off = deterministic ? 0 : wanted[i] * static_cast<float>(ranks) * 0x1p-23f;
       expect(std::abs(sum[i] - wanted[i]) <= off, cat("the sum of ", rows, " rows at ", i));
     }
+
+    const auto with_norm = [&](const std::function<void(const AddNorm&)>& add_up) {
+      const Tensor x = on_device(numbers(0, rows * cols), rows), h = on_device(wanted, rows);
+      const float* gains = on_device(numbers(8, cols), 1).row<float>(0);
+      const Tensor room = on_device(std::vector<float>(wanted.size(), -1), rows);
+      add_up({h, x, room, gains, rows == 3 ? nullptr : gains, 1e-6f});
+      return std::pair(fetched(x), fetched(h));
+    };
+    const Tensor partials = on_device(mine, blocks * rows);
+    const auto apart = with_norm([&](const AddNorm& to) {
+      comm.tree_sum(to.y, partials, finish);
+      ops.add_rms_norm(to);
+    });
+    const auto together =
+        with_norm([&](const AddNorm& to) { comm.tree_sum_add_norm(ops, to, partials, finish); });
+    expect(together == apart, cat("the sum of ", rows, " rows with its norm"));
   }
 
   const Tensor all = on_device(std::vector<float>(static_cast<size_t>(ranks * 6)), ranks * 2);

@@ -155,22 +155,26 @@ __device__ __forceinline__ uint32_t multiply_bf16(uint32_t a, uint32_t b) {
   return pair;
 }
 
-/// What this thread wrote is seen by all devices and the host before what it writes from now on.
-__device__ __forceinline__ void fence_system() { __threadfence_system(); }
-/// A flag behind what was written before it, for a thread of another device; and how that one waits for it.
-__device__ __forceinline__ void store_release(uint32_t* flag, uint32_t value) {
-  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
-}
+/// A word of the host.
 __device__ __forceinline__ uint32_t load_acquire(const uint32_t* flag) {
   uint32_t value;
   asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(flag) : "memory");
   return value;
 }
-/// What another device may have written: never from this SM's cache.
-__device__ __forceinline__ float load_fresh(const float* global) {
-  float value;
-  asm volatile("ld.relaxed.sys.global.f32 %0, [%1];" : "=f"(value) : "l"(global) : "memory");
-  return value;
+/// Four words for a thread of another device, and how that one reads them: never from its SM's cache. Each
+/// word arrives whole, in no order with others.
+__device__ __forceinline__ void store_far(uint4* global, uint4 words) {
+  asm volatile("st.relaxed.sys.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(global), "r"(words.x), "r"(words.y),
+               "r"(words.z), "r"(words.w)
+               : "memory");
+}
+__device__ __forceinline__ uint4 load_fresh(const uint4* global) {
+  uint4 words;
+  asm volatile("ld.relaxed.sys.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "l"(global)
+               : "memory");
+  return words;
 }
 
 }  // namespace ptx

@@ -6,6 +6,7 @@
 
 #include "configs/error.h"
 #include "tests/cuda_emulation/engine/steps.h"
+#include "tests/cuda_emulation/kernel_count.h"
 #include "tests/cuda_emulation/nccl/nccl_emulation.h"
 
 namespace lapidary {
@@ -15,6 +16,7 @@ struct Heard {
   std::vector<std::vector<int32_t>> tokens;           // of each step
   std::map<std::string, std::vector<float>> tensors;  // of one more, plain, step
   int64_t replays = 0;
+  int64_t kernels = 0;  // of all ranks
 };
 
 /// What a company of sequences comes to. The last step's attention reads the keys and values that the steps
@@ -22,6 +24,7 @@ struct Heard {
 Heard heard_on(int ranks, const EngineOptions& options, bool plain) {
   const ModelConfig config = read_model_config(options.model);
   Heard heard;
+  const int64_t kernels = emulation::kernels_run();
   run_threads(ranks, [&](Communicator& host) {
     EngineOptions mine = options;
     mine.device = cat("cuda:", host.rank());
@@ -41,7 +44,31 @@ Heard heard_on(int ranks, const EngineOptions& options, bool plain) {
     stop.set_stop(true);
     engine.lead(stop);
   });
+  heard.kernels = emulation::kernels_run() - kernels;
   return heard;
+}
+
+template <class Function>
+Function* stand_ins(const char* name) {
+  void* library = ::dlopen(LAPIDARY_NCCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  return reinterpret_cast<Function*>(::dlsym(library, name));
+}
+
+/// The same where GPUs reach each other's memory, and all sums but the largest go that way.
+Heard heard_by_peers(int ranks, EngineOptions options) {
+  auto* const connect = stand_ins<decltype(nccl_emulation_connect_memory)>("nccl_emulation_connect_memory");
+  connect(true);
+  options.peer_sums = 1 << 30;
+  const Heard heard = heard_on(ranks, options, false);
+  connect(false);
+  return heard;
+}
+
+void expect_equal(const Heard& heard, const Heard& wanted) {
+  EXPECT_EQ(heard.tokens, wanted.tokens);
+  ASSERT_GT(wanted.tensors.size(), 4u);
+  ASSERT_EQ(heard.tensors.size(), wanted.tensors.size());
+  for (const auto& [name, values] : wanted.tensors) EXPECT_EQ(heard.tensors.at(name), values) << name;
 }
 
 class NcclReplay : public testing::TestWithParam<std::pair<int, const char*>> {};
@@ -52,10 +79,15 @@ TEST_P(NcclReplay, RecordedSumsGiveTheBitsOfPlainStepsOnOneGpu) {
   const Heard plain = heard_on(1, options, true), recorded = heard_on(ranks, options, false);
   EXPECT_EQ(plain.replays, 0);
   EXPECT_GT(recorded.replays, 5);
-  EXPECT_EQ(recorded.tokens, plain.tokens);
-  ASSERT_GT(plain.tensors.size(), 4u);
-  ASSERT_EQ(recorded.tensors.size(), plain.tensors.size());
-  for (const auto& [name, values] : plain.tensors) EXPECT_EQ(recorded.tensors.at(name), values) << name;
+  expect_equal(recorded, plain);
+
+  const Heard by_peers = heard_by_peers(ranks, options);
+  EXPECT_EQ(by_peers.replays, recorded.replays);
+  expect_equal(by_peers, plain);
+  // Two sums a layer are one kernel each where they were two, of the gathered blocks and of the norm.
+  const int64_t layers = read_model_config(options.model).text.layers;
+  const auto forwards = static_cast<int64_t>(plain.tokens.size()) + 1;
+  EXPECT_GE(recorded.kernels - by_peers.kernels, ranks * forwards * 2 * layers);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, NcclReplay,
@@ -75,9 +107,7 @@ TEST(NcclReplayed, StepsThatAreNotDeterministicKeepTheirBitsToo) {
 
 /// In how many streams the ranks have added up, since the last call.
 int streams_used() {
-  void* library = ::dlopen(LAPIDARY_NCCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  return reinterpret_cast<decltype(&nccl_emulation_take_streams)>(
-      ::dlsym(library, "nccl_emulation_take_streams"))();
+  return stand_ins<decltype(nccl_emulation_take_streams)>("nccl_emulation_take_streams")();
 }
 
 class NcclHalves : public testing::TestWithParam<std::pair<int, const char*>> {};
@@ -90,8 +120,8 @@ TEST_P(NcclHalves, PrefillsThatAddUpBesideTheirProductsGiveTheBitsOfOneGpu) {
   options.rows_beside = 12;  // all prefills and no decode step
   const Heard halves = heard_on(ranks, options, false);
   EXPECT_EQ(streams_used(), 2 * ranks);
-  EXPECT_EQ(halves.tokens, whole.tokens);
-  EXPECT_EQ(halves.tensors, whole.tensors);
+  expect_equal(halves, whole);
+  expect_equal(heard_by_peers(ranks, options), whole);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, NcclHalves,

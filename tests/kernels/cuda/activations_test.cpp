@@ -106,7 +106,7 @@ TEST_P(ActivationForms, NormsOfAResidualStreamAreRoundedOnce) {
   for (const int64_t shift : {0, 1}) {
     check_forms(ops, 1, kOneRounding, [&](Tensor h, Tensor y) {
       const auto x = Activations::random(DType::f32, y.rows(), y.cols(), y.stride % 16 == 0, 5);
-      ops.add_rms_norm(h, x.tensor(), y, post.row(0) + shift, pre.row(0) + shift, 1e-6f);
+      ops.add_rms_norm({h, x.tensor(), y, post.row(0) + shift, pre.row(0) + shift, 1e-6f});
       ops.synchronize();
       EXPECT_TRUE(x.gaps_untouched());
     });
