@@ -2,10 +2,11 @@
 # Who may include whom, one direction only:
 #   coordinator → configs;  worker → sharding, kernels, configs;  sharding → kernels, configs;  configs and kernels →
 #   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
-# Also: mpi.h and nccl.h in one file each; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
-# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
-# source includes its own header first, which shows that it compiles alone. What differs between GPUs is named in
-# kernels/cuda/gpu, and each of its instructions is compiled for all by tests/cuda/instructions.cu.
+# Also: mpi.h and nccl.h in one file each, that of nccl.h a header for sharding/nccl_* alone; CUDA's headers under
+# kernels/cuda/gpu, elsewhere its kernels know <cuda_platform.h> alone; no #ifdef outside the choice of files; includes
+# from the root; #pragma once in each header; a source includes its own header first, which shows that it compiles alone.
+# What differs between GPUs is named in kernels/cuda/gpu, and each of its instructions is compiled for all by
+# tests/cuda/instructions.cu.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
 status=0
@@ -54,9 +55,11 @@ mpi_users=$(grep -lE '^#include <mpi\.h>' -r configs kernels sharding worker coo
 [ "$mpi_users" = sharding/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/mpi_comm.cpp alone, found in: $mpi_users"
 nccl_users=$(grep -lE '^#include <nccl\.h>' -r configs kernels sharding worker coordinator || true)
 case "$nccl_users" in
-  '' | sharding/nccl_comm.cpp) ;;
-  *) complain "nccl.h belongs to sharding/nccl_comm.cpp alone, found in: $nccl_users" ;;
+  '' | sharding/nccl_library.h) ;;
+  *) complain "nccl.h belongs to sharding/nccl_library.h alone, found in: $nccl_users" ;;
 esac
+while IFS= read -r file; do complain "$file knows NCCL's own types: they are for sharding/nccl_*.cpp"; done < <(
+  grep -lE '^#include "sharding/nccl_(library|connection)\.h"' -r configs kernels sharding worker coordinator tests | grep -v '^sharding/nccl_' || true)
 while IFS= read -r file; do complain "$file knows GPUs apart: that belongs to kernels/cuda/gpu"; done < <(
   grep -lE '__CUDA_ARCH|NV_IF_TARGET|\basm\b' kernels/cuda/*.* || true)
 if [ -f kernels/cuda/gpu/cuda_platform.h ]; then

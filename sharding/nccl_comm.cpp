@@ -1,200 +1,13 @@
-#include <dlfcn.h>
-#include <nccl.h>
-
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <cstring>
-#include <thread>
 
 #include "configs/error.h"
+#include "sharding/nccl_connection.h"
 #include "sharding/nccl_options.h"
 #include "sharding/peer_sums.h"
 #include "sharding/staged_comm.h"
 
 namespace lapidary {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-/// The oldest NCCL whose communicators are all that is asked of them here.
-constexpr int kLeastVersion = NCCL_VERSION(2, 18, 0);
-
-/// ncclTeam_t, whose header is for kernels.
-struct Team {
-  int ranks, rank, stride;
-};
-
-/// NCCL's functions, found when they are first needed: a host without NCCL runs the program all the same.
-struct Nccl {
-  decltype(&ncclGetVersion) version = nullptr;
-  decltype(&ncclGetErrorString) error_string = nullptr;
-  decltype(&ncclGetLastError) last_error = nullptr;
-  decltype(&ncclGetUniqueId) unique_id = nullptr;
-  decltype(&ncclCommInitRankConfig) init = nullptr;
-  decltype(&ncclCommGetAsyncError) async_error = nullptr;
-  decltype(&ncclCommAbort) abort = nullptr;
-  decltype(&ncclGroupStart) group_start = nullptr;
-  decltype(&ncclGroupEnd) group_end = nullptr;
-  decltype(&ncclAllReduce) all_reduce = nullptr;
-  decltype(&ncclAllGather) all_gather = nullptr;
-  decltype(&ncclBroadcast) broadcast = nullptr;
-  decltype(&ncclSend) send = nullptr;
-  decltype(&ncclRecv) receive = nullptr;
-  // Of NCCL 2.28 and newer; null elsewhere.
-  decltype(&ncclMemAlloc) mem_alloc = nullptr;
-  decltype(&ncclCommWindowRegister) window_register = nullptr;
-  Team (*lsa_team)(ncclComm_t) = nullptr;
-};
-
-/// The library stays loaded until the program ends: its threads may still run.
-Nccl load_nccl(const std::string& name) {
-  Nccl nccl;
-  void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) fail("NCCL cannot be loaded: ", ::dlerror());
-  const auto find = [&](auto& function, const char* symbol) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
-    if (function == nullptr) fail("this host's NCCL (", name, ") is too old: it has no ", symbol);
-  };
-  find(nccl.version, "ncclGetVersion");
-  find(nccl.error_string, "ncclGetErrorString");
-  find(nccl.last_error, "ncclGetLastError");
-  find(nccl.unique_id, "ncclGetUniqueId");
-  find(nccl.init, "ncclCommInitRankConfig");
-  find(nccl.async_error, "ncclCommGetAsyncError");
-  find(nccl.abort, "ncclCommAbort");
-  find(nccl.group_start, "ncclGroupStart");
-  find(nccl.group_end, "ncclGroupEnd");
-  find(nccl.all_reduce, "ncclAllReduce");
-  find(nccl.all_gather, "ncclAllGather");
-  find(nccl.broadcast, "ncclBroadcast");
-  find(nccl.send, "ncclSend");
-  find(nccl.receive, "ncclRecv");
-  const auto look = [&](auto& function, const char* symbol) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
-  };
-  look(nccl.mem_alloc, "ncclMemAlloc");
-  look(nccl.window_register, "ncclCommWindowRegister");
-  look(nccl.lsa_team, "ncclTeamLsa");
-  return nccl;
-}
-
-/// "2.28.9"
-std::string name_of_version(int version) {
-  const int major = version >= 10000 ? version / 10000 : version / 1000;
-  const int minor = version >= 10000 ? version / 100 % 100 : version / 100 % 10;
-  return cat(major, ".", minor, ".", version % 100);
-}
-
-/// NCCL on every rank, of one version.
-Nccl agreed_nccl(Communicator& host, const std::string& library) {
-  Nccl nccl;
-  int version = 0;
-  agree(host, [&] {
-    nccl = load_nccl(library);
-    nccl.version(&version);
-    if (version < kLeastVersion)
-      fail("this host's NCCL is ", name_of_version(version), ", ", name_of_version(kLeastVersion),
-           " is the oldest that will do");
-  });
-  const auto versions = gather_texts(host, name_of_version(version));
-  for (size_t r = 1; r < versions.size(); ++r)
-    if (versions[r] != versions[0])
-      fail("rank 0 has NCCL ", versions[0], ", but rank ", r, " has NCCL ", versions[r],
-           ": all ranks need the same");
-  return nccl;
-}
-
-/// Several processes use one GPU. NCCL 2.30 has a switch for two. Otherwise each says that it is on a host of
-/// its own; then NCCL does not mind, and they talk by sockets. Read by NCCL when it makes its first id.
-void share_gpu(int rank, int ranks, int version) {
-  if (version >= NCCL_VERSION(2, 30, 0) && ranks == 2) {
-    ::setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
-    return;
-  }
-  const std::string host = cat("lapidary-rank-", rank);
-  const std::pair<const char*, const char*> settings[] = {
-      {"NCCL_HOSTID", host.c_str()}, {"NCCL_NET", "Socket"},    {"NCCL_IB_DISABLE", "1"},
-      {"NCCL_MNNVL_ENABLE", "0"},    {"NCCL_NVLS_ENABLE", "0"}, {"NCCL_ALGO", "Ring"},
-      {"NCCL_PROTO", "Simple"},      {"NCCL_MAX_CTAS", "2"},    {"NCCL_RAS_ENABLE", "0"},
-      {"NCCL_SOCKET_IFNAME", "lo"}};
-  for (const auto& [name, value] : settings) ::setenv(name, value, 0);
-}
-
-/// NCCL's communicator and the one way into it: by one thread at a time and never for long, so that a rank
-/// whose peer died can be told to end. Calls are polled until they are under way.
-class Connection final : public Watchdog::Watched {
- public:
-  Connection(const Nccl& nccl, double deadline) : nccl_(nccl), deadline_(deadline) {}
-
-  void join(const ncclUniqueId& id, int ranks, int rank) {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    ncclResult_t result;
-    {
-      const std::lock_guard lock(mutex_);
-      result = nccl_.init(&comm_, ranks, id, rank, &config);
-    }
-    settle(result, "connect the ranks");
-  }
-
-  /// start(communicator) begins a call of NCCL's, or several in a group.
-  template <class Start>
-  void call(const char* what, const Start& start) {
-    ncclResult_t result;
-    {
-      const std::lock_guard lock(mutex_);
-      if (comm_ == nullptr) ended(what);
-      result = start(comm_);
-    }
-    settle(result, what);
-  }
-
-  std::string trouble() override {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    ncclResult_t state = ncclSuccess;
-    if (!lock || comm_ == nullptr) return {};
-    const ncclResult_t asked = nccl_.async_error(comm_, &state);
-    if (asked != ncclSuccess) state = asked;
-    return state == ncclSuccess || state == ncclInProgress ? "" : sentence("go on", state);
-  }
-
-  /// Never finalised: that would wait for ranks that may be gone.
-  void abort() override {
-    const std::lock_guard lock(mutex_);
-    if (comm_ != nullptr) nccl_.abort(std::exchange(comm_, nullptr));
-  }
-
- private:
-  [[noreturn]] static void ended(const char* what) {
-    fail("NCCL did not ", what, ": its communicator was told to end");
-  }
-  std::string sentence(const char* what, ncclResult_t result) const {
-    const char* more = comm_ != nullptr ? nccl_.last_error(comm_) : "";
-    return cat("NCCL cannot ", what, ": ", nccl_.error_string(result),
-               *more != 0 ? cat(" (", more, ")") : "");
-  }
-
-  /// Waits until a call is on its way.
-  void settle(ncclResult_t result, const char* what) {
-    const auto until = Clock::now() + std::chrono::duration<double>(deadline_);
-    while (result == ncclInProgress) {
-      if (Clock::now() > until) fail("NCCL did not ", what, " within ", deadline_, " s");
-      std::this_thread::yield();
-      const std::lock_guard lock(mutex_);
-      if (comm_ == nullptr) ended(what);
-      const ncclResult_t asked = nccl_.async_error(comm_, &result);
-      if (asked != ncclSuccess) result = asked;
-    }
-    const std::lock_guard lock(mutex_);
-    if (result != ncclSuccess) fail(sentence(what, result));
-  }
-
-  const Nccl nccl_;
-  const double deadline_;
-  std::mutex mutex_;
-  ncclComm_t comm_ = nullptr;
-};
 
 class NcclComm final : public StagedComm {
  public:
@@ -203,10 +16,8 @@ class NcclComm final : public StagedComm {
         nccl_(agreed_nccl(host, options.library)),
         deterministic_(options.deterministic),
         gathered_bytes_(deterministic_ ? options.gathered : kWarmUp),
-        connection_(std::make_shared<Connection>(nccl_, options.deadline)) {
-    int version = 0;
-    nccl_.version(&version);
-    if (options.shared_gpu) share_gpu(host.rank(), host.size(), version);
+        connection_(std::make_shared<NcclConnection>(nccl_, options.deadline)) {
+    if (options.shared_gpu) let_ranks_share_gpu(nccl_, host.rank(), host.size());
     ncclUniqueId id{};
     agree(host, [&] {
       if (host.rank() == 0 && nccl_.unique_id(&id) != ncclSuccess)
@@ -385,7 +196,7 @@ class NcclComm final : public StagedComm {
   const bool deterministic_;
   const size_t gathered_bytes_;
   Buffer gathered_;
-  const std::shared_ptr<Connection> connection_;
+  const std::shared_ptr<NcclConnection> connection_;
   std::shared_ptr<PeerSums> peers_;  // null: the GPUs do not reach each other's memory
 };
 
