@@ -58,8 +58,8 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                    "GPU: the same bits on any number of ranks and in any batch, as CPUs always give; slower");
   command
       .add_option("--vision-gpu-share", engine.vision_gpu_share,
-                  "GPU: percent of its multiprocessors that products of the vision tower fill beside a "
-                  "decoder, which finds the others free")
+                  "GPU: percent of its multiprocessors that the vision tower fills beside a decoder, which "
+                  "finds the others free")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command.add_flag("!--no-early-start", engine.early_start,
@@ -69,6 +69,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
           "--prefill-kernel", engine.prefill,
           "GPU: what attends the rows of a prefill: warps; warpgroups, which an H100 has; or measured: "
           "what is faster at start, on made-up numbers (warps with --deterministic)")
+      ->envname("LAPIDARY_PREFILL_KERNEL")
       ->check(CLI::IsMember({"measured", "warps", "warpgroups"}))
       ->capture_default_str();
   command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");

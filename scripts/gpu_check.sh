@@ -147,8 +147,13 @@ fi
 label() { if [ "$device" = cuda ]; then echo "$1 $2 px"; else echo "rehearsal of $1 $2 px"; fi; }
 run_tests() {
   if [ ! -x "$programs/tests_cuda" ]; then skip "tests on the GPU" "tests_cuda is not among the programs"; return; fi
-  step 240 "tests on the GPU" env LAPIDARY_TEST_DATA="$data" "$programs/tests_cuda" --gtest_brief=1 \
-    '--gtest_filter=-*EveryLayout*:GoldenInstructionSets*'
+  # One of the two kernels is for one kind of GPU alone. A fault ends a process: they come first, by themselves, and where
+  # they fail nothing below tries that one.
+  local tests=(env LAPIDARY_TEST_DATA="$data" "$programs/tests_cuda" --gtest_brief=1)
+  local code=0
+  step 90 "tests of prefill attention" "${tests[@]}" '--gtest_filter=CudaAttention.*:Prefill*' || code=$?
+  case $code in 0 | 77) ;; *) export LAPIDARY_PREFILL_KERNEL=warps ;; esac
+  step 240 "tests on the GPU" "${tests[@]}" '--gtest_filter=-*EveryLayout*:GoldenInstructionSets*:CudaAttention.*:Prefill*'
 }
 
 # Pictures, each with bytes of its own, so that none is found encoded.
