@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kStagingBytes = size_t{1} << 20;
 constexpr int64_t kVisionHead = 72;  // a lane of both towers reserves room for the wider heads, the decoder's
 constexpr int kOldest = 8;           // compute capability: what the kernels' instructions need
+/// Shared memory of a block: what the cards of data centres give, and the widest kernels take most of.
+constexpr size_t kLeastShared = size_t{160} << 10;
 
 int chosen(int device) {
   const int count = device_count();
@@ -29,6 +31,11 @@ int chosen(int device) {
                              ", has compute capability " + std::to_string(info.major) + "." +
                              std::to_string(info.minor) + ", and this program needs " +
                              std::to_string(kOldest) + ".0 or more");
+  if (info.shared_memory < kLeastShared)
+    throw std::runtime_error("GPU " + std::to_string(device) + ", " + info.name + ", has " +
+                             std::to_string(info.shared_memory >> 10) +
+                             " KiB of shared memory for a block, and this program needs " +
+                             std::to_string(kLeastShared >> 10) + ": an A100, H100 or newer of their kind");
   return device;
 }
 

@@ -45,6 +45,13 @@ TEST_F(EmulatedDriver, AGpuThatIsTooOldIsASentenceWithBothNumbers) {
                              HasSubstr("8.0")));
 }
 
+TEST_F(EmulatedDriver, AGpuWhoseBlocksHaveTooLittleMemoryIsASentenceWithBothNumbers) {
+  driver.device.name = "GeForce RTX 4090";
+  driver.device.shared_memory = size_t{99} << 10;
+  EXPECT_THAT(start(), AllOf(HasSubstr("--device is cuda"), HasSubstr("RTX 4090"), HasSubstr("99 KiB"),
+                             HasSubstr("160")));
+}
+
 TEST_F(EmulatedDriver, NoGpuIsASentenceWithItsReason) {
   driver.why_no_device =
       "the driver of this host is one for CUDA 11.4, and this program was built with CUDA 12.9";
