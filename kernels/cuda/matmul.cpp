@@ -281,8 +281,10 @@ class MatmulRun {
     const int64_t pitch = round_up(w_.in, 16);
     const auto most = static_cast<int64_t>(scratch_.operand_bytes_) / (pitch + int64_t{sizeof(float)});
     if (most < std::min(x_.rows(), int64_t{kTileSide})) return false;
-    for (int64_t r = 0; r < x_.rows(); r += most) {
-      const int64_t end = std::min(x_.rows(), r + most);
+    // Parts of like length: a short last one would read the whole weight for little.
+    const int64_t parts = parts_of(x_.rows(), most), each = parts_of(x_.rows(), parts);
+    for (int64_t r = 0; r < x_.rows(); r += each) {
+      const int64_t end = std::min(x_.rows(), r + each);
       auto* rows = scratch_.operand_.get();
       auto* scales = reinterpret_cast<float*>(rows + most * pitch);
       convert_rows(stream_, {rows, pitch, DType::e4m3, scales, end - r, w_.in}, x_.row_range(r, end));

@@ -123,6 +123,45 @@ TEST_F(EmulatedWeights, AreMadeOnTheDeviceFromTheirNames) {
   EXPECT_NO_THROW(source.check_all_used());
 }
 
+/// A tensor [rows, cols] of whole numbers that can only be had as it is stored.
+class StoredOnly final : public TensorSource {
+ public:
+  StoredOnly(int64_t rows, int64_t cols) : TensorSource("stored"), cols_(cols) { add("w", {rows, cols}); }
+
+ private:
+  void fetch(size_t, Range, Range, float*) override { ADD_FAILURE() << "the host converts"; }
+  void fetch(size_t, Range, Range, uint16_t*) override { ADD_FAILURE() << "the host converts"; }
+  DType dtype_of(size_t) const override { return DType::bf16; }
+  void fetch_stored(size_t, Range rows, Range cols, std::byte* out) override {
+    for (int64_t r = rows.begin; r < rows.end; ++r)
+      for (int64_t c = cols.begin; c < cols.end; ++c, out += sizeof(uint16_t)) {
+        const uint16_t bits = to_bf16(static_cast<float>(r * cols_ + c));
+        std::memcpy(out, &bits, sizeof bits);
+      }
+  }
+  int64_t cols_;
+};
+
+TEST_F(EmulatedWeights, ComeToTheDeviceAsTheyAreStoredWhateverTheyBecome) {
+  const int64_t rows = 8, cols = 16;
+  StoredOnly source(rows, cols);
+  WeightStore weights(source, *gpu, DType::bf16);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::e4m3})
+    for (const Range held : {Range{0, cols}, Range{0, 8}}) {
+      const Matrix w =
+          weights.matrix({{"w", {rows, cols}, {0, rows}, held}}, SumPlan::whole(held.size()), dtype);
+      weights.finish();
+      std::vector<float> row(static_cast<size_t>(held.size()));
+      for (int64_t r = 0; r < rows; ++r) {
+        gpu->unpack_row(w, r, row.data());
+        // The scale of e4m3 is that of the row's last number, held or not.
+        const auto value = static_cast<float>(r * cols + 5);
+        const float scale = e4m3_scale(static_cast<float>(r * cols + cols - 1));
+        EXPECT_EQ(row[5], dtype == DType::e4m3 ? from_e4m3(to_e4m3(value / scale)) * scale : value) << r;
+      }
+    }
+}
+
 TEST_F(EmulatedWeights, SayWhatIsWrongWithTheirFile) {
   Checkpoint source(folder.path());
   WeightStore weights(source, *gpu, DType::bf16);
