@@ -32,8 +32,8 @@ struct GroupShape : HeadShape<kColumns_> {
   /// Whether the queries stay in registers, so that their products read half as much of shared memory, whose
   /// rate they would else be bound by; 256 columns leave no room for them.
   static constexpr bool kKept = kColumns <= 128;
-  /// Pages that are on their way while one is worked on: what a second of latency is worth against the time
-  /// of a page, and the memory.
+  /// Pages that are on their way while one is worked on: as many as cover the memory's latency by the time
+  /// that a page takes, and as shared memory has room for.
   static constexpr int kAhead = kColumns <= 72 ? 3 : kColumns <= 128 ? 2 : 1;
   static constexpr int kSlots = kAhead + 1;
   static constexpr int kBlocks = 1;

@@ -44,7 +44,7 @@ class PrefillChoice {
   void make(Stream stream, int64_t head_dim, int burst = kTrialBurst);
   PrefillKernel of(int64_t head_dim) const;
 
-  /// What was measured, as the end of a device's name: "", or " (prefill of …)".
+  /// What was measured, as the end of a device's name: "", or ", prefill of …".
   std::string told() const;
 
  private:

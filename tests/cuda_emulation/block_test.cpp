@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
-#include <random>
 #include <vector>
+
+#include "tests/cuda_emulation/random_bf16.h"
 
 // The emulation itself: what it promises of a block's threads, and the instructions against plain loops.
 
@@ -183,14 +184,6 @@ __global__ void multiply(float* d, const uint16_t* a, const uint16_t* b) {
   for (uint32_t i = 0; i < 4; ++i) sums[i] = d[(row + i / 2 * 8) * 8 + pair + i % 2];
   ptx::mma_bf16(sums, of_a, of_b);
   for (uint32_t i = 0; i < 4; ++i) d[(row + i / 2 * 8) * 8 + pair + i % 2] = sums[i];
-}
-
-std::vector<uint16_t> random_bf16(size_t n, uint32_t seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal;
-  std::vector<uint16_t> numbers(n);
-  for (uint16_t& x : numbers) x = to_bf16(normal(engine));
-  return numbers;
 }
 
 TEST(Instructions, MmaIsTheProduct) {

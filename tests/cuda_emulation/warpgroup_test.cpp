@@ -4,9 +4,10 @@
 
 #include <cmath>
 #include <functional>
-#include <random>
 #include <string>
 #include <vector>
+
+#include "tests/cuda_emulation/random_bf16.h"
 
 // The emulation of a warpgroup's products: each layout of an operand in shared memory, filled here word by
 // word as the PTX ISA draws it, gives the product of the matrices; and what a device would leave undefined is
@@ -21,14 +22,6 @@ constexpr size_t kShared = 64 << 10;
 template <class... Parameters, class... Arguments>
 void run_block(int threads, void (*kernel)(Parameters...), Arguments... arguments) {
   launch(Stream{}, dim3(1), threads, kShared, kernel, arguments...);
-}
-
-std::vector<uint16_t> random_bf16(size_t n, uint32_t seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal;
-  std::vector<uint16_t> numbers(n);
-  for (uint16_t& x : numbers) x = to_bf16(normal(engine));
-  return numbers;
 }
 
 /// How a matrix [outer, 16] lies in shared memory: the word of eight elements (outer, inner / 8) or,

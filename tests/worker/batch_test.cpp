@@ -34,6 +34,17 @@ std::vector<Prompt> make_prompts(const ModelConfig& config, int count) {
   return prompts;
 }
 
+/// The prompt as a prefill of sequence `place`, which has its own run of pages.
+wire::Prefill& add_prefill(wire::Step& step, size_t place, const Prompt& prompt, int64_t pages_each) {
+  wire::Prefill& prefill = *step.add_prefills();
+  prefill.set_sequence(static_cast<int32_t>(place));
+  prefill.mutable_ids()->Add(prompt.ids.begin(), prompt.ids.end());
+  for (int64_t page = 0; page < pages_each; ++page)
+    prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(place) * pages_each + page));
+  prefill.add_images()->set_rgb(prompt.rgb);
+  return prefill;
+}
+
 struct Result {
   std::vector<int32_t> tokens;
   std::vector<float> logits;  // [generated, vocabulary]
@@ -65,12 +76,7 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
       order.pop_back();
       free_places.pop_back();
       const auto [number, place] = running.back();
-      wire::Prefill& prefill = *step.add_prefills();
-      prefill.set_sequence(static_cast<int32_t>(place));
-      prefill.mutable_ids()->Add(prompts[number].ids.begin(), prompts[number].ids.end());
-      for (int64_t page = 0; page < pages_each; ++page)
-        prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(place) * pages_each + page));
-      prefill.add_images()->set_rgb(prompts[number].rgb);
+      wire::Prefill& prefill = add_prefill(step, place, prompts[number], pages_each);
       *prefill.mutable_sampling() = sampling;
       prefill.mutable_sampling()->set_seed(sampling.seed() + number);
     }
@@ -150,14 +156,7 @@ std::vector<float> run_prefills(const std::vector<Prompt>& prompts, const Engine
       wire::Step step;
       step.set_gather_logits(true);
       step.set_stop(first + at_once == prompts.size());
-      for (size_t p = first; p < first + at_once; ++p) {
-        wire::Prefill& prefill = *step.add_prefills();
-        prefill.set_sequence(static_cast<int32_t>(p));
-        prefill.mutable_ids()->Add(prompts[p].ids.begin(), prompts[p].ids.end());
-        for (int64_t page = 0; page < pages_each; ++page)
-          prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(p) * pages_each + page));
-        prefill.add_images()->set_rgb(prompts[p].rgb);
-      }
+      for (size_t p = first; p < first + at_once; ++p) add_prefill(step, p, prompts[p], pages_each);
       engine.lead(step, [&](const std::string& name, Tensor value) {
         if (name == "logits")
           logits.insert(logits.end(), value.row<float>(0), value.row<float>(0) + value.rows() * value.cols());
