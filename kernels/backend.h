@@ -20,7 +20,7 @@ namespace lapidary {
 /// from left to right; then a stack machine adds the leaves: leaf j is pushed, and merges[j] times the two
 /// topmost sums are replaced by (lower + upper). What is left on the stack, bottom first, are the product's
 /// outputs. One leaf and no merge is the ordinary product. Fixed leaves and a fixed tree make a sum that does
-/// not depend on how many ranks hold the leaves (sharding/sum_tree.h).
+/// not depend on how many ranks hold the leaves (sharding/plan/sum_tree.h).
 struct SumPlan {
   std::vector<int64_t> cuts;  // leaves + 1 ascending positions: 0 … inner size
   std::vector<int> merges;    // one a leaf

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Who may include whom, one direction only:
-#   coordinator → configs;  worker → sharding, kernels, configs;  sharding → kernels, configs;  configs and kernels →
-#   nothing of ours. The program (coordinator/main.cpp and its command_*.cpp) also knows worker and what is below it.
-# Also: mpi.h and nccl.h in one file each, that of nccl.h a header for sharding/nccl_* alone; CUDA's headers under
-# kernels/cuda/gpu, elsewhere its kernels know <cuda_platform.h> alone; no #ifdef outside the choice of files; includes
-# from the root; #pragma once in each header; a source includes its own header first, which shows that it compiles alone.
+# The rules of the house, a row a room: who may include whom. A room may include itself, `configs/*.h`, and the rooms of its
+# row ("a/*": all of the house a).
+# Also: mpi.h in one file and nccl.h in one header; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
+# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
+# source includes its own header first, which shows that it compiles alone; rooms of at most 30 sources.
 # What differs between GPUs is named in kernels/cuda/gpu, and each of its instructions is compiled for all by
 # tests/cuda/instructions.cu.
 set -euo pipefail
@@ -12,31 +11,73 @@ cd "${1:-$(dirname "$0")/..}"
 status=0
 complain() { echo "check_includes: $*" >&2; status=1; }
 
-allowed() {
-  case "$1" in
-    configs) echo "configs" ;;
-    kernels) echo "kernels" ;;
-    sharding) echo "sharding kernels configs" ;;
-    worker) echo "worker sharding kernels configs" ;;
-    coordinator) echo "coordinator configs" ;;
-    program) echo "coordinator worker sharding kernels configs" ;;
-  esac
+declare -A may_include=(
+  [configs]=""
+  [configs/model]=""
+  [configs/wire]=""
+
+  [kernels]=""
+  [kernels/cpu/isa]="kernels"
+  [kernels/cpu]="kernels kernels/cpu/isa"
+  [kernels/cuda/runtime]="kernels"
+  [kernels/cuda/rows]="kernels kernels/cuda/runtime"
+  [kernels/cuda/matmul]="kernels kernels/cuda/runtime kernels/cuda/rows"
+  [kernels/cuda/probe]="kernels kernels/cuda/runtime kernels/cuda/matmul"
+  [kernels/cuda/attention]="kernels kernels/cuda/runtime kernels/cuda/rows kernels/cuda/probe"
+  [kernels/cuda/sampling]="kernels kernels/cuda/runtime kernels/cuda/rows"
+  [kernels/cuda/peer]="kernels kernels/cuda/runtime kernels/cuda/rows"
+  [kernels/cuda/gpu]="kernels kernels/cuda/runtime kernels/cuda/matmul"
+  [kernels/cuda]="kernels kernels/cuda/*"
+
+  [sharding/plan]="kernels"
+  [sharding/checkpoint]="kernels sharding/plan configs/model"
+  [sharding/comm]="kernels sharding/plan"
+
+  [worker/images]="configs/wire"
+  [worker/model]="kernels sharding/* configs/model"
+  [worker/engine]="kernels kernels/cpu/isa sharding/* configs/* worker/model worker/images"
+  [worker/control]="configs/wire"
+  [worker/lanes]="kernels sharding/comm configs/* worker/*"
+
+  [coordinator/telemetry]="configs/wire"
+  [coordinator/text]="configs/model"
+  [coordinator/dataset]="configs/wire coordinator/text"
+  [coordinator/schedule]="configs/wire"
+  [coordinator/records]="configs/wire coordinator/text coordinator/dataset"
+  [coordinator/fleet]="configs/wire coordinator/schedule"
+  [coordinator/caption]="configs/wire coordinator/telemetry coordinator/dataset coordinator/schedule coordinator/records coordinator/fleet"
+  [coordinator/planner]="configs/* coordinator/telemetry coordinator/schedule"
+  [coordinator/cli]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
+  [coordinator/cli/bench]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
+)
+
+# Whether the rooms of row $1 hold room $2.
+holds() {
+  local row
+  for row in $1; do
+    case "$row" in
+      */\*) case "$2" in "${row%/\*}" | "${row%\*}"*) return 0 ;; esac ;;
+      "$2") return 0 ;;
+    esac
+  done
+  return 1
 }
 
+set -f
 while IFS= read -r file; do
-  folder=${file%%/*}
-  who=$folder
-  case "$file" in coordinator/main.cpp | coordinator/command_*.cpp | coordinator/command_*.h | coordinator/commands.h) who=program ;; esac
+  room=${file%/*}
+  row=${may_include[$room]-none}
+  [ "$row" != none ] || { complain "$file lies in no room: $room has no row in scripts/check_includes.sh"; continue; }
   while IFS= read -r included; do
-    top=${included%%/*}
-    [ "$top" != "$included" ] || { complain "$file includes \"$included\", not from the root"; continue; }
-    case " $(allowed "$who") " in *" $top "*) ;; *) complain "$file may not include \"$included\"" ;; esac
+    there=${included%/*}
+    [ "$there" != "$included" ] || { complain "$file includes \"$included\", not from the root"; continue; }
+    holds "$room configs $row" "$there" || complain "$file may not include \"$included\""
     # Generated messages exist in the build folder only.
     case "$included" in *.pb.h) ;; *) [ -f "$included" ] || complain "$file includes \"$included\", which is not there" ;; esac
   done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file")
-  if grep -nE '^#\s*(if|ifdef|ifndef)\b' "$file" >/dev/null; then complain "$file chooses code by #if; choose files in CMake"; fi
+  if grep -qE '^#\s*(if|ifdef|ifndef)\b' "$file"; then complain "$file chooses code by #if; choose files in CMake"; fi
   own=${file%.*}.h
-  case "$file" in coordinator/command_*) ;; *.cpp | *.cu)
+  case "$file" in *.cpp | *.cu)
     if [ -f "$own" ] && [ "$(grep -m1 '^#include' "$file")" != "#include \"$own\"" ]; then
       complain "$file does not include $own first"
     fi ;;
@@ -50,21 +91,27 @@ while IFS= read -r file; do
     esac
   done < <(sed -nE 's/^#include <((cu|nv|cooperative_groups|mma|device_launch|thrust)[^>]*)>.*/\1/p' "$file")
 done < <(find configs kernels sharding worker coordinator -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+set +f
 
+for room in "${!may_include[@]}"; do
+  [ -d "$room" ] || { complain "the room $room has a row and is not there"; continue; }
+  count=$(find "$room" -maxdepth 1 \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.proto' \) | wc -l)
+  [ "$count" -le 30 ] || complain "$room holds $count sources; 30 are enough for a room"
+done
 mpi_users=$(grep -lE '^#include <mpi\.h>' -r configs kernels sharding worker coordinator || true)
-[ "$mpi_users" = sharding/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/mpi_comm.cpp alone, found in: $mpi_users"
+[ "$mpi_users" = sharding/comm/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/comm/mpi_comm.cpp alone, found in: $mpi_users"
 nccl_users=$(grep -lE '^#include <nccl\.h>' -r configs kernels sharding worker coordinator || true)
 case "$nccl_users" in
-  '' | sharding/nccl_library.h) ;;
-  *) complain "nccl.h belongs to sharding/nccl_library.h alone, found in: $nccl_users" ;;
+  '' | sharding/comm/nccl_library.h) ;;
+  *) complain "nccl.h belongs to sharding/comm/nccl_library.h alone, found in: $nccl_users" ;;
 esac
-while IFS= read -r file; do complain "$file knows NCCL's own types: they are for sharding/nccl_*.cpp"; done < <(
-  grep -lE '^#include "sharding/nccl_(library|connection)\.h"' -r configs kernels sharding worker coordinator tests | grep -v '^sharding/nccl_' || true)
+while IFS= read -r file; do complain "$file knows NCCL's own types: they are for sharding/comm/nccl_*.cpp"; done < <(
+  grep -lE '^#include "sharding/comm/nccl_(library|connection)\.h"' -r configs kernels sharding worker coordinator tests |
+    grep -v '^sharding/comm/nccl_' || true)
 while IFS= read -r file; do complain "$file knows GPUs apart: that belongs to kernels/cuda/gpu"; done < <(
-  grep -lE '__CUDA_ARCH|NV_IF_TARGET|\basm\b' kernels/cuda/*.* || true)
-if [ -f kernels/cuda/gpu/cuda_platform.h ]; then
-  while IFS= read -r instruction; do
-    grep -q "ptx::$instruction\b" tests/cuda/instructions.cu || complain "tests/cuda/instructions.cu lacks ptx::$instruction"
-  done < <(sed -n '/^namespace ptx/,/^}  .*ptx/p' kernels/cuda/gpu/cuda_platform.h | sed -nE 's/^__device__ __forceinline__ [a-z0-9_]+ ([a-z0-9_]+)\(.*/\1/p')
-fi
+  grep -rlE '__CUDA_ARCH|NV_IF_TARGET|\basm\b' kernels/cuda --include='*.cu' --include='*.cuh' --include='*.h' --include='*.cpp' |
+    grep -v '^kernels/cuda/gpu/' || true)
+while IFS= read -r instruction; do
+  grep -q "ptx::$instruction\b" tests/cuda/instructions.cu || complain "tests/cuda/instructions.cu lacks ptx::$instruction"
+done < <(sed -n '/^namespace ptx/,/^}  .*ptx/p' kernels/cuda/gpu/cuda_platform.h | sed -nE 's/^__device__ __forceinline__ [a-z0-9_]+ ([a-z0-9_]+)\(.*/\1/p')
 exit $status

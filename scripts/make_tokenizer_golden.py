@@ -11,7 +11,7 @@ Into tests/golden/tokenizer:
   NAME.decode     "ids<tab>decoded<tab>decoded without special tokens" for ids that no text has
   prompts.jsonl   what transformers' PaliGemma processor makes of prompts, with the tokenizer `small`
 `gemma` is Gemma's tokenizer with PaliGemma's added tokens, `demo` the demo model's; neither is copied here.
-With --unicode also coordinator/unicode_words.cpp: what the library takes for a word character.
+With --unicode also coordinator/text/unicode_words.cpp: what the library takes for a word character.
 Needed only to write these files; neither building nor testing runs it.
 """
 
@@ -59,7 +59,7 @@ def main():
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     if args.unicode:
-        words.write(ROOT / "coordinator/unicode_words.cpp")
+        words.write(ROOT / "coordinator/text/unicode_words.cpp")
 
     texts, special = strings.make(random.Random(20))
     with open(FOLDER / "strings.jsonl", "w", encoding="utf-8", newline="\n") as out:

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa/attention_kernels.h"
 #include "kernels/cpu/kv_pages.h"
 
 namespace lapidary::cpu {

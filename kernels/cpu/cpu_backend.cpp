@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "kernels/cpu/detect.h"
+#include "kernels/cpu/isa/detect.h"
 #include "kernels/cpu/kv_pages.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/pack.h"

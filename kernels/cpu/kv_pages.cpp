@@ -5,7 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa/attention_kernels.h"
 
 namespace lapidary::cpu {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/isa.h"
 
 namespace lapidary::cpu {
 

@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/isa.h"
 #include "kernels/thread_pool.h"
 
 namespace lapidary::cpu {

@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cpu/isa/row_kernels.h"
 #include "kernels/cpu/pack.h"
-#include "kernels/cpu/row_kernels.h"
 
 namespace lapidary::cpu {
 namespace {

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/isa.h"
 #include "kernels/tensor.h"
 #include "kernels/thread_pool.h"
 

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/isa/row_kernels.h"
 #include "kernels/cpu/row_ops.h"
 #include "kernels/draw.h"
 

@@ -4,10 +4,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/cuda/loader.h"
-#include "kernels/cuda/pinned_readback.h"
-#include "kernels/cuda/require.h"
-#include "kernels/cuda/row_ops.h"
+#include "kernels/cuda/matmul/loader.h"
+#include "kernels/cuda/rows/row_ops.h"
+#include "kernels/cuda/runtime/pinned_readback.h"
+#include "kernels/cuda/runtime/require.h"
 
 namespace lapidary::cuda {
 namespace {

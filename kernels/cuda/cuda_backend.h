@@ -8,18 +8,18 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/blas.h"
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/image_uploads.h"
-#include "kernels/cuda/matmul.h"
-#include "kernels/cuda/pack.h"
-#include "kernels/cuda/prefill_choice.h"
-#include "kernels/cuda/recordings.h"
-#include "kernels/cuda/sampling.h"
-#include "kernels/cuda/staging.h"
-#include "kernels/cuda/step_inputs.h"
-#include "kernels/cuda/step_table.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/prefill_choice.h"
+#include "kernels/cuda/matmul/blas.h"
+#include "kernels/cuda/matmul/matmul.h"
+#include "kernels/cuda/matmul/pack.h"
+#include "kernels/cuda/runtime/device.h"
+#include "kernels/cuda/runtime/image_uploads.h"
+#include "kernels/cuda/runtime/recordings.h"
+#include "kernels/cuda/runtime/staging.h"
+#include "kernels/cuda/runtime/step_inputs.h"
+#include "kernels/cuda/runtime/step_table.h"
+#include "kernels/cuda/sampling/sampling.h"
 
 namespace lapidary::cuda {
 

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/cuda/add_blocks.h"
-#include "kernels/cuda/add_norms.h"
-#include "kernels/cuda/kv_pages.h"
-#include "kernels/cuda/matmul_kernels.h"
-#include "kernels/cuda/norms.h"
-#include "kernels/cuda/patches.h"
-#include "kernels/cuda/peer_sum.h"
-#include "kernels/cuda/require.h"
-#include "kernels/cuda/rope.h"
-#include "kernels/cuda/rope_and_store.h"
-#include "kernels/cuda/row_ops.h"
+#include "kernels/cuda/attention/kv_pages.h"
+#include "kernels/cuda/attention/rope_and_store.h"
+#include "kernels/cuda/matmul/matmul_kernels.h"
+#include "kernels/cuda/peer/peer_sum.h"
+#include "kernels/cuda/rows/add_blocks.h"
+#include "kernels/cuda/rows/add_norms.h"
+#include "kernels/cuda/rows/norms.h"
+#include "kernels/cuda/rows/patches.h"
+#include "kernels/cuda/rows/rope.h"
+#include "kernels/cuda/rows/row_ops.h"
+#include "kernels/cuda/runtime/require.h"
 
 // The operations on rows: each checks what it is given and is a function of its own file.
 

@@ -9,7 +9,7 @@ HEAD = """// Written by scripts/make_tokenizer_golden.py --unicode.
 #include <cstdint>
 #include <iterator>
 
-#include "coordinator/utf8.h"
+#include "coordinator/text/utf8.h"
 
 namespace lapidary {
 namespace {

@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "kernels/cpu/detect.h"
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/tile_amx.h"
-#include "kernels/cpu/vec_ops.h"
-#include "kernels/cpu/vec_portable.h"
+#include "kernels/cpu/isa/detect.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/tile_amx.h"
+#include "kernels/cpu/isa/vec_ops.h"
+#include "kernels/cpu/isa/vec_portable.h"
 #include "tests/amx_emulation/software_tiles.h"
 
 namespace lapidary::cpu {

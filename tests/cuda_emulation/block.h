@@ -24,7 +24,7 @@ struct Index {
 /// their order at each barrier, so that what only holds in one order shows. Shared memory begins as NaNs and
 /// ends at a page nobody may touch. What a device would leave undefined is a std::logic_error here: lanes
 /// that wait for others that do not come, different warp operations that meet; threads that do not wait, as
-/// kernels/cuda/early_start.h wants it, for the kernel in front.
+/// kernels/cuda/runtime/early_start.h wants it, for the kernel in front.
 class Block {
  public:
   /// early: a block of a kernel that may start before the kernel in front has ended.

@@ -10,8 +10,8 @@
 #include <tuple>
 #include <utility>
 
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/early_start.h"
+#include "kernels/cuda/runtime/device.h"
+#include "kernels/cuda/runtime/early_start.h"
 #include "kernels/tensor.h"
 #include "tests/cuda_emulation/block.h"
 #include "tests/cuda_emulation/stream.h"

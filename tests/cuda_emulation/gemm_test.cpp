@@ -6,11 +6,11 @@
 #include <stdexcept>
 #include <vector>
 
-#include "kernels/cuda/blas.h"
-#include "kernels/cuda/matmul_kernels.h"
-#include "kernels/cuda/row_ops.h"
+#include "kernels/cuda/matmul/blas.h"
+#include "kernels/cuda/matmul/matmul_kernels.h"
+#include "kernels/cuda/rows/row_ops.h"
 #include "tests/cuda_emulation/host_gemm.h"
-#include "tests/cuda_emulation/matmul_support.h"
+#include "tests/kernels/cuda/matmul_support.h"
 #include "tests/support/temp_folder.h"
 
 namespace lapidary::cuda {

@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 
 namespace lapidary::emulation {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <set>
 
-#include "kernels/cuda/gemm_library.h"
+#include "kernels/cuda/matmul/gemm_library.h"
 
 namespace lapidary::cuda {
 

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/cuda_emulation/stream.h"
-#include "tests/cuda_emulation/toy_decoder.h"
+#include "tests/kernels/cuda/toy_decoder.h"
 
 namespace lapidary {
 namespace {

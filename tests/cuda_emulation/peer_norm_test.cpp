@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/cuda/add_norms.h"
+#include "kernels/cuda/rows/add_norms.h"
 #include "tests/cuda_emulation/kernel_count.h"
 #include "tests/cuda_emulation/peers.h"
 #include "tests/cuda_emulation/stream.h"

@@ -1,4 +1,4 @@
-#include "kernels/cuda/peer_sum.h"
+#include "kernels/cuda/peer/peer_sum.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/cuda/peer_sum.h"
+#include "kernels/cuda/peer/peer_sum.h"
 
 namespace lapidary::cuda {
 

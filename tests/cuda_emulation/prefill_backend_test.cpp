@@ -1,7 +1,7 @@
 #include <stdexcept>
 
-#include "tests/cuda_emulation/attention_device.h"
 #include "tests/cuda_emulation/stream.h"
+#include "tests/kernels/cuda/attention_device.h"
 
 // A backend takes the kernel of a prefill that its options name, where its device has it.
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/softmax_weights.cuh"
+#include "kernels/cuda/attention/softmax_weights.cuh"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <thread>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 
 namespace lapidary::emulation {
 

@@ -4,11 +4,11 @@
 #include <string>
 
 #include "configs/error.h"
-#include "configs/generation_config.h"
-#include "configs/model_config.h"
-#include "configs/processor_config.h"
-#include "sharding/model_tensors.h"
-#include "sharding/shard_index.h"
+#include "configs/model/generation_config.h"
+#include "configs/model/model_config.h"
+#include "configs/model/processor_config.h"
+#include "sharding/checkpoint/model_tensors.h"
+#include "sharding/checkpoint/shard_index.h"
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "configs/error.h"
-#include "configs/framing.h"
-#include "configs/pulse.h"
-#include "coordinator/hello_check.h"
+#include "configs/wire/framing.h"
+#include "configs/wire/pulse.h"
+#include "coordinator/fleet/hello_check.h"
 
 namespace {
 

@@ -2,8 +2,8 @@
 #include <cstdint>
 
 #include "configs/error.h"
-#include "worker/image.h"
-#include "worker/resize.h"
+#include "worker/images/image.h"
+#include "worker/images/resize.h"
 
 /// Any bytes: a picture that can be resized, or an Error.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

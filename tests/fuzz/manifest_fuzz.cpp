@@ -4,8 +4,8 @@
 #include <string>
 
 #include "configs/error.h"
-#include "coordinator/brace.h"
-#include "coordinator/input_manifest.h"
+#include "coordinator/dataset/brace.h"
+#include "coordinator/dataset/input_manifest.h"
 
 namespace {
 

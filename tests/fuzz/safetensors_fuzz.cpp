@@ -5,8 +5,8 @@
 #include <string>
 
 #include "configs/error.h"
-#include "sharding/convert.h"
-#include "sharding/safetensors.h"
+#include "sharding/checkpoint/convert.h"
+#include "sharding/checkpoint/safetensors.h"
 
 namespace {
 

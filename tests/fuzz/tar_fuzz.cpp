@@ -4,8 +4,8 @@
 #include <string>
 
 #include "configs/error.h"
-#include "coordinator/tar_reader.h"
-#include "worker/image_source.h"
+#include "coordinator/dataset/tar_reader.h"
+#include "worker/images/image_source.h"
 
 namespace {
 

@@ -4,10 +4,10 @@
 #include <string_view>
 
 #include "configs/error.h"
-#include "coordinator/boxes.h"
-#include "coordinator/prompt.h"
-#include "coordinator/tokenizer.h"
-#include "coordinator/utf8.h"
+#include "coordinator/text/boxes.h"
+#include "coordinator/text/prompt.h"
+#include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 
 namespace {
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "configs/error.h"
-#include "sharding/communicator.h"
-#include "sharding/plan.h"
+#include "sharding/comm/communicator.h"
+#include "sharding/plan/plan.h"
 
 namespace lapidary {
 

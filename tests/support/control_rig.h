@@ -12,8 +12,8 @@
 #include <string>
 
 #include "configs/error.h"
-#include "coordinator/control_server.h"
-#include "coordinator/hello_check.h"
+#include "coordinator/fleet/control_server.h"
+#include "coordinator/fleet/hello_check.h"
 #include "tests/support/io_thread.h"
 #include "tests/support/journal.h"
 

@@ -9,7 +9,7 @@
 
 #include <boost/json.hpp>
 
-#include "sharding/safetensors.h"
+#include "sharding/checkpoint/safetensors.h"
 #include "tests/support/test_data.h"
 
 namespace lapidary {

@@ -9,8 +9,8 @@
 #include <fstream>
 #include <thread>
 
-#include "coordinator/caption_run.h"
-#include "coordinator/job_folder.h"
+#include "coordinator/caption/caption_run.h"
+#include "coordinator/records/job_folder.h"
 #include "tests/support/mock_worker.h"
 
 namespace lapidary {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <string>
 
-#include "worker/control_link.h"
+#include "worker/control/control_link.h"
 
 namespace lapidary {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "configs/model_config.h"
+#include "configs/model/model_config.h"
 
 namespace lapidary {
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/early_start.h"
+#include "kernels/cuda/runtime/device.h"
+#include "kernels/cuda/runtime/early_start.h"
 
 // What the kernels ask of the machine, on a real device. Kernel sources are plain CUDA C++ without <<< >>>
 // and without PTX of their own: they start through launch() and name each instruction by a function of `ptx`.

@@ -1,4 +1,4 @@
-#include "kernels/cuda/gemm_library.h"
+#include "kernels/cuda/matmul/gemm_library.h"
 
 #include <cublasLt.h>
 #include <cuda_platform.h>
@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <type_traits>
 
-#include "kernels/cuda/gemm_choices.h"
+#include "kernels/cuda/matmul/gemm_choices.h"
 
 namespace lapidary::cuda {
 namespace {

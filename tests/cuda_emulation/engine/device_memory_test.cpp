@@ -1,12 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "configs/model_config.h"
+#include "configs/model/model_config.h"
 #include "tests/cuda_emulation/stream.h"
 #include "tests/support/error_text.h"
-#include "worker/engine.h"
-#include "worker/group.h"
-#include "worker/vision_tower.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/group.h"
+#include "worker/engine/vision_tower.h"
 
 namespace lapidary {
 namespace {

@@ -1,14 +1,14 @@
-#include "worker/engine.h"
+#include "worker/engine/engine.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
-#include "configs/model_config.h"
+#include "configs/model/model_config.h"
 #include "tests/support/error_text.h"
 #include "tests/support/test_data.h"
-#include "worker/group.h"
+#include "worker/engine/group.h"
 
 namespace lapidary {
 namespace {

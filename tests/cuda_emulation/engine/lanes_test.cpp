@@ -7,14 +7,14 @@
 #include <mutex>
 #include <set>
 
-#include "configs/model_config.h"
+#include "configs/model/model_config.h"
 #include "tests/cuda_emulation/emulated_backend.h"
 #include "tests/cuda_emulation/host_gemm.h"
-#include "worker/embedding_slots.h"
-#include "worker/image.h"
-#include "worker/resize.h"
-#include "worker/vision_lane.h"
-#include "worker/vision_tower.h"
+#include "worker/engine/embedding_slots.h"
+#include "worker/engine/vision_tower.h"
+#include "worker/images/image.h"
+#include "worker/images/resize.h"
+#include "worker/lanes/vision_lane.h"
 
 namespace lapidary {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "tests/cuda_emulation/engine/steps.h"
 #include "tests/support/golden.h"
-#include "worker/image.h"
-#include "worker/resize.h"
+#include "worker/images/image.h"
+#include "worker/images/resize.h"
 
 namespace lapidary {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "configs/model_config.h"
+#include "configs/model/model_config.h"
 #include "tests/support/test_data.h"
-#include "worker/engine.h"
+#include "worker/engine/engine.h"
 
 namespace lapidary {
 

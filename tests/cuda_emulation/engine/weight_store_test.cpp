@@ -1,4 +1,4 @@
-#include "sharding/weight_store.h"
+#include "sharding/checkpoint/weight_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "configs/error.h"
-#include "sharding/checkpoint.h"
-#include "sharding/dummy_weights.h"
-#include "sharding/safetensors.h"
+#include "sharding/checkpoint/checkpoint.h"
+#include "sharding/checkpoint/dummy_weights.h"
+#include "sharding/checkpoint/safetensors.h"
 #include "tests/cuda_emulation/emulated_backend.h"
 #include "tests/support/error_text.h"
 #include "tests/support/temp_folder.h"

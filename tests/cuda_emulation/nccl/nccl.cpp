@@ -12,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 #include "tests/cuda_emulation/nccl/clique.h"
 #include "tests/cuda_emulation/nccl/nccl_emulation.h"
 #include "tests/cuda_emulation/protection.h"

@@ -1,6 +1,6 @@
 #include <numeric>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 #include "tests/kernels/cuda/activations.h"
 
 namespace lapidary {

@@ -2,7 +2,7 @@
 #include <numeric>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/detect.h"
+#include "kernels/cpu/isa/detect.h"
 #include "tests/kernels/kernel_test.h"
 
 // What sampling_test.cpp does not reach: rows cut among blocks, more candidates than fit at once, and the

@@ -1,4 +1,4 @@
-#include "kernels/cuda/image_uploads.h"
+#include "kernels/cuda/runtime/image_uploads.h"
 
 #include <gtest/gtest.h>
 

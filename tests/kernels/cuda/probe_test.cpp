@@ -1,4 +1,4 @@
-#include "kernels/cuda/probe.h"
+#include "kernels/cuda/probe/probe.h"
 
 #include "kernels/device_probe.h"
 #include "tests/kernels/kernel_test.h"

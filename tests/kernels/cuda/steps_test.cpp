@@ -1,4 +1,4 @@
-#include "kernels/cuda/step_table.h"
+#include "kernels/cuda/runtime/step_table.h"
 #include "tests/kernels/attention_cases.h"
 
 // Steps that follow each other without anybody waiting for the stream.

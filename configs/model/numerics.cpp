@@ -1,0 +1,81 @@
+#include "configs/model/numerics.h"
+
+#include <vector>
+
+#include "configs/error.h"
+
+namespace lapidary {
+namespace {
+
+template <class T>
+struct Choice {
+  std::string_view name;
+  T value;
+};
+
+template <class T, size_t n>
+T choose(std::string_view what, std::string_view name, const Choice<T> (&choices)[n]) {
+  std::string names;
+  for (const Choice<T>& choice : choices) {
+    if (choice.name == name) return choice.value;
+    names += cat(names.empty() ? "" : ", ", choice.name);
+  }
+  fail("there is no ", what, " '", name, "'; there are: ", names);
+}
+
+}  // namespace
+
+std::span<const NumericsProfile> numerics_profiles() {
+  // Each row was read off the named library's own code; the current one was also run.
+  static const std::vector<NumericsProfile> kProfiles{
+      {"hf", "transformers now: both soft-caps as config.json has them, images unscaled", ImageScale::none,
+       SoftcapPolicy::config, WindowPolicy::hf5},
+      {"hf-4.47", "transformers 4.47: both soft-caps, scaled images, a window inside the prefix",
+       ImageScale::hf_pre_54, SoftcapPolicy::config, WindowPolicy::hf447},
+      {"hf-4.53", "transformers 4.53 to 4.57 by default (sdpa): no soft-caps, scaled images",
+       ImageScale::hf_pre_54, SoftcapPolicy::off, WindowPolicy::hf5},
+      {"hf-5.0", "transformers 5.0 to 5.3 by default (sdpa): no soft-caps, scaled images",
+       ImageScale::hf_pre_54, SoftcapPolicy::off, WindowPolicy::hf5},
+      {"hf-5.4", "transformers 5.4 to 5.16 by default (sdpa): no soft-caps, images unscaled",
+       ImageScale::none, SoftcapPolicy::off, WindowPolicy::hf5},
+      {"big-vision-pt", "pretraining: both soft-caps, images unscaled, no window", ImageScale::none,
+       SoftcapPolicy::config, WindowPolicy::full},
+      {"big-vision-ft", "fine-tuning: no soft-caps, images unscaled, no window", ImageScale::none,
+       SoftcapPolicy::off, WindowPolicy::full},
+  };
+  return kProfiles;
+}
+
+const NumericsProfile& numerics_profile(std::string_view name) {
+  std::string names;
+  for (const NumericsProfile& profile : numerics_profiles()) {
+    if (profile.name == name) return profile;
+    names += (names.empty() ? "" : ", ") + profile.name;
+  }
+  fail("there is no numerics profile '", name, "'; there are: ", names);
+}
+
+Softcaps softcaps(SoftcapPolicy policy, const TextConfig& config) {
+  const bool both = policy == SoftcapPolicy::config;
+  Softcaps caps;
+  if (both || policy == SoftcapPolicy::attention) caps.attention = config.attn_softcap;
+  if (both || policy == SoftcapPolicy::final) caps.final = config.final_softcap;
+  return caps;
+}
+
+SoftcapPolicy softcap_policy(std::string_view name) {
+  return choose<SoftcapPolicy>("soft-cap choice", name,
+                               {{"off", SoftcapPolicy::off},
+                                {"attention", SoftcapPolicy::attention},
+                                {"attn", SoftcapPolicy::attention},
+                                {"final", SoftcapPolicy::final},
+                                {"config", SoftcapPolicy::config}});
+}
+
+WindowPolicy window_policy(std::string_view name) {
+  return choose<WindowPolicy>(
+      "window choice", name,
+      {{"hf5", WindowPolicy::hf5}, {"full", WindowPolicy::full}, {"hf447", WindowPolicy::hf447}});
+}
+
+}  // namespace lapidary

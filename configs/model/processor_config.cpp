@@ -1,0 +1,109 @@
+#include "configs/model/processor_config.h"
+
+#include <cmath>
+#include <optional>
+
+#include "configs/error.h"
+#include "configs/json.h"
+
+namespace lapidary {
+namespace {
+
+ProcessorConfig derived(const ModelConfig& model) {
+  ProcessorConfig config;
+  config.image_size = model.vision.image_size;
+  config.image_seq_length = model.vision.tokens();
+  return config;
+}
+
+void check_steps(const JsonObject& p) {
+  constexpr int64_t kBicubic = 3;
+  if (!p.optional_bool("do_resize").value_or(true)) {
+    fail(p.where("do_resize"), " is false; images are always resized to the model's square");
+  }
+  for (const char* step : {"do_center_crop", "do_pad"}) {
+    if (p.optional_bool(step).value_or(false)) fail(p.where(step), " is true; this step is not supported");
+  }
+  const int64_t filter = p.optional_int("resample").value_or(kBicubic);
+  if (filter != kBicubic)
+    fail(p.where("resample"), " is ", filter, "; only ", kBicubic, " (bicubic) is supported");
+}
+
+/// `size`: {"height": R, "width": R}, or one number.
+int64_t read_size(const JsonObject& p, int64_t otherwise) {
+  constexpr int64_t kMostPixels = 1 << 14;
+  if (!p.has("size") || p.is_null("size")) return otherwise;
+  if (!p.at("size").is_object()) return p.required_int("size", 1, kMostPixels);
+  const JsonObject size = p.required_object("size");
+  const int64_t height = size.required_int("height", 1, kMostPixels);
+  const int64_t width = size.required_int("width", 1, kMostPixels);
+  if (height != width) fail(p.where("size"), " is ", height, " by ", width, "; only squares are supported");
+  return height;
+}
+
+/// Three equal numbers, or one.
+double read_channels(const JsonObject& p, const char* field, double otherwise) {
+  if (!p.has(field) || p.is_null(field)) return otherwise;
+  if (!p.at(field).is_array()) return p.required_double(field);
+  const std::vector<double> values = p.doubles(field);
+  if (values.size() != 3) fail(p.where(field), " has ", values.size(), " numbers instead of 3");
+  for (double value : values) {
+    if (value != values[0]) {
+      fail(p.where(field), " has ", values[0], " and ", value, "; only equal channels are supported");
+    }
+  }
+  return values[0];
+}
+
+ProcessorConfig read(const JsonObject& p, const ModelConfig& model) {
+  check_steps(p);
+  ProcessorConfig config = derived(model);
+  config.image_size = read_size(p, config.image_size);
+  if (config.image_size != model.vision.image_size) {
+    fail(p.where("size"), " is ", config.image_size, ", but the model's vision_config.image_size is ",
+         model.vision.image_size);
+  }
+  config.image_seq_length = p.optional_int("image_seq_length").value_or(config.image_seq_length);
+  if (config.image_seq_length != model.vision.tokens()) {
+    fail(p.where("image_seq_length"), " is ", config.image_seq_length, ", but the model makes ",
+         model.vision.tokens(), " tokens of an image");
+  }
+  config.rescale = p.optional_double("rescale_factor").value_or(config.rescale);
+  config.mean = read_channels(p, "image_mean", config.mean);
+  config.std = read_channels(p, "image_std", config.std);
+  if (!p.optional_bool("do_rescale").value_or(true)) config.rescale = 1;
+  if (!p.optional_bool("do_normalize").value_or(true)) config.mean = 0, config.std = 1;
+  // Magnitudes that a float32 still holds after the division; anything near them is a mistake.
+  constexpr double kMost = 1e6;
+  if (!(std::abs(config.rescale) <= kMost)) fail(p.where("rescale_factor"), " is ", config.rescale);
+  if (!(std::abs(config.mean) <= kMost)) fail(p.where("image_mean"), " is ", config.mean);
+  if (!(config.std >= 1 / kMost && config.std <= kMost)) fail(p.where("image_std"), " is ", config.std);
+  return config;
+}
+
+}  // namespace
+
+ProcessorConfig parse_processor_config(std::string_view text, const std::string& source, bool nested,
+                                       const ModelConfig& model) {
+  const auto json = parse_json(text, source);
+  const JsonObject top(json, source);
+  if (!nested) return read(top, model);
+  const auto inner = top.optional_object("image_processor");
+  return inner ? read(*inner, model) : derived(model);
+}
+
+ProcessorConfig read_processor_config(const std::filesystem::path& folder_or_file, const ModelConfig& model) {
+  const auto newer = folder_or_file / "processor_config.json";
+  const auto older = folder_or_file / "preprocessor_config.json";
+  if (std::filesystem::exists(newer)) {
+    const std::string text = read_text_file(newer, kMostConfigBytes);
+    // 4.x writes this file too, with hardly more than the class's name; then the older one has the fields.
+    const auto json = parse_json(text, newer.string());
+    const bool has_fields = JsonObject(json, newer.string()).optional_object("image_processor").has_value();
+    if (has_fields) return parse_processor_config(text, newer.string(), true, model);
+  }
+  if (!std::filesystem::exists(older)) return derived(model);
+  return parse_processor_config(read_text_file(older, kMostConfigBytes), older.string(), false, model);
+}
+
+}  // namespace lapidary

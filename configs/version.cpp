@@ -1,0 +1,7 @@
+#include "configs/version.h"
+
+namespace lapidary {
+
+const char* program_version() { return LAPIDARY_VERSION; }
+
+}  // namespace lapidary

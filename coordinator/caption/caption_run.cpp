@@ -1,0 +1,129 @@
+#include "coordinator/caption/caption_run.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "configs/error.h"
+
+namespace lapidary {
+namespace {
+
+/// Enough that neither the disk's pauses nor the coordinator's are felt, few enough to weigh nothing.
+constexpr size_t kItemsAhead = 256, kRecordsWaiting = 4096;
+constexpr auto kAskForStopEvery = std::chrono::milliseconds(50);
+
+}  // namespace
+
+struct CaptionRun::Timer {
+  explicit Timer(boost::asio::io_context& io) : timer(io) {}
+  boost::asio::steady_timer timer;
+};
+
+CaptionRun::CaptionRun(boost::asio::io_context& io, const FleetOptions& options, CaptionSettings settings,
+                       CaptionRunParts parts)
+    : io_(io),
+      parts_(std::move(parts)),
+      captioner_(std::move(settings), caption_parts()),
+      fleet_(io, options, fleet_events()),
+      timer_(std::make_unique<Timer>(io)) {}
+
+CaptionRun::~CaptionRun() = default;
+
+CaptionParts CaptionRun::caption_parts() {
+  CaptionParts parts;
+  parts.prefix = parts_.prefix;
+  parts.text = parts_.text;
+  parts.write = [this](Item item, Record record) {
+    writer_->add(std::move(item), std::move(record));
+    parts_.progress(captioner_.counts());
+  };
+  return parts;
+}
+
+FleetEvents CaptionRun::fleet_events() {
+  FleetEvents events = parts_.fleet;
+  events.requests = [this](const std::vector<Event>& all) {
+    for (const Event& event : all) captioner_.take(event);
+    finish_if_done();
+  };
+  events.room = [this] { feed(); };
+  events.failed = [this](const std::string& why, bool answering) {
+    give_up(std::make_exception_ptr(Error(why)), answering);
+  };
+  return events;
+}
+
+void CaptionRun::on_io(void (CaptionRun::*what)()) {
+  boost::asio::post(io_, [this, what] { (this->*what)(); });
+}
+
+Counts CaptionRun::run() {
+  writer_ = std::make_unique<RecordWriter>(*parts_.sink, [this] { on_io(&CaptionRun::feed); });
+  reader_ = std::make_unique<ItemReader>(parts_.source, kItemsAhead, [this] { on_io(&CaptionRun::feed); });
+  ask_for_stop();
+  io_.run();
+  if (parts_.cancel) parts_.cancel();
+  reader_.reset();
+  if (trouble_) std::rethrow_exception(trouble_);
+  return captioner_.counts();
+}
+
+void CaptionRun::feed() {
+  if (ending_) return;
+  if (const auto trouble = writer_->trouble()) return give_up(trouble);
+  try {
+    while (fleet_.room() > 0 && writer_->waiting() < kRecordsWaiting) {
+      auto item = reader_->take();
+      if (!item) break;
+      auto request = captioner_.begin(std::move(*item));
+      if (!request) continue;
+      const uint64_t id = request->id;
+      try {
+        fleet_.submit(std::move(*request));
+      } catch (const Error& e) {  // it could never run
+        captioner_.refuse(id, e.what());
+      }
+    }
+  } catch (...) {  // the source
+    return give_up(std::current_exception());
+  }
+  fleet_.pump();
+  finish_if_done();
+}
+
+void CaptionRun::finish_if_done() {
+  if (!ending_ && captioner_.running() == 0 && reader_->ended()) end(true);
+}
+
+void CaptionRun::end(bool whole, bool answering) {
+  ending_ = true;
+  timer_->timer.cancel();
+  try {
+    writer_->finish(whole);
+  } catch (...) {
+    if (!trouble_) trouble_ = std::current_exception();
+  }
+  const auto done = [this] { io_.stop(); };
+  answering ? fleet_.stop(done) : fleet_.abandon(done);
+}
+
+/// What is finished is kept.
+void CaptionRun::give_up(std::exception_ptr trouble, bool answering) {
+  if (ending_) return;
+  trouble_ = std::move(trouble);
+  end(false, answering);
+}
+
+void CaptionRun::ask_for_stop() {
+  if (ending_) return;
+  if (parts_.stop()) return end(false);
+  if (writer_->waiting() < kRecordsWaiting) feed();  // it may have waited for the writer
+  if (ending_) return;
+  timer_->timer.expires_after(kAskForStopEvery);
+  timer_->timer.async_wait([this](const boost::system::error_code& error) {
+    if (!error) ask_for_stop();
+  });
+}
+
+}  // namespace lapidary

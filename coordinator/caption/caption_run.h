@@ -1,0 +1,64 @@
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "coordinator/caption/captioner.h"
+#include "coordinator/dataset/item_reader.h"
+#include "coordinator/fleet/fleet.h"
+#include "coordinator/records/record_writer.h"
+
+namespace lapidary {
+
+struct CaptionRunParts {
+  ItemReader::Source source;     // on the reader's thread
+  std::function<void()> cancel;  // the run is over: the source is to give up what it waits for
+  /// Prefix and text as in CaptionParts.
+  std::function<std::vector<int32_t>(int64_t images, const std::string& prompt)> prefix;
+  std::function<std::string(std::span<const int32_t>)> text;
+  RecordSink* sink = nullptr;            // on the writer's thread
+  std::function<void(Counts)> progress;  // after each record
+  std::function<bool()> stop;            // asked now and then: the user wants no more
+  FleetEvents fleet;                     // loading, ready, joined, beat, log; the others are filled in here
+};
+
+/// One captioning job, from items to records: a thread reads items, a thread writes records, and the caller's
+/// thread, in `run`, decides all that lies between.
+class CaptionRun {
+ public:
+  CaptionRun(boost::asio::io_context& io, const FleetOptions& options, CaptionSettings settings,
+             CaptionRunParts parts);
+  ~CaptionRun();
+
+  Fleet& fleet() { return fleet_; }
+
+  /// Until every item has its record and the workers have ended, or the user wants no more. Throws what ended
+  /// it early; what was finished is written all the same.
+  Counts run();
+  const std::string& first_error() const { return captioner_.first_error(); }
+
+ private:
+  FleetEvents fleet_events();
+  CaptionParts caption_parts();
+  void feed();
+  void finish_if_done();
+  void end(bool whole, bool answering = true);
+  void give_up(std::exception_ptr trouble, bool answering = true);
+  void ask_for_stop();
+  void on_io(void (CaptionRun::*what)());
+
+  boost::asio::io_context& io_;
+  CaptionRunParts parts_;
+  Captioner captioner_;
+  Fleet fleet_;
+  std::unique_ptr<RecordWriter> writer_;
+  std::unique_ptr<ItemReader> reader_;
+  struct Timer;
+  std::unique_ptr<Timer> timer_;
+  std::exception_ptr trouble_;
+  bool ending_ = false;
+};
+
+}  // namespace lapidary

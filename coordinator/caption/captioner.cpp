@@ -1,0 +1,129 @@
+#include "coordinator/caption/captioner.h"
+
+#include <xxhash.h>
+
+#include <utility>
+
+#include "configs/error.h"
+
+namespace lapidary {
+namespace {
+
+constexpr size_t kPrefixes = 256;
+
+/// Each item draws numbers of its own, which its key and prompt choose: neither order nor neighbours change
+/// them. FNV-1a, because std::hash differs between libraries.
+uint64_t seed_of(uint64_t seed, const Record& record) {
+  uint64_t hash = 0xcbf29ce484222325u ^ seed;
+  for (const std::string* text : {&record.key, &record.prompt})
+    for (const char c : *text + '\0') hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+/// A picture is known by where it is, or by its bytes where they are at hand; workers also compare what they
+/// have read.
+Picture picture_of(const wire::ImageSource& source) {
+  const std::string& text = source.data().empty() ? source.path() : source.data();
+  const uint64_t place = source.in_tar() ? static_cast<uint64_t>(source.offset()) + 1 : 0;
+  return {XXH3_64bits_withSeed(text.data(), text.size(), place),
+          std::make_shared<const wire::ImageSource>(source)};
+}
+
+}  // namespace
+
+Captioner::Captioner(CaptionSettings settings, CaptionParts parts)
+    : settings_(std::move(settings)), parts_(std::move(parts)) {}
+
+std::optional<Request> Captioner::begin(Item item) {
+  Job job;
+  job.record.key = item.key;
+  job.record.prompt = item.prompt.value_or(settings_.prompt);
+  job.item = std::move(item);
+  if (job.item.error) {
+    const std::string error = *job.item.error;
+    end(std::move(job), error);
+    return std::nullopt;
+  }
+  try {
+    Request request = request_of(job);
+    jobs_.emplace(request.id, std::move(job));
+    return request;
+  } catch (const std::exception& e) {
+    end(std::move(job), e.what());
+    return std::nullopt;
+  }
+}
+
+Request Captioner::request_of(const Job& job) {
+  Request request;
+  request.id = next_++;
+  request.ids = prefix_of(static_cast<int64_t>(job.item.images.size()), job.record.prompt);
+  for (const wire::ImageSource& image : job.item.images) request.images.push_back(picture_of(image));
+  request.max_new_tokens = settings_.max_new_tokens;
+  request.sampling = settings_.sampling;
+  request.sampling.set_seed(seed_of(settings_.sampling.seed(), job.record));
+  request.eos = settings_.eos;
+  return request;
+}
+
+Captioner::Ids Captioner::prefix_of(int64_t images, const std::string& prompt) {
+  const auto known = prefixes_.find({images, prompt});
+  if (known != prefixes_.end()) return known->second;
+  auto ids = std::make_shared<const std::vector<int32_t>>(parts_.prefix(images, prompt));
+  if (prefixes_.size() == kPrefixes) prefixes_.clear();
+  prefixes_.emplace(std::pair(images, prompt), ids);
+  return ids;
+}
+
+void Captioner::refuse(uint64_t id, const std::string& error) {
+  auto node = jobs_.extract(id);
+  if (!node.empty()) end(std::move(node.mapped()), error);
+}
+
+void Captioner::take(const Event& event) {
+  const auto found = jobs_.find(event.request);
+  if (found == jobs_.end()) return;
+  Record& record = found->second.record;
+  if (event.restarted) {
+    counts_.tokens -= static_cast<int64_t>(record.token_ids.size());
+    record.token_ids.clear();
+  }
+  if (event.width > 0) {
+    record.width = event.width;
+    record.height = event.height;
+  }
+  if (event.token) {
+    record.token_ids.push_back(*event.token);
+    ++counts_.tokens;
+  }
+  if (event.finish == Finish::no) return;
+  Job job = std::move(jobs_.extract(found).mapped());
+  if (event.finish == Finish::error) {
+    end(std::move(job), event.error);
+  } else {
+    finish(job);
+  }
+}
+
+void Captioner::finish(Job& job) {
+  std::optional<std::string> error;
+  try {
+    job.record.text = parts_.text(job.record.token_ids);
+    job.record.boxes = parse_boxes(job.record.text, job.record.width, job.record.height).boxes;
+  } catch (const std::exception& e) {
+    error = e.what();
+  }
+  end(std::move(job), std::move(error));
+}
+
+void Captioner::end(Job job, std::optional<std::string> error) {
+  ++counts_.done;
+  if (error) {
+    ++counts_.failed;
+    if (first_error_.empty()) first_error_ = *error;
+    job.record.error = std::move(error);
+  }
+  parts_.write(std::move(job.item), std::move(job.record));
+}
+
+}  // namespace lapidary

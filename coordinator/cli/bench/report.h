@@ -1,0 +1,12 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "coordinator/telemetry/bench_figures.h"
+
+namespace lapidary {
+
+/// --figures and --label of a benchmark.
+void add_figure_flags(CLI::App& command, FigureFile& file);
+
+}  // namespace lapidary

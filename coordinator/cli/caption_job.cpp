@@ -1,0 +1,185 @@
+#include "coordinator/cli/caption_job.h"
+
+#include <algorithm>
+
+#include "configs/error.h"
+#include "configs/model/generation_config.h"
+#include "coordinator/records/fingerprint.h"
+#include "coordinator/telemetry/table.h"
+#include "coordinator/text/prompt.h"
+
+namespace lapidary {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The user's word, else the checkpoint's, else greedy.
+wire::Sampling sampling_of(const CaptionOptions& options, const GenerationConfig& generation) {
+  const bool asked = options.temperature || options.top_k || options.top_p;
+  wire::Sampling sampling;
+  if (!asked && !generation.do_sample) return sampling;
+  const auto temperature = generation.do_sample ? static_cast<float>(generation.temperature) : 1.0f;
+  sampling.set_temperature(options.temperature.value_or(temperature));
+  sampling.set_top_k(
+      options.top_k.value_or(generation.do_sample ? static_cast<int32_t>(generation.top_k) : 0));
+  sampling.set_top_p(
+      options.top_p.value_or(generation.do_sample ? static_cast<float>(generation.top_p) : 1.0f));
+  sampling.set_seed(options.seed);
+  return sampling;
+}
+
+CaptionSettings settings_of(const CaptionOptions& options, const GenerationConfig& generation) {
+  CaptionSettings settings;
+  settings.prompt = options.prompts.front();
+  settings.max_new_tokens = options.max_new_tokens.value_or(generation.max_new_tokens.value_or(64));
+  settings.sampling = sampling_of(options, generation);
+  auto eos = std::make_shared<std::vector<int32_t>>();
+  if (!options.ignore_eos) eos->assign(generation.eos.begin(), generation.eos.end());
+  settings.eos = std::move(eos);
+  return settings;
+}
+
+/// An output that is also read would be emptied before its turn.
+void check_output_is_no_input(const CaptionOptions& options) {
+  std::error_code ignored;
+  for (const std::string& input : options.inputs)
+    if (!options.output.empty() && fs::equivalent(options.output, input, ignored))
+      fail("--output ", options.output.string(), " is one of the inputs");
+}
+
+/// Everything that a record depends on. Layouts and speeds are not among it.
+JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
+  const CaptionSettings& settings = setup.settings;
+  JobOptions job;
+  job.format = options.output_format;
+  job.records_a_part = options.records_a_part;
+  job.retry_failed = options.retry_failed;
+  job.default_prompt = settings.prompt;
+  const EngineOptions& engine = options.flags.engine;
+  const auto sampling = cat("temperature ", settings.sampling.temperature(), ", top_k ",
+                            settings.sampling.top_k(), ", top_p ", settings.sampling.top_p(), ", seed ",
+                            settings.sampling.temperature() > 0 ? settings.sampling.seed() : 0);
+  std::string prompts;
+  for (const std::string& prompt : options.prompts) prompts += (prompts.empty() ? "" : " | ") + prompt;
+  job.fingerprint = {
+      {"model", cat(fingerprint_of_model(engine.model), engine.load_format == "dummy" ? " (dummy)" : "")},
+      {"tokenizer", options.tokenizer.string()},
+      {"prompt", prompts},
+      {"max_new_tokens", std::to_string(settings.max_new_tokens)},
+      {"sampling", sampling},
+      {"ignore_eos", options.ignore_eos ? "yes" : "no"},
+      {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
+      {"profile", engine.profile},
+      {"format", options.output_format == OutputFormat::webdataset ? "webdataset" : "jsonl"}};
+  // Only where it is asked for: jobs from before there was a choice go on.
+  if (engine.quantization != "none") job.fingerprint.emplace_back("quantization", engine.quantization);
+  return job;
+}
+
+std::vector<std::string> prompts_of_items(const CaptionOptions& options) {
+  return options.prompts.size() > 1 ? options.prompts : std::vector<std::string>{};
+}
+
+}  // namespace
+
+Setup set_up(CaptionOptions& options) {
+  EngineOptions& engine = options.flags.engine;
+  Setup setup{read_model_config(engine.model), {}};
+  const ModelConfig& config = setup.config;
+  setup.settings = settings_of(options, read_generation_config(engine.model, config));
+  numerics_profile(engine.profile);
+  size_t longest = 0;
+  for (const std::string& prompt : options.prompts) longest = std::max(longest, prompt.size());
+  if (engine.max_model_len == 0)
+    engine.max_model_len =
+        std::min(config.text.max_position_embeddings,
+                 config.vision.tokens() + std::max<int64_t>(128, static_cast<int64_t>(longest) + 2) +
+                     setup.settings.max_new_tokens);
+  fit_capacity(engine, config);
+  return setup;
+}
+
+namespace {
+
+/// Also draws what another sink writes.
+class DrawingSink : public RecordSink {
+ public:
+  DrawingSink(RecordSink& sink, Drawings& drawings) : sink_(sink), drawings_(drawings) {}
+  void add(const Item& item, const Record& record) override {
+    sink_.add(item, record);
+    if (!record.error) drawings_.add(record, item);
+  }
+  void commit() override { sink_.commit(); }
+  void finish(bool whole) override {
+    sink_.finish(whole);
+    drawings_.finish();
+  }
+
+ private:
+  RecordSink& sink_;
+  Drawings& drawings_;
+};
+
+}  // namespace
+
+Job::Job(const CaptionOptions& options, const Setup& setup)
+    : config_(setup.config),
+      tokenizer_(
+          Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
+      inputs_(options.inputs, prompts_of_items(options)),
+      pool_(options.draw.empty() ? 1 : 4) {
+  check_output_is_no_input(options);
+  for (const std::string& prompt : options.prompts)
+    this->prefix(1, prompt);  // a tokenizer of another model is found here
+  if (names_job_folder(options.output)) {
+    JobOptions job = job_options(options, setup);
+    job.shards = inputs_.shards();
+    folder_.emplace(options.output, job);
+    sink_ = &*folder_;
+  } else {
+    if (options.output_format == OutputFormat::webdataset)
+      fail("--output-format webdataset needs a folder as --output");
+    if (options.retry_failed)
+      fail("--retry-failed needs a folder as --output, with the records of an earlier run");
+    lines_.emplace(options.output);
+    const bool shared = options.output.empty();
+    line_sink_ = std::make_unique<LineSink>(*lines_, [this, shared] {
+      if (shared && make_way_) make_way_();
+    });
+    sink_ = line_sink_.get();
+  }
+  if (!options.draw.empty()) {
+    drawings_.emplace(options.draw, pool_);
+    drawing_sink_ = std::make_unique<DrawingSink>(*sink_, *drawings_);
+    sink_ = drawing_sink_.get();
+  }
+  counter_ = std::thread([this, sources = options.inputs, prompts = options.prompts.size()] {
+    total_ = count_items(sources, prompts, cancelled_).value_or(0);
+  });
+}
+
+Job::~Job() {
+  cancelled_ = true;
+  counter_.join();
+}
+
+std::optional<Item> Job::next() {
+  while (true) {
+    auto item = inputs_.next();
+    for (const Shard& shard : inputs_.ended_shards())
+      if (folder_) folder_->end_shard(shard);
+    if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
+    ++before_;
+  }
+}
+
+void Job::cancel() {
+  cancelled_ = true;
+  inputs_.cancel();
+}
+
+std::vector<int32_t> Job::prefix(int64_t images, const std::string& prompt) const {
+  return prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
+}
+
+}  // namespace lapidary

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "coordinator/caption/caption_run.h"
+#include "coordinator/cli/draw.h"
+#include "coordinator/cli/engine.h"
+#include "coordinator/records/job_folder.h"
+#include "coordinator/text/tokenizer.h"
+
+namespace lapidary {
+
+/// What the command line of `lapidary caption` says.
+struct CaptionOptions {
+  EngineFlags flags;
+  std::vector<std::string> inputs;
+  std::filesystem::path tokenizer;  // empty: the model's
+  std::vector<std::string> prompts{"caption en"};
+  std::optional<int64_t> max_new_tokens;
+  std::optional<float> temperature, top_p;
+  std::optional<int32_t> top_k;
+  uint64_t seed = 0;
+  bool ignore_eos = false;
+
+  std::filesystem::path output, draw;
+  OutputFormat output_format = OutputFormat::jsonl;
+  int64_t records_a_part = 10'000;
+  bool retry_failed = false;
+
+  Mode mode = Mode::throughput;
+  int64_t layer_group = 0, steps_ahead = 0;
+  double step_deadline = 300;
+  std::filesystem::path hostfile, trace;
+  std::string listen;  // ADDRESS:PORT: workers are started by hand
+  bool quiet = false;
+};
+
+/// What every rank knows before it loads anything.
+struct Setup {
+  ModelConfig config;
+  CaptionSettings settings;
+};
+
+/// Fails at the door for what could only fail later. The options are completed: room for the prompt is made
+/// here, a byte of which is a token at most.
+Setup set_up(CaptionOptions& options);
+
+/// What the coordinator alone needs: where items come from and records go.
+class Job {
+ public:
+  /// Throws the sentence of whatever is wrong with inputs, output, tokenizer or prompt.
+  Job(const CaptionOptions& options, const Setup& setup);
+  ~Job();
+
+  /// The next item that no earlier run has recorded; on the reader's thread.
+  std::optional<Item> next();
+  /// No more items are wanted; on any thread.
+  void cancel();
+  RecordSink& sink() { return *sink_; }
+  std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
+  std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
+
+  /// All items, once they are counted, and those that earlier runs have recorded.
+  int64_t total() const { return total_; }
+  int64_t before() const { return before_; }
+  /// Standard output's lines and a progress bar may share a terminal.
+  void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
+
+ private:
+  ModelConfig config_;
+  Tokenizer tokenizer_;
+  Inputs inputs_;
+  std::optional<LineOutput> lines_;
+  std::optional<JobFolder> folder_;
+  TaskPool pool_;  // of the drawings
+  std::optional<Drawings> drawings_;
+  std::unique_ptr<RecordSink> line_sink_, drawing_sink_;
+  RecordSink* sink_ = nullptr;  // the folder, or one of them
+  std::function<void()> make_way_;
+  std::atomic<int64_t> total_ = 0, before_ = 0;
+  std::atomic<bool> cancelled_ = false;
+  std::thread counter_;
+};
+
+}  // namespace lapidary

@@ -1,0 +1,187 @@
+#include "coordinator/cli/caption_run.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "configs/error.h"
+#include "configs/version.h"
+#include "coordinator/fleet/mpirun_command.h"
+#include "coordinator/telemetry/table.h"
+
+namespace lapidary {
+namespace {
+
+std::string size_text(int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
+
+/// A row a rank of what it has allocated.
+std::string memory_table(const std::vector<wire::Ready>& ranks) {
+  std::vector<std::vector<std::string>> rows{
+      {"memory", "weights", "KV pages", "embedding slots", "workspace", "total"}};
+  int64_t all = 0;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const wire::Ready& r = ranks[rank];
+    const int64_t total = r.weight_bytes() + r.kv_bytes() + r.embedding_bytes() + r.workspace_bytes();
+    rows.push_back({cat("rank ", rank), size_text(r.weight_bytes()), size_text(r.kv_bytes()),
+                    size_text(r.embedding_bytes()), size_text(r.workspace_bytes()), size_text(total)});
+    all += total;
+  }
+  if (ranks.size() > 1) rows.push_back({"all", "", "", "", "", size_text(all)});
+  return table_text(rows);
+}
+
+/// This program, as another process would start it: a bundle's starter finds the libraries first.
+std::string own_path() {
+  if (const char* starter = std::getenv("LAPIDARY_STARTER")) return starter;
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) fail("cannot tell where this program is: ", error.message());
+  return path.string();
+}
+
+}  // namespace
+
+CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setup& setup, const Mesh& mesh,
+                                       const std::string& token, bool local, const StopSignal& stop)
+    : options_(options),
+      mesh_(mesh),
+      token_(token),
+      stop_(stop),
+      progress_(options.quiet),
+      timeline_(mesh, options.trace),
+      job_(options, setup),
+      run_(io_, fleet_options(local), setup.settings, parts()) {
+  job_.before_line([this] { progress_.clear(); });
+  if (!options.hostfile.empty())
+    hosts_ = deal_hosts(read_hostfile(options.hostfile), mesh.replicas, mesh.replica_ranks());
+}
+
+FleetOptions CaptionCoordinator::fleet_options(bool local) const {
+  FleetOptions fleet;
+  fleet.server.version = program_version();
+  fleet.server.config_hash = agreement_of(options_.flags.engine);
+  fleet.server.token = token_;
+  fleet.server.mesh = mesh_;
+  fleet.server.local = local;
+  fleet.server.dead_after_seconds = std::min(10.0, options_.step_deadline);
+  fleet.server.heartbeat_seconds = std::min(1.0, fleet.server.dead_after_seconds / 4);
+  fleet.server.step_deadline = options_.step_deadline;
+  fleet.server.spans = !options_.trace.empty();
+  if (!options_.listen.empty()) {
+    const size_t colon = options_.listen.rfind(':');
+    if (colon == std::string::npos) fail("--listen is ADDRESS:PORT, not '", options_.listen, "'");
+    fleet.server.address = options_.listen.substr(0, colon);
+    fleet.server.port = static_cast<uint16_t>(std::stoul(options_.listen.substr(colon + 1)));
+    fleet.rejoin = true;
+  }
+  // A few times what all replicas can have at once, so that none waits for the reader.
+  fleet.dispatch.queue =
+      static_cast<size_t>(4 * options_.flags.engine.max_num_seqs) * static_cast<size_t>(mesh_.replicas);
+  fleet.mode = options_.mode;
+  fleet.layer_group = options_.layer_group;
+  fleet.steps_ahead = options_.steps_ahead;
+  fleet.step_deadline = options_.step_deadline;
+  return fleet;
+}
+
+CaptionRunParts CaptionCoordinator::parts() {
+  CaptionRunParts parts;
+  parts.source = [this] { return job_.next(); };
+  parts.cancel = [this] { job_.cancel(); };
+  parts.prefix = [this](int64_t images, const std::string& prompt) { return job_.prefix(images, prompt); };
+  parts.text = [this](std::span<const int32_t> ids) { return job_.text(ids); };
+  parts.sink = &job_.sink();
+  parts.progress = [this](Counts counts) {
+    counts.total = job_.total();
+    counts.before = job_.before();
+    progress_.counts(counts);
+  };
+  parts.stop = [this] { return stop_.caught() != 0; };
+  parts.fleet = fleet_events();
+  return parts;
+}
+
+FleetEvents CaptionCoordinator::fleet_events() {
+  FleetEvents events;
+  events.loading = [this](int64_t loaded, int64_t total) {
+    progress_.bytes("loading weights", loaded, total);
+  };
+  events.ready = [this](int replica, const std::vector<wire::Ready>& ranks) { show_ready(replica, ranks); };
+  events.beat = [this](int replica, int rank, const wire::Heartbeat& beat) {
+    timeline_.take(replica, rank, beat);
+  };
+  events.log = [this](const std::string& line) { say(line); };
+  return events;
+}
+
+void CaptionCoordinator::say(const std::string& line) {
+  progress_.clear();
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>& ranks) {
+  if (shown_ready_) return;
+  shown_ready_ = true;
+  progress_.restart();
+  if (options_.quiet) return;
+  std::string where = ranks.front().description();
+  if (mesh_.replicas > 1) where += cat(", ", mesh_.replicas, " replicas");
+  if (mesh_.vision_ranks > 0) where += cat(", ", mesh_.vision_ranks, " vision ranks each");
+  say(where + "\n" + memory_table(ranks) +
+      (mesh_.replicas > 1 ? cat("each replica as replica ", replica) : ""));
+}
+
+Invitation CaptionCoordinator::invitation() { return {run_.fleet().endpoints(), token_}; }
+
+std::vector<std::string> CaptionCoordinator::worker_program(const std::string& path,
+                                                            const std::string& replica) {
+  std::string endpoints;
+  for (const std::string& endpoint : invitation().endpoints)
+    endpoints += (endpoints.empty() ? "" : ",") + endpoint;
+  std::vector<std::string> program{path, "worker", "--coordinator", endpoints, "--replica", replica};
+  for (std::string& argument : arguments_of(options_.flags)) program.push_back(std::move(argument));
+  return program;
+}
+
+std::string CaptionCoordinator::worker_by_hand() {
+  std::string text = cat("mpirun -np ", mesh_.replica_ranks());
+  for (const std::string& word : worker_program("lapidary", mesh_.replicas > 1 ? "REPLICA" : "0"))
+    text += " " + (word.find_first_of(" '\"$*\\") == word.npos && !word.empty() ? word : "'" + word + "'");
+  return text;
+}
+
+std::vector<std::string> CaptionCoordinator::worker_command(int replica) {
+  MpirunOptions mpirun;
+  mpirun.variables = {kTokenVariable};
+  mpirun.root = ::geteuid() == 0;
+  if (!hosts_.empty()) mpirun.hosts = hosts_[static_cast<size_t>(replica)];
+  return mpirun_command(mpirun, mesh_.replica_ranks(), worker_program(own_path(), std::to_string(replica)));
+}
+
+void CaptionCoordinator::launch() {
+  LauncherOptions launcher;
+  launcher.replicas = mesh_.replicas;
+  launcher.command = [this](int replica) { return worker_command(replica); };
+  launcher.environment = {{kTokenVariable, token_}};
+  run_.fleet().launch(std::move(launcher));
+}
+
+int CaptionCoordinator::run() {
+  Counts counts = run_.run();
+  progress_.clear();
+  counts.before = job_.before();
+  counts.total = job_.total();
+  timeline_.finish();
+  if (!options_.quiet)
+    std::fprintf(stderr, "%s\n%s", summary_text(counts, progress_.seconds()).c_str(),
+                 timeline_.summary().text().c_str());
+  if (stop_.caught() != 0) return exit_code_of_signal(stop_.caught());
+  if (counts.failed > 0 && counts.failed == counts.done && counts.before == 0)
+    fail(counts.failed == 1 ? "the image failed: "
+                            : cat("all ", counts.failed, " images failed, the first one: "),
+         run_.first_error());
+  return 0;
+}
+
+}  // namespace lapidary

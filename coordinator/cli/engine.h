@@ -1,0 +1,33 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "configs/mesh.h"
+#include "worker/engine/engine.h"
+
+namespace lapidary {
+
+/// The options that every command which runs a model has.
+struct EngineFlags {
+  EngineOptions engine;
+  int image_workers = 0;  // threads of a rank that read pictures; 0: its share of the cores, at most 8
+  Mesh mesh{0, 1, 1, 0};  // tp 0: what the other parts leave of the job's processes
+};
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+/// Of commands that run a whole dataset or a service: replicas and vision lanes.
+void add_replica_flags(CLI::App& command, EngineFlags& flags);
+
+/// The flags of both as a command line says them, for a process that is to be built alike.
+std::vector<std::string> arguments_of(const EngineFlags& flags);
+
+/// The mesh over this many processes. Throws a sentence with both numbers where it does not fit them.
+Mesh mesh_of(const EngineFlags& flags, int processes);
+
+/// The job's processes as one tensor-parallel group, for `command`. Throws a sentence with both numbers where
+/// --tp asks for another number than mpirun started, and where there is to be more than one stage.
+std::unique_ptr<Communicator> start_ranks(const EngineFlags& flags, const char* command);
+
+}  // namespace lapidary

@@ -1,0 +1,212 @@
+#include <cstdio>
+#include <optional>
+
+#include "configs/error.h"
+#include "coordinator/cli/commands.h"
+#include "coordinator/telemetry/progress.h"
+#include "coordinator/telemetry/table.h"
+#include "sharding/checkpoint/checkpoint.h"
+#include "sharding/checkpoint/model_tensors.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/memory_plan.h"
+
+namespace lapidary {
+namespace {
+
+struct InspectOptions {
+  EngineOptions engine;
+  Mesh mesh;
+};
+
+/// What one rank of a replica would hold.
+struct RankPlan {
+  Place place;
+  ShardPlan shard;
+  Share share;
+  bool vision_lane;
+};
+
+using Row = std::vector<std::string>;
+
+/// "3.03 B", "412 M".
+std::string count_text(int64_t n) {
+  const auto value = static_cast<double>(n);
+  char text[32];
+  if (n >= 1'000'000'000) {
+    std::snprintf(text, sizeof(text), "%.2f B", value / 1e9);
+  } else if (n >= 1'000'000) {
+    std::snprintf(text, sizeof(text), "%.1f M", value / 1e6);
+  } else {
+    return std::to_string(n);
+  }
+  return text;
+}
+
+std::string size_text(int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
+
+/// "0-3 (4)", or "none".
+std::string range_text(Range range) {
+  return range.size() == 0 ? "none" : cat(range.begin, "-", range.end - 1, " (", range.size(), ")");
+}
+
+void print_config(const ModelConfig& config) {
+  const VisionConfig& v = config.vision;
+  const TextConfig& t = config.text;
+  const ParameterCounts counts = parameters(config);
+  std::printf("PaliGemma 2, %s parameters, %ld px\n", count_text(counts.total()).c_str(),
+              static_cast<long>(v.image_size));
+  const std::string window = t.sliding_window
+                                 ? cat(*t.sliding_window, " tokens, in ",
+                                       std::count(t.sliding_layers.begin(), t.sliding_layers.end(), true),
+                                       " of ", t.layers, " layers")
+                                 : "none";
+  const auto cap = [](const std::optional<double>& value) {
+    return value ? cat(*value) : std::string("none");
+  };
+  std::fputs(
+      cat("  vision tower  ", count_text(counts.vision), ": ", v.layers, " layers, width ", v.hidden_size,
+          ", ", v.heads, " heads of ", v.head_dim(), ", MLP ", v.intermediate_size, ", patches of ",
+          v.patch_size, " px, ", v.tokens(), " tokens an image\n", "  projector     ",
+          count_text(counts.projector), ": ", v.hidden_size, " to ", config.projection_dim, "\n",
+          "  decoder       ", count_text(counts.text), ": ", t.layers, " layers, width ", t.hidden_size, ", ",
+          t.heads, " heads of ", t.head_dim, ", ", t.kv_heads, " KV heads, MLP ", t.intermediate_size,
+          ", vocabulary ", t.vocab_size, ", ", t.tie_word_embeddings ? "tied" : "separate", " head\n",
+          "                query scale 1/sqrt(", t.query_pre_attn_scalar, "), RoPE theta ", t.rope_theta,
+          ", up to ", t.max_position_embeddings, " tokens\n", "                window ", window,
+          "; soft-caps ", cap(t.attn_softcap), " (attention), ", cap(t.final_softcap), " (logits)\n")
+          .c_str(),
+      stdout);
+}
+
+/// What is stored, if anything is: a config alone can be inspected too. The stored vocabulary wins.
+std::string checkpoint_text(const std::filesystem::path& model, ModelConfig& config) {
+  if (!std::filesystem::is_directory(model)) return cat("none, ", model.string(), " is a config");
+  std::optional<Checkpoint> checkpoint;
+  try {
+    checkpoint.emplace(model);
+  } catch (const Error& e) {
+    return cat("none: ", e.what());
+  }
+  fit_to_weights(config, *checkpoint);
+  return cat(size_text(checkpoint->stored_bytes()), " in ", checkpoint->names().size(), " tensors, ",
+             config.torch_dtype.empty() ? "dtype not said" : config.torch_dtype);
+}
+
+std::string sums_text(const BlockPlan& block) {
+  return cat(block.out_sums.leaves(), "/", block.out_sums.outputs(), " ", block.down_sums.leaves(), "/",
+             block.down_sums.outputs());
+}
+
+std::vector<RankPlan> plan_ranks(const InspectOptions& options, const ModelConfig& config) {
+  std::vector<RankPlan> plans;
+  for (int rank = 0; rank < options.mesh.replica_ranks(); ++rank) {
+    const Place place = place_of(options.mesh, rank);
+    plans.push_back({place, PaliGemma::plan_for(config, place.tp_rank, options.mesh.tp),
+                     share_of(config, options.mesh, place, options.engine.pp_layers),
+                     has_vision_lane(options.mesh, place)});
+  }
+  return plans;
+}
+
+/// "embedding", "head", "both": which of its vocabulary rows a rank needs for what.
+const char* vocabulary_use(const Share& share) {
+  if (share.embedding && share.head) return "both";
+  return share.embedding ? "embedding" : share.head ? "head" : "none";
+}
+
+void print_plans(const std::vector<RankPlan>& plans) {
+  std::vector<Row> rows{{"rank", "stage", "layers", "heads", "KV heads", "MLP columns", "vocabulary rows",
+                         "for", "leaves/blocks", "vision tower"}};
+  for (const auto& [place, shard, share, vision_lane] : plans) {
+    const char* tower = vision_lane ? "whole" : "none";
+    if (place.decodes()) {
+      rows.push_back({cat(place.rank), cat(place.stage), range_text({share.layers.begin, share.layers.end}),
+                      range_text(shard.decoder.heads), range_text(shard.decoder.kv_heads),
+                      range_text(shard.decoder.ffn), range_text(shard.vocab), vocabulary_use(share),
+                      sums_text(shard.decoder), tower});
+    } else {
+      rows.push_back({cat(place.rank), "vision", "none", "", "", "", "", "", "", tower});
+    }
+  }
+  std::printf("\nShard plan of %zu rank%s\n%s", plans.size(), plans.size() == 1 ? "" : "s",
+              table_text(rows).c_str());
+  std::printf(
+      "(leaves/blocks of a rank: pieces of the attention output's sum, and of the MLP's, that it holds, and "
+      "the partial sums it sends)\n");
+}
+
+void print_memory(const InspectOptions& options, const ModelConfig& config,
+                  const std::vector<RankPlan>& plans) {
+  const Capacity capacity = fit_capacity(options.engine, config, options.mesh);
+  const WeightTypes types = resolve_types(options.engine, config);
+  ThreadPool threads(1);
+  const auto backend = make_cpu_backend(threads, options.engine.isa);
+  std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
+  for (const RankPlan& plan : plans) {
+    const Memory memory =
+        plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, types, *backend);
+    const auto text = [](size_t bytes) { return size_text(static_cast<int64_t>(bytes)); };
+    rows.push_back({cat(plan.place.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
+  }
+  const std::string types_text =
+      types.decoder == types.linear
+          ? name_of(types.linear)
+          : cat(name_of(types.linear), " with ", name_of(types.decoder), " decoder weights");
+  std::printf(
+      "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "
+      "prints all)\n%s",
+      types_text.c_str(), static_cast<long>(capacity.sequences), static_cast<long>(capacity.length),
+      table_text(rows).c_str());
+}
+
+int run_inspect(const InspectOptions& options) {
+  ModelConfig config = read_model_config(options.engine.model);
+  const std::string checkpoint = checkpoint_text(options.engine.model, config);
+  const std::vector<RankPlan> plans = plan_ranks(options, config);
+  print_config(config);
+  std::printf("  checkpoint    %s\n", checkpoint.c_str());
+  print_plans(plans);
+  print_memory(options, config, plans);
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App& command =
+      *app.add_subcommand("inspect", "Say what a model is, and what each rank would hold of it");
+  command
+      .add_option("--model,model", options->engine.model,
+                  "Checkpoint folder, or a config file (configs/models/*.json)")
+      ->required();
+  command.add_option("--tp,--tensor-parallel-size", options->mesh.tp, "Ranks that share each layer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--pp,--pipeline-parallel-size", options->mesh.pp, "Stages, each with a run of the layers")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--pp-layers", options->engine.pp_layers, "Layers of each stage, such as 15,11")
+      ->delimiter(',');
+  command.add_option("--vision-ranks", options->mesh.vision_ranks, "Ranks that only encode pictures")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--dtype", options->engine.dtype, "Weights and KV cache; auto: as config.json says")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  command
+      .add_option("--quantization", options->engine.quantization,
+                  "fp8: the decoder's matrices as float8 (e4m3)")
+      ->check(CLI::IsMember({"none", "fp8"}))
+      ->capture_default_str();
+  command.add_option("--max-num-seqs", options->engine.max_num_seqs, "Sequences that run at once")
+      ->capture_default_str();
+  command
+      .add_option("--max-model-len", options->engine.max_model_len,
+                  "Tokens of one sequence; 0: one image, 128 of prompt, 256 new")
+      ->capture_default_str();
+  when_named(command, chosen, [options] { return run_inspect(*options); });
+}
+
+}  // namespace lapidary

@@ -1,0 +1,59 @@
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+
+#include "configs/version.h"
+#include "coordinator/cli/commands.h"
+
+namespace {
+
+constexpr int kFailed = 1, kUsage = 2;
+
+/// Whether a launcher started this process as one of several and not as the first: it keeps silent about what
+/// every rank has found alike.
+bool is_follower() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
+    if (const char* rank = std::getenv(name)) return std::atoi(rank) > 0;
+  return false;
+}
+
+/// Followers end with 0: a launcher kills the whole job when one rank ends with another code, perhaps before
+/// the first has said its sentence; the first one's code is the job's.
+int complain(const std::string& who, const std::string& what) {
+  if (is_follower()) return 0;
+  std::fprintf(stderr, "%s: %s\n", who.c_str(), what.c_str());
+  return kFailed;
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  if (is_follower()) return 0;
+  return app.exit(error) == 0 ? 0 : kUsage;  // --help and --version come this way too
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "PaliGemma 2, exact, on one rank or many.\n\nlapidary COMMAND --help says all about a command.",
+      "lapidary");
+  app.set_version_flag("--version", std::string("lapidary ") + lapidary::program_version());
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(36);
+  lapidary::Chosen chosen;
+  add_caption_command(app, chosen);
+  add_worker_command(app, chosen);
+  add_trace_command(app, chosen);
+  add_inspect_command(app, chosen);
+  add_tokenize_commands(app, chosen);
+  add_bench_command(app, chosen);
+  std::string who = "lapidary";
+  try {
+    app.parse(argc, argv);
+    who += " " + chosen.name;
+    return chosen.run();
+  } catch (const CLI::ParseError& e) {
+    return usage_error(app, e);
+  } catch (const std::exception& e) {
+    return complain(who, e.what());
+  }
+}

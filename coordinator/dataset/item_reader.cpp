@@ -1,0 +1,63 @@
+#include "coordinator/dataset/item_reader.h"
+
+namespace lapidary {
+
+ItemReader::ItemReader(Source source, size_t ahead, std::function<void()> news)
+    : ahead_(ahead), news_(std::move(news)) {
+  thread_ = std::thread([this, source = std::move(source)] { read(source); });
+}
+
+ItemReader::~ItemReader() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void ItemReader::read(const Source& source) {
+  for (bool more = true; more;) {
+    std::optional<Item> item;
+    std::exception_ptr trouble;
+    try {
+      item = source();
+    } catch (...) {
+      trouble = std::current_exception();
+    }
+    more = item.has_value();
+    bool was_empty = false;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return closing_ || items_.size() < ahead_; });
+      if (closing_) return;
+      was_empty = items_.empty();
+      if (item) items_.push_back(std::move(*item));
+      trouble_ = trouble;
+      exhausted_ = !more;
+    }
+    if (was_empty || !more) news_();
+  }
+}
+
+std::optional<Item> ItemReader::take() {
+  std::optional<Item> item;
+  {
+    const std::lock_guard lock(mutex_);
+    if (items_.empty()) {
+      if (trouble_) std::rethrow_exception(std::exchange(trouble_, nullptr));
+      return std::nullopt;
+    }
+    item = std::move(items_.front());
+    items_.pop_front();
+  }
+  changed_.notify_one();
+  return item;
+}
+
+bool ItemReader::ended() const {
+  const std::lock_guard lock(mutex_);
+  return exhausted_ && items_.empty() && !trouble_;
+}
+
+}  // namespace lapidary

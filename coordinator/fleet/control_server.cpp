@@ -1,0 +1,254 @@
+#include "coordinator/fleet/control_server.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "configs/error.h"
+#include "configs/wire/frame_channel.h"
+#include "configs/wire/pulse.h"
+#include "coordinator/fleet/doorkeeper.h"
+#include "coordinator/fleet/hello_check.h"
+#include "coordinator/fleet/host_addresses.h"
+
+namespace lapidary {
+namespace {
+
+namespace asio = boost::asio;
+
+/// Only what a worker says is taken from one.
+bool may_send(const wire::Frame& frame) {
+  return frame.has_ready() || frame.has_loading() || frame.has_step_done() || frame.has_encoded() ||
+         frame.has_heartbeat() || frame.has_fault();
+}
+
+EncodedFrame stop_frame() {
+  wire::Frame frame;
+  frame.mutable_stop();
+  return encode_frame(frame);
+}
+
+wire::Frame welcome(const ControlServerOptions& options) {
+  wire::Frame frame;
+  frame.mutable_welcome()->set_heartbeat_seconds(options.heartbeat_seconds);
+  frame.mutable_welcome()->set_dead_after_seconds(options.dead_after_seconds);
+  frame.mutable_welcome()->set_spans(options.spans);
+  frame.mutable_welcome()->set_step_deadline_seconds(options.step_deadline);
+  return frame;
+}
+
+}  // namespace
+
+class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::Impl> {
+ public:
+  Impl(asio::io_context& io, const ControlServerOptions& options, ControlServerEvents events);
+
+  void begin();
+  void end();
+  void stop(bool all_come, std::function<void()> done);
+  void drop_replica(int replica);
+  void send(int replica, int rank, const EncodedFrame& frame);
+  bool has_joined(int replica, int rank) const { return seats_.at(index(replica, rank)).is_taken(); }
+  asio::ip::tcp::endpoint listening() const { return door_->listening(); }
+  int replica_ranks() const { return options_.mesh.replica_ranks(); }
+
+ private:
+  /// A rank's. One that was lost keeps its closed channel until its replica is dropped: nobody else may sit
+  /// down.
+  struct Seat {
+    std::shared_ptr<FrameChannel> channel;
+    Pulse pulse;
+    std::string peer;
+
+    bool is_taken() const { return channel && channel->is_open(); }
+  };
+
+  size_t index(int replica, int rank) const { return static_cast<size_t>(replica * replica_ranks() + rank); }
+  std::optional<std::string> refusal(const wire::Hello& hello) const;
+  void admit(const Doorkeeper::Guest& guest);
+  void received(int replica, int rank, wire::Frame frame);
+  void lose(int replica, int rank, const std::string& why);
+  void tick();
+  void look_at(int replica, int rank, Pulse::Time now);
+  void done_when_empty();
+  void done();
+  void log(const std::string& line) {
+    if (events_.log) events_.log(line);
+  }
+
+  asio::io_context& io_;
+  const ControlServerOptions options_;
+  const ControlServerEvents events_;
+  asio::steady_timer ticks_;
+  std::shared_ptr<Doorkeeper> door_;
+  std::vector<Seat> seats_;
+  bool ended_ = false;
+  bool stopping_ = false;
+  bool all_come_ = false;  // before the stop is done
+  Pulse::Time stop_by_;
+  std::function<void()> done_;
+};
+
+ControlServer::Impl::Impl(asio::io_context& io, const ControlServerOptions& options,
+                          ControlServerEvents events)
+    : io_(io), options_(options), events_(std::move(events)), ticks_(io) {
+  if (options.token.empty()) throw std::logic_error("a control server without a token");
+  if (options.dead_after_seconds < 3 * options.heartbeat_seconds)
+    fail("a worker would be dead after ", options.dead_after_seconds,
+         " s of silence, at least three heartbeats of ", options.heartbeat_seconds, " s are needed");
+  const Pulse nobody(nanoseconds_of(options.dead_after_seconds), Pulse::Clock::now());
+  seats_.assign(static_cast<size_t>(options.mesh.world()), {nullptr, nobody, ""});
+  door_ = std::make_shared<Doorkeeper>(
+      io,
+      DoorkeeperOptions{options.local, options.address, options.port, options.hello_seconds,
+                        options.strangers, options.queue_limit},
+      Doorkeeper::Events{[this](const wire::Hello& hello) { return refusal(hello); },
+                         [this](const Doorkeeper::Guest& guest) { admit(guest); },
+                         [this](const std::string& line) { log(line); }});
+}
+
+void ControlServer::Impl::begin() {
+  door_->open();
+  tick();
+}
+
+void ControlServer::Impl::end() {
+  ended_ = true;
+  door_->close();
+  ticks_.cancel();
+  for (const Seat& seat : seats_)
+    if (seat.channel) seat.channel->close();
+}
+
+std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello) const {
+  if (auto reason =
+          refusal_of(hello, {options_.version, options_.config_hash, options_.token, options_.mesh}))
+    return reason;
+  const Seat& seat = seats_[index(hello.replica(), hello.rank())];
+  if (!seat.channel) return std::nullopt;
+  return cat("replica ", hello.replica(), " rank ", hello.rank(),
+             seat.is_taken() ? " has joined already, from " + seat.peer
+                             : " was lost, and its replica has not ended yet");
+}
+
+void ControlServer::Impl::admit(const Doorkeeper::Guest& guest) {
+  const int replica = guest.hello.replica(), rank = guest.hello.rank();
+  const Pulse pulse(nanoseconds_of(options_.dead_after_seconds), Pulse::Clock::now());
+  seats_[index(replica, rank)] = {guest.channel, pulse, guest.peer};
+  // The server closes its channels before it goes: none calls it afterwards.
+  guest.channel->hand_over(
+      {[this, replica, rank](wire::Frame frame) { received(replica, rank, std::move(frame)); },
+       [this, replica, rank](const std::string& why) { lose(replica, rank, why); }});
+  guest.channel->set_frame_limit(options_.frame_limit);
+  guest.channel->send(encode_frame(welcome(options_)));
+  if (stopping_) return guest.channel->send(stop_frame());
+  if (events_.joined) events_.joined(replica, rank, guest.hello);
+}
+
+void ControlServer::Impl::received(int replica, int rank, wire::Frame frame) {
+  if (!may_send(frame))
+    return lose(replica, rank, cat("sent ", frame_name(frame), ", which no worker sends"));
+  Pulse& pulse = seats_[index(replica, rank)].pulse;
+  pulse.heard(Pulse::Clock::now());
+  if (frame.has_heartbeat()) pulse.heard(frame.heartbeat(), Pulse::Clock::now());
+  if (events_.received) events_.received(replica, rank, std::move(frame));
+}
+
+void ControlServer::Impl::lose(int replica, int rank, const std::string& why) {
+  seats_[index(replica, rank)].channel->close();
+  if (stopping_) return done_when_empty();
+  if (events_.lost) events_.lost(replica, rank, why);
+}
+
+void ControlServer::Impl::tick() {
+  const Pulse::Time now = Pulse::Clock::now();
+  door_->look_around(now);
+  for (int replica = 0; replica < options_.mesh.replicas; ++replica)
+    for (int rank = 0; rank < replica_ranks(); ++rank)
+      if (!ended_) look_at(replica, rank, now);
+  if (ended_) return;  // by a callback
+  if (stopping_ && now > stop_by_) done();
+  ticks_.expires_after(nanoseconds_of(options_.heartbeat_seconds));
+  ticks_.async_wait([self = shared_from_this()](const boost::system::error_code&) {
+    if (!self->ended_) self->tick();
+  });
+}
+
+void ControlServer::Impl::look_at(int replica, int rank, Pulse::Time now) {
+  Seat& seat = seats_[index(replica, rank)];
+  if (!seat.is_taken()) return;
+  if (seat.pulse.is_dead(now) || (stopping_ && now > stop_by_))
+    return lose(replica, rank, cat("was silent for ", options_.dead_after_seconds, " s"));
+  wire::Frame frame;
+  *frame.mutable_heartbeat() = seat.pulse.beat(now);
+  seat.channel->send(encode_frame(frame));
+}
+
+void ControlServer::Impl::send(int replica, int rank, const EncodedFrame& frame) {
+  if (has_joined(replica, rank)) seats_[index(replica, rank)].channel->send(frame);
+}
+
+void ControlServer::Impl::drop_replica(int replica) {
+  for (int rank = 0; rank < replica_ranks(); ++rank)
+    if (const auto channel = std::exchange(seats_.at(index(replica, rank)).channel, nullptr))
+      channel->close();
+  if (stopping_) done_when_empty();
+}
+
+void ControlServer::Impl::stop(bool all_come, std::function<void()> done) {
+  stopping_ = true;
+  all_come_ = all_come;
+  stop_by_ = Pulse::Clock::now() + nanoseconds_of(options_.dead_after_seconds);
+  done_ = std::move(done);
+  const EncodedFrame encoded = stop_frame();
+  for (const Seat& seat : seats_)
+    if (seat.channel) seat.channel->send(encoded);  // the worker closes: so what it says last is not lost
+  done_when_empty();
+}
+
+void ControlServer::Impl::done_when_empty() {
+  for (const Seat& seat : seats_)
+    if (seat.is_taken() || (all_come_ && !seat.channel)) return;
+  done();
+}
+
+void ControlServer::Impl::done() {
+  if (done_) asio::post(io_, std::exchange(done_, nullptr));
+}
+
+ControlServer::ControlServer(asio::io_context& io, const ControlServerOptions& options,
+                             ControlServerEvents events)
+    : impl_(std::make_shared<Impl>(io, options, std::move(events))) {
+  impl_->begin();
+}
+
+ControlServer::~ControlServer() { impl_->end(); }
+
+uint16_t ControlServer::port() const { return impl_->listening().port(); }
+
+std::vector<std::string> ControlServer::endpoints() const {
+  const auto address = impl_->listening().address();
+  if (!address.is_unspecified()) return {endpoint_text(address.to_string(), port())};
+  std::vector<std::string> texts;
+  for (const std::string& text : host_addresses())
+    if (address.is_v6() || text.find(':') == text.npos) texts.push_back(endpoint_text(text, port()));
+  return texts;
+}
+
+bool ControlServer::has_joined(int replica, int rank) const { return impl_->has_joined(replica, rank); }
+
+void ControlServer::send(int replica, int rank, const EncodedFrame& frame) {
+  impl_->send(replica, rank, frame);
+}
+
+void ControlServer::send(int replica, const EncodedFrame& frame) {
+  for (int rank = 0; rank < impl_->replica_ranks(); ++rank) impl_->send(replica, rank, frame);
+}
+
+void ControlServer::drop_replica(int replica) { impl_->drop_replica(replica); }
+
+void ControlServer::stop(bool all_come, std::function<void()> done) {
+  impl_->stop(all_come, std::move(done));
+}
+
+}  // namespace lapidary

@@ -1,0 +1,48 @@
+#include "coordinator/fleet/hello_check.h"
+
+#include "configs/error.h"
+#include "coordinator/fleet/token.h"
+
+namespace lapidary {
+namespace {
+
+Mesh from_wire(const wire::Mesh& mesh) {
+  return {mesh.tp(), mesh.pp(), mesh.replicas(), mesh.vision_ranks()};
+}
+
+std::string flags(const Mesh& mesh) {
+  return cat("--tp ", mesh.tp, " --pp ", mesh.pp, " --replicas ", mesh.replicas, " --vision-ranks ",
+             mesh.vision_ranks);
+}
+
+std::optional<std::string> out_of_range(const char* what, int value, int count) {
+  if (value >= 0 && value < count) return std::nullopt;
+  return cat(what, " ", value, " is not one of the ", count, " of the job, which count from 0");
+}
+
+}  // namespace
+
+std::optional<std::string> refusal_of(const wire::Hello& hello, const Expected& expected) {
+  if (!is_same_token(expected.token, hello.token())) return "wrong token";
+  if (hello.version() != expected.version)
+    return cat("the worker is of version ", hello.version(), ", the coordinator of ", expected.version);
+  if (from_wire(hello.mesh()) != expected.mesh)
+    return cat("the worker was started with ", flags(from_wire(hello.mesh())), ", the coordinator with ",
+               flags(expected.mesh));
+  if (hello.config_hash() != expected.config_hash)
+    return cat("the worker's model or options are not the coordinator's: their hashes are ",
+               hello.config_hash(), " and ", expected.config_hash);
+  if (auto reason = out_of_range("replica", hello.replica(), expected.mesh.replicas)) return reason;
+  return out_of_range("rank", hello.rank(), expected.mesh.replica_ranks());
+}
+
+wire::Mesh to_wire(const Mesh& mesh) {
+  wire::Mesh message;
+  message.set_tp(mesh.tp);
+  message.set_pp(mesh.pp);
+  message.set_replicas(mesh.replicas);
+  message.set_vision_ranks(mesh.vision_ranks);
+  return message;
+}
+
+}  // namespace lapidary

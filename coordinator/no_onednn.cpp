@@ -1,7 +1,0 @@
-#include "coordinator/onednn_bench.h"
-
-namespace lapidary {
-
-std::optional<double> onednn_matmul_seconds(int64_t, int64_t, int64_t, bool, int) { return std::nullopt; }
-
-}  // namespace lapidary

@@ -1,0 +1,235 @@
+#include "coordinator/records/job_folder.h"
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+
+#include "configs/error.h"
+#include "coordinator/records/job_description.h"
+#include "coordinator/records/job_resume.h"
+#include "coordinator/records/job_shards.h"
+
+namespace lapidary {
+namespace fs = std::filesystem;
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+JobDescription description_of(const JobOptions& options) {
+  JobDescription job;
+  job.format = options.format == OutputFormat::webdataset ? "webdataset" : "jsonl";
+  job.fingerprint = options.fingerprint;
+  return job;
+}
+
+/// Part names by the shards' numbers.
+std::vector<std::string> shard_names(const JobOptions& options) {
+  std::vector<std::string> names;
+  if (options.format != OutputFormat::webdataset) return names;
+  std::set<std::string> seen;
+  for (const Shard& shard : options.shards) {
+    names.push_back(part_name_of_stem(shard.stem));
+    if (!seen.insert(names.back()).second) fail("two tars would both be written to ", names.back(), ".jsonl");
+  }
+  return names;
+}
+
+const fs::path& prepared(const fs::path& folder) {
+  require_job_or_empty(folder);
+  if (fs::create_directories(folder)) sync_folder(fs::absolute(folder).parent_path());
+  return folder;
+}
+
+}  // namespace
+
+struct JobFolder::Impl {
+  Impl(const fs::path& folder, const JobOptions& options);
+
+  bool sharded(const Item& item) const {
+    return options.format == OutputFormat::webdataset && item.shard >= 0;
+  }
+  JobPart& shard_part(int64_t shard);
+  JobPart& make_part(const std::string& name);
+  JobPart& loose_part();
+  void commit();
+  void close(JobPart& part);
+  void finish_complete_shards();
+  void describe(bool done);
+
+  const fs::path folder;
+  const JobOptions options;
+  const std::vector<std::string> names;  // of the shards' parts
+  const JobLock lock;
+  JobDescription description;
+  ResumedJob job;
+  int64_t done_before = 0;
+  int64_t failed_before = 0;
+  int64_t added = 0;
+  int64_t added_failed = 0;
+  std::unique_ptr<JobShards> shards;
+  JobPart* loose = nullptr;       // what records without a tar go to
+  int64_t next_loose = 0;         // number of the next such part
+  std::vector<JobPart*> touched;  // they have what is not committed
+};
+
+JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
+    : folder(prepared(where)),
+      options(given),
+      names(shard_names(given)),
+      lock(folder, options.patience),
+      description(description_of(given)) {
+  require_job_or_empty(folder);
+  if (!read_job_description(folder, description))
+    write_job_description(folder, description);
+  else if (options.retry_failed && description.failed > 0)
+    describe(false);
+  job = resume_job(folder, names, options.retry_failed);
+  done_before = static_cast<int64_t>(job.done.size());
+  failed_before = job.failed;
+  std::vector<bool> closed;
+  for (const std::string& name : names) {
+    const auto found = job.parts.find(name);
+    closed.push_back(found != job.parts.end() && found->second.closed);
+  }
+  shards = std::make_unique<JobShards>(closed);
+  const std::set<std::string> of_shards(names.begin(), names.end());
+  for (auto& [name, part] : job.parts) {
+    const auto number = loose_part_number(name);
+    if (!number || of_shards.contains(name)) continue;
+    next_loose = std::max(next_loose, *number + 1);
+    if (!part.closed) loose = &part;
+  }
+}
+
+void JobFolder::Impl::describe(bool done) {
+  description.done = done;
+  description.records = done_before + added;
+  description.failed = failed_before + added_failed;
+  write_job_description(folder, description);
+}
+
+JobPart& JobFolder::Impl::make_part(const std::string& name) {
+  JobPart& part = job.parts[name];
+  part.name = name;
+  part.paths = part_paths(folder, name);
+  part.start_time = now();
+  return part;
+}
+
+JobPart& JobFolder::Impl::loose_part() {
+  if (!loose) {
+    while (std::find(names.begin(), names.end(), loose_part_name(next_loose)) != names.end()) ++next_loose;
+    loose = &make_part(loose_part_name(next_loose++));
+  }
+  return *loose;
+}
+
+JobPart& JobFolder::Impl::shard_part(int64_t shard) {
+  if (shard >= static_cast<int64_t>(names.size()))
+    throw std::logic_error(cat("an item of shard ", shard, " of ", names.size()));
+  const std::string& name = names[static_cast<size_t>(shard)];
+  const auto found = job.parts.find(name);
+  return found != job.parts.end() ? found->second : make_part(name);
+}
+
+void JobFolder::Impl::commit() {
+  for (JobPart* part : touched) part->file.sync();
+  for (JobPart* part : touched) {
+    if (!part->in_journal) {
+      part->number = job.next_number++;
+      part->in_journal = true;
+      job.journal.name_part(part->number, part->name, part->start_time);
+    }
+    job.journal.add(part->number, part->size, part->waiting);
+    part->waiting.clear();
+  }
+  touched.clear();
+  job.journal.commit();
+}
+
+/// All of it is committed.
+void JobFolder::Impl::close(JobPart& part) {
+  if (&part == loose) loose = nullptr;
+  if (part.closed) return;
+  const auto shard = std::find(names.begin(), names.end(), part.name);
+  if (shard != names.end()) {
+    finish_shard(part, shards->take_order(shard - names.begin()), now());
+  } else if (part.size > 0) {
+    part.close();
+  } else {
+    fs::remove(part.paths.open);
+    job.parts.erase(part.name);
+  }
+}
+
+void JobFolder::Impl::finish_complete_shards() {
+  for (const int64_t number : shards->take_complete()) close(shard_part(number));
+}
+
+JobFolder::JobFolder(const fs::path& folder, const JobOptions& options)
+    : impl_(std::make_unique<Impl>(folder, options)) {}
+
+JobFolder::~JobFolder() = default;
+
+int64_t JobFolder::done_before() const { return impl_->done_before; }
+int64_t JobFolder::failed_before() const { return impl_->failed_before; }
+
+bool JobFolder::take_if_done(const Item& item) {
+  const uint64_t hash = hash_of_record(item.key, item.prompt.value_or(impl_->options.default_prompt));
+  const bool done = impl_->job.done.take(hash);
+  if (impl_->sharded(item)) impl_->shards->seen(item.shard, hash, item.index, done);
+  return done;
+}
+
+void JobFolder::add(const Item& item, const Record& record) {
+  Impl& impl = *impl_;
+  const uint64_t hash = hash_of_record(record.key, record.prompt);
+  if (hash != hash_of_record(item.key, item.prompt.value_or(impl.options.default_prompt)))
+    throw std::logic_error(cat("the record of ", item.key, " has another key or prompt: ", record.key));
+  if (impl.description.done) impl.describe(false);
+  JobPart& part = impl.sharded(item) ? impl.shard_part(item.shard) : impl.loose_part();
+  if (part.waiting.empty()) impl.touched.push_back(&part);
+  part.append(to_json(record), hash, record.error.has_value());
+  ++impl.added;
+  impl.added_failed += record.error.has_value();
+  if (impl.sharded(item)) {
+    impl.shards->recorded(item.shard, hash, item.index);
+  } else if (part.records >= impl.options.records_a_part) {
+    impl.commit();
+    impl.close(part);
+  }
+}
+
+void JobFolder::end_shard(const Shard& shard) {
+  if (impl_->options.format == OutputFormat::webdataset) impl_->shards->ended(shard.number, shard.items);
+}
+
+void JobFolder::commit() {
+  impl_->commit();
+  impl_->finish_complete_shards();
+}
+
+void JobFolder::finish(bool whole) {
+  Impl& impl = *impl_;
+  commit();
+  if (whole) {
+    std::vector<JobPart*> open;
+    for (auto& [name, part] : impl.job.parts)
+      if (!part.closed) open.push_back(&part);
+    for (JobPart* part : open) impl.close(*part);
+  }
+  if (whole ? !impl.description.done : impl.added > 0) impl.describe(whole);
+}
+
+bool names_job_folder(const fs::path& output) {
+  if (output.empty()) return false;
+  if (fs::exists(output)) return fs::is_directory(output);
+  const fs::path extension = output.extension();
+  return extension != ".jsonl" && extension != ".ndjson" && extension != ".json";
+}
+
+}  // namespace lapidary

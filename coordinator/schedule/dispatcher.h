@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "coordinator/schedule/scheduler.h"
+
+namespace lapidary {
+
+struct DispatchOptions {
+  size_t queue = 4096;  // requests that wait for a replica before room() is 0
+  int deaths = 5;       // of replicas, until a request that was aboard each time is given up
+};
+
+/// What to send to a replica's ranks now, in this order: each encode to its rank, each step to all of them.
+struct Actions {
+  int replica = 0;
+  std::vector<LaneEncode> encodes;
+  std::vector<wire::Step> steps;
+  std::vector<Event> events;  // requests that this replica can never run
+};
+
+/// One queue for several replicas, each of which takes requests as it has room: none is dealt out before it
+/// can be begun, and while the queue is short all replicas get equal shares. Replicas may come and go: what a
+/// dead one had not finished returns to the front of the queue, in order. A request that was aboard too many
+/// deaths is given up; before, suspects are spread over fewer and fewer neighbours, so that one picture that
+/// kills workers is found out and takes no others with it. Replicas are alike: what one can never run none
+/// can.
+///
+/// Decides, and does nothing else. After any call: while (auto actions = poll()) send what it says.
+class Dispatcher {
+ public:
+  explicit Dispatcher(const DispatchOptions& options = {});
+
+  /// Throws a sentence with both numbers for a request that could never run (known once a replica has
+  /// joined).
+  void submit(Request request);
+  /// How many more the queue takes. submit() itself refuses nothing for want of room.
+  size_t room() const;
+  /// Forgets a request, wherever it is; no event follows. One that is unknown or has ended is no mistake.
+  void cancel(uint64_t request);
+
+  /// A replica is ready; it had left, or was never there.
+  void join(int replica, const Limits& limits);
+  /// A replica has died; one that is not there is no mistake. Its requests begin anew (Event::restarted) or
+  /// are given up.
+  std::vector<Event> leave(int replica);
+
+  /// What a replica's workers say. Throw Error where that is not what they were asked: the replica is then to
+  /// be ended, as one that died.
+  std::vector<Event> finish(int replica, const wire::StepDone& done);
+  std::vector<Event> encoded(int replica, const wire::Encoded& done);
+
+  /// What there is to do for one of the replicas. None: nothing, until something else happens.
+  std::optional<Actions> poll();
+
+  size_t replicas() const { return live_; }
+  size_t queued() const { return returned_.size() + fresh_.size(); }
+  size_t unfinished() const { return known_.size(); }
+  /// Of a replica that is there, else nullptr.
+  const Scheduler* scheduler(int replica) const;
+
+ private:
+  struct Known {
+    uint64_t arrival = 0;
+    int replica = -1;  // -1: queued
+    int deaths = 0;
+  };
+  struct Replica {
+    std::optional<Scheduler> scheduler;
+    size_t suspects = 0;       // aboard
+    size_t suspect_limit = 0;  // while there are any
+    bool due = false;
+    std::optional<size_t> hungry;  // its load, as hungry_ has it
+  };
+  using Queue = std::map<uint64_t, Request>;  // by arrival
+
+  Replica& joined(int replica);
+  std::vector<Event> settle(int replica, std::vector<Event> events);
+  void end(uint64_t request);
+  void mark_due(int replica);
+  void wake_hungry();
+  void set_hungry(int replica, std::optional<size_t> load);
+  void ask(int replica, Actions& actions);
+  static bool has_room(const Scheduler& scheduler);
+  void top_up(int replica, Actions& actions);
+  Queue* queue_for(const Replica& replica);
+  size_t limit_with(const Replica& replica, int deaths) const;
+  void take(int replica, Queue& queue, Actions& actions);
+
+  DispatchOptions options_;
+  std::vector<Replica> replicas_;
+  size_t live_ = 0, aboard_ = 0;
+  Queue returned_, fresh_;                     // returned_ comes first
+  std::unordered_map<uint64_t, Known> known_;  // all that have not ended
+  std::deque<int> due_;                        // to be polled
+  std::set<std::pair<size_t, int>> hungry_;    // (load, replica): could take more, but there was none
+  uint64_t arrivals_ = 0;
+};
+
+}  // namespace lapidary

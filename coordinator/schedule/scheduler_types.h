@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "configs/wire/wire.pb.h"
+
+namespace lapidary {
+
+enum class Mode : uint8_t {
+  throughput,  // decode rows ride in the steps of prefills: most images a second
+  latency,     // prefills are cut into groups of layers with decode steps between: steady tokens
+};
+
+/// What a replica can hold (all of it was allocated when its workers started), and how its steps are cut.
+struct Limits {
+  int64_t sequences = 1;  // running at once
+  int64_t rows = 1;       // new tokens of one step; at least `sequences`
+  int64_t pages = 1;      // KV pages
+  int64_t page_tokens = 64;
+  int64_t length = 1;          // tokens of one sequence, generated ones included
+  int64_t image_tokens = 1;    // that an image token of Request::ids stands for
+  int64_t step_images = 1;     // images of one step's prefills
+  int64_t slots = 0;           // embeddings of one image each, in each vision lane
+  std::vector<int32_t> lanes;  // replica ranks of the vision lanes
+  int64_t layers = 1;
+  int64_t layer_group = 0;      // layers of a prefill between two decode steps; latency mode; 0: all
+  int64_t pp = 1;               // pipeline stages
+  int64_t steps_in_flight = 0;  // 0: 2 * pp
+  Mode mode = Mode::throughput;
+
+  int64_t all_slots() const { return slots * static_cast<int64_t>(lanes.size()); }
+};
+
+/// A picture of a prompt. Equal keys are taken for the same picture, so its embeddings are shared.
+struct Picture {
+  uint64_t key = 0;
+  std::shared_ptr<const wire::ImageSource> source;
+};
+
+struct Request {
+  uint64_t id = 0;                                  // no other unfinished request's
+  std::shared_ptr<const std::vector<int32_t>> ids;  // an image token stands for all tokens of one image
+  std::vector<Picture> images;                      // in prompt order
+  int64_t max_new_tokens = 1;
+  wire::Sampling sampling;
+  std::shared_ptr<const std::vector<int32_t>> eos;  // any of them ends the text; none: only max_new_tokens
+};
+
+enum class Finish : uint8_t { no, eos, length, error };
+
+/// What became of a request. The token that ends a text is not part of it: then there is none.
+struct Event {
+  uint64_t request = 0;
+  std::optional<int32_t> token;
+  Finish finish = Finish::no;
+  bool restarted = false;  // its replica died: it begins anew, its tokens so far count for nothing
+  int32_t width = 0;       // of the first picture's file; 0 before its prefill and without one
+  int32_t height = 0;
+  std::string error;  // with Finish::error: a sentence
+};
+
+/// An encode, and the replica rank whose vision lane is to run it.
+struct LaneEncode {
+  int32_t rank = 0;
+  wire::Encode encode;
+};
+
+/// Tokens of the whole prefix, those of the images counted.
+int64_t prefix_tokens(const Limits& limits, const Request& request);
+/// KV pages for all that the request will ever need.
+int64_t pages_needed(const Limits& limits, const Request& request);
+/// Throws a sentence with both numbers for a request that could never run.
+void check_request(const Limits& limits, const Request& request);
+
+}  // namespace lapidary

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "configs/model/model_config.h"
+#include "coordinator/text/tokenizer.h"
+
+namespace lapidary {
+
+/// What PaliGemma's processor makes of a prompt: `<image>` × tokens × images, `<bos>`, the prompt, a newline.
+/// A prompt that places its images itself, by `<image>`, keeps them there, and `<bos>` follows the last of
+/// them; it throws where it places more or fewer than there are.
+std::string prompt_text(int64_t images, int64_t tokens_per_image, std::string_view prompt);
+
+/// The ids of prompt_text, tokenised as one string; the image tokens are multiplied afterwards, for speed.
+/// Throws where `<image>` or `<bos>` is no added token, where `<image>` is not the model's, and for invalid
+/// UTF-8.
+std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, int64_t image_token_id, int64_t images,
+                                int64_t tokens_per_image, std::string_view prompt);
+std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, const ModelConfig& config, int64_t images,
+                                std::string_view prompt);
+
+}  // namespace lapidary

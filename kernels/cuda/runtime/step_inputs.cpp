@@ -1,0 +1,54 @@
+#include "kernels/cuda/runtime/step_inputs.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace lapidary::cuda {
+namespace {
+
+size_t padded(size_t bytes) { return (bytes + 15) / 16 * 16; }
+
+}  // namespace
+
+StepInputs::StepInputs(int64_t max_spans, int64_t max_rows)
+    : max_spans_(max_spans), max_rows_(std::max(max_spans, max_rows)) {
+  bytes_ = padded(static_cast<size_t>(max_spans_) * sizeof(TokenDraw)) +
+           padded(static_cast<size_t>(max_spans_) * sizeof(int32_t)) +
+           2 * padded(static_cast<size_t>(max_rows_) * sizeof(int32_t));
+  device_ = allocate(bytes_);
+  for (Buffer& buffer : pinned_) buffer = allocate_pinned(bytes_);
+  for (Event& event : copied_) event = make_event();
+}
+
+StepInputs::~StepInputs() {
+  for (const Event event : copied_) destroy(event);
+}
+
+/// The array at offset `at`, which has `room` for so many. Returns what is behind it.
+template <class T>
+size_t StepInputs::put(Held<T>& held, std::span<const T> array, size_t at, int64_t room, std::byte* to) {
+  held.host.assign(array.begin(), array.end());
+  held.device = reinterpret_cast<const T*>(device_.get() + at);
+  if (!array.empty()) std::memcpy(to + at, array.data(), array.size_bytes());
+  return at + padded(static_cast<size_t>(room) * sizeof(T));
+}
+
+void StepInputs::upload(Stream stream, const StepArrays& step) {
+  const auto rows = static_cast<int64_t>(std::max(step.ids.size(), step.positions.size()));
+  if (std::ssize(step.draws) > max_spans_ || std::ssize(step.places) > max_spans_ || rows > max_rows_)
+    throw std::logic_error("StepInputs: more rows, places or draws than it has room for");
+  const size_t turn = next_++ % kUploads;
+  wait(copied_[turn]);
+  std::byte* to = pinned_[turn].get();
+  // Steps of many rows have their ids further apart: so the copy of a small one is small.
+  const int64_t room = rows <= max_spans_ ? max_spans_ : max_rows_;
+  size_t end = put(draws_, step.draws, 0, max_spans_, to);
+  end = put(places_, step.places, end, max_spans_, to);
+  end = put(ids_, step.ids, end, room, to);
+  put(positions_, step.positions, end, room, to);
+  copy(stream, device_.get(), to, end + step.positions.size_bytes());
+  record(copied_[turn], stream);
+}
+
+}  // namespace lapidary::cuda

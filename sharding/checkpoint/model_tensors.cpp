@@ -1,0 +1,103 @@
+#include "sharding/checkpoint/model_tensors.h"
+
+#include "configs/error.h"
+#include "sharding/checkpoint/tensor_source.h"
+
+namespace lapidary {
+namespace {
+
+using Specs = std::vector<TensorSpec>;
+
+void add_linear(Specs& specs, const std::string& name, int64_t out, int64_t in) {
+  specs.push_back({name + ".weight", {out, in}, TensorKind::matrix});
+  specs.push_back({name + ".bias", {out}, TensorKind::bias});
+}
+
+void add_layer_norm(Specs& specs, const std::string& name, int64_t width) {
+  specs.push_back({name + ".weight", {width}, TensorKind::layer_norm_weight});
+  specs.push_back({name + ".bias", {width}, TensorKind::bias});
+}
+
+void add_vision(Specs& specs, const VisionConfig& v) {
+  const int64_t h = v.hidden_size;
+  const std::string tower = "vision_tower.";
+  specs.push_back({tower + "embeddings.patch_embedding.weight",
+                   {h, v.channels, v.patch_size, v.patch_size},
+                   TensorKind::matrix});
+  specs.push_back({tower + "embeddings.patch_embedding.bias", {h}, TensorKind::bias});
+  specs.push_back({tower + "embeddings.position_embedding.weight", {v.tokens(), h}, TensorKind::matrix});
+  for (int64_t i = 0; i < v.layers; ++i) {
+    const std::string layer = cat(tower, "encoder.layers.", i, ".");
+    add_layer_norm(specs, layer + "layer_norm1", h);
+    for (const char* part : {"q_proj", "k_proj", "v_proj", "out_proj"}) {
+      add_linear(specs, layer + "self_attn." + part, h, h);
+    }
+    add_layer_norm(specs, layer + "layer_norm2", h);
+    add_linear(specs, layer + "mlp.fc1", v.intermediate_size, h);
+    add_linear(specs, layer + "mlp.fc2", h, v.intermediate_size);
+  }
+  add_layer_norm(specs, tower + "post_layernorm", h);
+}
+
+void add_text(Specs& specs, const TextConfig& t) {
+  const int64_t h = t.hidden_size;
+  const auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
+    specs.push_back({name + ".weight", {out, in}, TensorKind::matrix});
+  };
+  const auto norm = [&](const std::string& name) {
+    specs.push_back({name + ".weight", {h}, TensorKind::rms_weight});
+  };
+  matrix("language_model.embed_tokens", t.vocab_size, h);
+  for (int64_t i = 0; i < t.layers; ++i) {
+    const std::string layer = cat("language_model.layers.", i, ".");
+    norm(layer + "input_layernorm");
+    matrix(layer + "self_attn.q_proj", t.q_width(), h);
+    matrix(layer + "self_attn.k_proj", t.kv_width(), h);
+    matrix(layer + "self_attn.v_proj", t.kv_width(), h);
+    matrix(layer + "self_attn.o_proj", h, t.q_width());
+    norm(layer + "post_attention_layernorm");
+    norm(layer + "pre_feedforward_layernorm");
+    matrix(layer + "mlp.gate_proj", t.intermediate_size, h);
+    matrix(layer + "mlp.up_proj", t.intermediate_size, h);
+    matrix(layer + "mlp.down_proj", h, t.intermediate_size);
+    norm(layer + "post_feedforward_layernorm");
+  }
+  norm("language_model.norm");
+  if (!t.tie_word_embeddings) matrix("lm_head", t.vocab_size, h);
+}
+
+}  // namespace
+
+std::vector<TensorSpec> model_tensors(const ModelConfig& config) {
+  Specs specs;
+  add_vision(specs, config.vision);
+  add_linear(specs, "multi_modal_projector.linear", config.projection_dim, config.vision.hidden_size);
+  add_text(specs, config.text);
+  return specs;
+}
+
+void fit_to_weights(ModelConfig& config, TensorSource& source) {
+  const std::string table = "language_model.embed_tokens.weight";
+  if (source.contains(table) && source.shape_of(table).size() == 2 && source.shape_of(table)[0] > 0) {
+    config.text.vocab_size = source.shape_of(table)[0];
+  }
+  const Specs specs = model_tensors(config);
+  std::vector<std::string> missing;
+  for (const TensorSpec& spec : specs) {
+    if (!source.contains(spec.name)) missing.push_back(spec.name);
+  }
+  if (!missing.empty()) {
+    fail(source.where(), " lacks ", missing.size(), " of the ", specs.size(),
+         " tensors that its config calls for: ", first_few(missing));
+  }
+  for (const TensorSpec& spec : specs) {
+    const Shape& stored = source.shape_of(spec.name);
+    if (stored != spec.shape) {
+      fail(source.where(), ": tensor ", spec.name, " has shape ", to_string(stored),
+           ", but the config calls for ", to_string(spec.shape));
+    }
+  }
+  if (config.text.tie_word_embeddings) source.ignore("lm_head.weight");
+}
+
+}  // namespace lapidary

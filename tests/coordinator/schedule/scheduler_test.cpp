@@ -1,0 +1,429 @@
+#include "coordinator/schedule/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "configs/error.h"
+#include "tests/coordinator/schedule/ask.h"
+
+namespace lapidary {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::string refusal(const Limits& limits, const Request& request) {
+  return error_of([&] { Scheduler(limits).submit(request); });
+}
+
+TEST(Scheduler, PrefillThenOneTokenAStep) {
+  Scheduler scheduler(roomy());
+  Request asked = ask(9, 6, 3, {5});
+  asked.sampling.set_seed(5);
+  scheduler.submit(asked);
+  EXPECT_FALSE(scheduler.next()) << "its picture is not encoded yet";
+
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u);
+  EXPECT_EQ(encodes[0].rank, 0);
+  EXPECT_EQ(encodes[0].encode.image().path(), "5");
+  EXPECT_THAT(scheduler.encoded(encoded(encodes[0], 640, 480)), IsEmpty());
+
+  auto step = scheduler.next();
+  ASSERT_EQ(step->prefills_size(), 1);
+  const wire::Prefill& prefill = step->prefills(0);
+  EXPECT_EQ(prefill.request(), 9u);
+  EXPECT_EQ(prefill.ids_size(), 6);
+  EXPECT_EQ(prefill.pages_size(), 3) << "5 tokens, 4 of the image and 2 that are fed back; 4 a page";
+  EXPECT_EQ(prefill.images(0).rank(), 0);
+  EXPECT_EQ(prefill.images(0).slot(), encodes[0].encode.slot());
+  EXPECT_EQ(prefill.sampling().seed(), 5u);
+  EXPECT_EQ(step->end_layer(), 0);
+
+  const int32_t place = prefill.sequence();
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place)) << "planned before the first has ended";
+  EXPECT_FALSE(scheduler.next()) << "two steps are in flight";
+  EXPECT_THAT(scheduler.finish(done(1, {42})), ElementsAre(told(9, 42, Finish::no, 640, 480)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place));
+  EXPECT_THAT(scheduler.finish(done(2, {43})), ElementsAre(told(9, 43, Finish::no, 640, 480)));
+  EXPECT_FALSE(scheduler.next()) << "all of its three tokens are planned";
+  EXPECT_EQ(scheduler.counts().free_pages, 97u) << "the last step still writes to its pages";
+  EXPECT_THAT(scheduler.finish(done(3, {44})), ElementsAre(told(9, 44, Finish::length, 640, 480)));
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
+}
+
+TEST(Scheduler, WhatRanPastTheEndTokenIsTrimmed) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9, {}, {1, 107}));
+  scheduler.next();
+  scheduler.next();
+  EXPECT_THAT(scheduler.finish(done(1, {107})), ElementsAre(told(1, std::nullopt, Finish::eos)));
+  EXPECT_FALSE(scheduler.next());
+  EXPECT_EQ(scheduler.counts().free_pages, 97u);
+  EXPECT_EQ(scheduler.unfinished(), 0u);
+  EXPECT_THAT(scheduler.finish(done(2, {50})), IsEmpty());
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
+}
+
+TEST(Scheduler, CancelledWaitingRunningAndInFlight) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9));
+  scheduler.submit(ask(3, 4, 9));
+  scheduler.cancel(2);
+  scheduler.cancel(77);
+  EXPECT_EQ(scheduler.next()->prefills_size(), 2);
+  scheduler.cancel(3);
+  EXPECT_EQ(scheduler.counts().running, 2u);
+  EXPECT_THAT(scheduler.finish(done(1, {8, 9})), ElementsAre(told(1, 8)));
+  EXPECT_EQ(scheduler.counts().running, 1u);
+  scheduler.cancel(1);
+  EXPECT_EQ(scheduler.counts().free_pages, 100u) << "no step in flight names it";
+  EXPECT_FALSE(scheduler.next());
+}
+
+TEST(Scheduler, EachResourceHoldsBackTheFirstThatDoesNotFitAndAllBehindIt) {
+  const auto admitted = [](Limits limits) {
+    Scheduler scheduler(limits);
+    scheduler.submit(ask(1, 10, 3));
+    scheduler.submit(ask(2, 20, 3));
+    scheduler.submit(ask(3, 1, 1));
+    return prefilled(*scheduler.next());
+  };
+  EXPECT_THAT(admitted(roomy()), ElementsAre(1, 2, 3));
+  Limits limits = roomy();
+  limits.sequences = 2;
+  EXPECT_THAT(admitted(limits), ElementsAre(1, 2));
+  limits = roomy();
+  limits.rows = 29;
+  EXPECT_THAT(admitted(limits), ElementsAre(1)) << "3 would fit, but does not overtake";
+  limits = roomy();
+  limits.pages = 3 + 6 - 1;
+  EXPECT_THAT(admitted(limits), ElementsAre(1));
+}
+
+TEST(Scheduler, OnlyThoseWhosePicturesAreReadyAreAdmittedInOrder) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 3, {11}));
+  scheduler.submit(ask(2, 4, 3, {12}));
+  scheduler.submit(ask(3, 4, 3));
+  const auto encodes = scheduler.next_encodes();
+  scheduler.encoded(encoded(encodes[1]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2, 3));
+  scheduler.encoded(encoded(encodes[0]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1));
+}
+
+TEST(Scheduler, AStepTakesNoMoreImagesThanItsWorkersCanHold) {
+  Limits limits = roomy();
+  limits.step_images = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 3; ++id) scheduler.submit(ask(id, 4, 1, {id}));
+  for (const LaneEncode& encode : scheduler.next_encodes()) scheduler.encoded(encoded(encode));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1, 2));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(3));
+}
+
+TEST(Scheduler, EncodesAreSpreadOverTheLanes) {
+  Limits limits = roomy();
+  limits.lanes = {3, 4, 7};
+  limits.slots = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 7; ++id) scheduler.submit(ask(id, 4, 1, {id}));
+  std::map<int32_t, int> lanes;
+  for (const LaneEncode& encode : scheduler.next_encodes()) ++lanes[encode.rank];
+  EXPECT_THAT(lanes, ElementsAre(std::pair(3, 2), std::pair(4, 2), std::pair(7, 2)));
+  EXPECT_EQ(scheduler.counts().waiting, 1u) << "all slots are taken";
+}
+
+TEST(Scheduler, SlotsAreTakenAllAtOnceAndFreeWhenThePrefillIsDone) {
+  Limits limits = roomy();
+  limits.slots = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9, {1}));
+  scheduler.submit(ask(2, 4, 9, {2, 3}));
+  scheduler.submit(ask(3, 4, 9, {4}));
+  auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u) << "2 needs both slots, and 3 does not overtake it";
+  scheduler.encoded(encoded(encodes[0]));
+  scheduler.next();
+  EXPECT_THAT(scheduler.next_encodes(), IsEmpty()) << "the step in flight reads the slot";
+  scheduler.finish(done(1, {5}));
+  EXPECT_EQ(scheduler.next_encodes().size(), 2u) << "though 1 goes on";
+}
+
+TEST(Scheduler, OnePictureIsEncodedOnceForAllThatShowIt) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 1, {5}));
+  scheduler.submit(ask(2, 4, 1, {5, 5}));
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 1u);
+  scheduler.submit(ask(3, 4, 1, {5}));
+  EXPECT_THAT(scheduler.next_encodes(), IsEmpty()) << "it is on its way";
+  scheduler.encoded(encoded(encodes[0]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1, 2, 3));
+  scheduler.finish(done(1, {8, 8, 8}));
+  scheduler.submit(ask(4, 4, 1, {5}));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(4)) << "it is still there";
+  EXPECT_EQ(scheduler.counts().encodes, 1u);
+  EXPECT_EQ(scheduler.counts().shared, 4u);
+}
+
+TEST(Scheduler, ThePictureThatWasNotUsedForLongestMakesRoom) {
+  Limits limits = roomy();
+  limits.slots = 3;
+  Scheduler scheduler(limits);
+  uint64_t id = 0;
+  const auto run = [&](std::vector<uint64_t> pictures) {
+    scheduler.submit(ask(++id, 4, 1, std::move(pictures)));
+    std::vector<std::string> made;
+    for (const LaneEncode& encode : scheduler.next_encodes()) {
+      made.push_back(encode.encode.image().path());
+      scheduler.encoded(encoded(encode));
+    }
+    scheduler.next();
+    scheduler.finish(done(scheduler.last_step(), {8}));
+    return made;
+  };
+  EXPECT_THAT(run({1}), ElementsAre("1"));
+  EXPECT_THAT(run({2}), ElementsAre("2"));
+  EXPECT_THAT(run({3}), ElementsAre("3"));
+  EXPECT_THAT(run({1}), IsEmpty());
+  EXPECT_THAT(run({4}), ElementsAre("4")) << "in the place of 2";
+  EXPECT_THAT(run({1}), IsEmpty());
+  EXPECT_THAT(run({5, 3}), ElementsAre("5")) << "3 is the oldest, but what is needed now is not evicted";
+  EXPECT_THAT(run({2}), ElementsAre("2"));
+}
+
+TEST(Scheduler, APictureThatCannotBeEncodedEndsItsRequestsAndIsTriedAnew) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 1, {5, 6}));
+  scheduler.submit(ask(2, 4, 1, {5}));
+  scheduler.submit(ask(3, 4, 1, {6}));
+  const auto encodes = scheduler.next_encodes();
+  ASSERT_EQ(encodes.size(), 2u);
+  wire::Encoded failed = encoded(encodes[0]);
+  failed.set_error("a.jpg is no picture");
+  const auto events = scheduler.encoded(failed);
+  ASSERT_EQ(events.size(), 2u);
+  for (const Event& event : events) {
+    EXPECT_EQ(event.finish, Finish::error);
+    EXPECT_EQ(event.error, "a.jpg is no picture");
+  }
+  scheduler.encoded(encoded(encodes[1]));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(3));
+  scheduler.submit(ask(4, 4, 1, {5}));
+  EXPECT_EQ(scheduler.next_encodes().size(), 1u);
+}
+
+TEST(Scheduler, StagesOfAPipelineHaveAGroupOfSequencesEach) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
+  const auto first = scheduler.next(), second = scheduler.next();
+  EXPECT_THAT(prefilled(*first), ElementsAre(1, 2)) << "half of all that are ready";
+  EXPECT_THAT(prefilled(*second), ElementsAre(3, 4));
+  EXPECT_EQ(second->decodes_size(), 0);
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0), place(*first, 1)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*second, 0), place(*second, 1)));
+  EXPECT_FALSE(scheduler.next()) << "2 * pp steps are in flight";
+}
+
+TEST(Scheduler, WhereMemoryIsShortTheGroupsStayEvenToo) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  limits.pages = 2 * 3;
+  Scheduler scheduler(limits);
+  for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1));
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2));
+}
+
+TEST(Scheduler, AGroupWithoutSequencesIsSkipped) {
+  Limits limits = roomy();
+  limits.pp = 3;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  EXPECT_EQ(scheduler.next()->prefills_size(), 1);
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+}
+
+TEST(Scheduler, StagesKeepFreeForThePrefillsOfPicturesToCome) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9, {5}));
+  const auto encodes = scheduler.next_encodes();
+  const auto first = scheduler.next();
+  EXPECT_THAT(prefilled(*first), ElementsAre(1));
+  EXPECT_FALSE(scheduler.next())
+      << "a decode step would hold up the other's prefill until the first has ended";
+  scheduler.encoded(encoded(encodes[0]));
+  const auto second = scheduler.next();
+  EXPECT_THAT(prefilled(*second), ElementsAre(2));
+  EXPECT_EQ(second->decodes_size(), 0);
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "nobody else is to come";
+}
+
+TEST(Scheduler, WhilePicturesAreEncodedAGroupsDecodesFollowItsPrefillOnceThatHasEnded) {
+  Limits limits = roomy();
+  limits.pp = 2;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.submit(ask(2, 4, 9, {5}));
+  scheduler.next_encodes();
+  const auto first = scheduler.next();
+  EXPECT_FALSE(scheduler.next());
+  scheduler.finish(done(1, {8}));
+  for (int step = 0; step < 3; ++step)
+    EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "no prefill is in flight";
+}
+
+TEST(Scheduler, DecodesRideWithPrefills) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  const auto step = scheduler.next();
+  EXPECT_EQ(step->decodes_size(), 1);
+  EXPECT_EQ(step->prefills_size(), 1);
+  scheduler.finish(done(1, {7}));
+  EXPECT_THAT(scheduler.finish(done(2, {8, 9})), ElementsAre(told(1, 8), told(2, 9)));
+}
+
+TEST(Scheduler, APrefillThatFillsAStepTakesTurnsWithDecodes) {
+  Limits limits = roomy();
+  limits.rows = 20;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 20, 1));
+  scheduler.submit(ask(3, 20, 1));
+  scheduler.finish(done(1, {9}));
+  const auto shape = [&] {
+    const auto step = scheduler.next();
+    scheduler.finish(done(step->number(), {9}));
+    return std::pair(step->decodes_size(), step->prefills_size());
+  };
+  EXPECT_EQ(shape(), std::pair(0, 1));
+  EXPECT_EQ(shape(), std::pair(1, 0));
+  EXPECT_EQ(shape(), std::pair(0, 1));
+  EXPECT_EQ(shape(), std::pair(1, 0));
+}
+
+TEST(Scheduler, ForLowLatencyAPrefillIsCutIntoLayersWithDecodesBetween) {
+  Limits limits = roomy();
+  limits.mode = Mode::latency;
+  limits.layers = 5;
+  limits.layer_group = 2;
+  limits.steps_in_flight = 20;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(0, 0)) << "nobody waits: all layers at once";
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  scheduler.submit(ask(3, 4, 9));
+  const auto part = scheduler.next();
+  EXPECT_EQ(layers(*part), std::pair(0, 2));
+  EXPECT_THAT(prefilled(*part), ElementsAre(2, 3));
+  EXPECT_EQ(part->decodes_size(), 0);
+  scheduler.submit(ask(4, 4, 9));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(2, 4));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(4, 5));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 3);
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(4)) << "one batch at a time";
+  uint64_t number = 0;
+  for (const std::vector<int32_t>& tokens :
+       {std::vector<int32_t>{7}, {7}, {}, {7}, {}, {7}, {8, 9}, {7, 7, 7}})
+    scheduler.finish(done(++number, tokens));
+}
+
+TEST(Scheduler, ACancelledPrefillRunsThroughItsLayers) {
+  Limits limits = roomy();
+  limits.mode = Mode::latency;
+  limits.layers = 4;
+  limits.layer_group = 1;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 9));
+  scheduler.next();
+  scheduler.submit(ask(2, 4, 9));
+  EXPECT_EQ(scheduler.next()->decodes_size(), 1);
+  scheduler.finish(done(1, {7}));
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(0, 1));
+  scheduler.finish(done(2, {7}));
+  scheduler.finish(done(3, {}));
+  scheduler.cancel(2);
+  scheduler.cancel(1);
+  EXPECT_EQ(scheduler.counts().free_pages, 97u) << "1 has gone, 2 is still in the workers' hands";
+  EXPECT_EQ(layers(*scheduler.next()), std::pair(1, 4)) << "nobody else waits";
+  EXPECT_THAT(scheduler.finish(done(4, {7})), IsEmpty());
+  EXPECT_EQ(scheduler.counts().free_pages, 100u);
+}
+
+TEST(Scheduler, RefusesWhatCouldNeverRun) {
+  EXPECT_EQ(refusal(roomy(), ask(1, 40, 10)), "");
+  EXPECT_THAT(refusal(roomy(), ask(1, 41, 10)), AllOf(HasSubstr("41"), HasSubstr("50")));
+  EXPECT_THAT(refusal(roomy(), ask(1, 38, 10, {1})), AllOf(HasSubstr("41"), HasSubstr("50")));
+  Limits limits = roomy();
+  limits.rows = 30;
+  EXPECT_THAT(refusal(limits, ask(1, 31, 1)), AllOf(HasSubstr("31"), HasSubstr("30")));
+  limits = roomy();
+  limits.pages = 10;
+  EXPECT_THAT(refusal(limits, ask(1, 39, 3)), AllOf(HasSubstr("11"), HasSubstr("10")));
+  limits = roomy();
+  limits.slots = 2;
+  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2, 3})), AllOf(HasSubstr("3 images"), HasSubstr("2")));
+  limits = roomy();
+  limits.step_images = 1;
+  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1")));
+  EXPECT_THAT(refusal(roomy(), ask(1, 1, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1 tokens")));
+  EXPECT_NE(refusal(roomy(), ask(1, 0, 3)), "");
+  EXPECT_NE(refusal(roomy(), ask(1, 3, 0)), "");
+  limits = roomy();
+  limits.rows = 3;
+  EXPECT_THAT(error_of([&] { Scheduler{limits}; }), AllOf(HasSubstr("3"), HasSubstr("4")));
+}
+
+TEST(Scheduler, WorkersThatAnswerWhatTheyWereNotAskedAreFoundOut) {
+  Scheduler scheduler(roomy());
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {})); }), HasSubstr("none is in flight"));
+  EXPECT_THAT(error_of([&] { scheduler.encoded(wire::Encoded()); }), HasSubstr("not under way"));
+  scheduler.submit(ask(1, 4, 3));
+  scheduler.next();
+  scheduler.next();
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(2, {5})); }), HasSubstr("step 1"));
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {5, 6})); }), HasSubstr("2 tokens"));
+  EXPECT_THAT(error_of([&] { scheduler.finish(done(1, {-5})); }), HasSubstr("-5"));
+  EXPECT_THAT(scheduler.finish(done(1, {5})), ElementsAre(told(1, 5))) << "nothing has changed";
+}
+
+TEST(Scheduler, WhatADeadReplicaHadIsGivenBackInOrder) {
+  Limits limits = roomy();
+  limits.sequences = 1;
+  limits.slots = 1;
+  Scheduler scheduler(limits);
+  scheduler.submit(ask(1, 4, 3, {5}));
+  scheduler.submit(ask(2, 4, 3));
+  scheduler.submit(ask(3, 4, 1, {6}));
+  scheduler.submit(ask(4, 4, 1));
+  const auto encodes = scheduler.next_encodes();
+  EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2));
+  std::vector<std::pair<uint64_t, bool>> all;
+  for (const auto& [request, begun] : scheduler.take_all()) all.emplace_back(request.id, begun);
+  EXPECT_THAT(all,
+              ElementsAre(std::pair(1, true), std::pair(2, true), std::pair(3, false), std::pair(4, false)));
+  EXPECT_EQ(scheduler.unfinished(), 0u);
+  scheduler.submit(ask(2, 4, 1));
+  EXPECT_EQ(scheduler.next()->number(), 1u) << "as new";
+  EXPECT_EQ(scheduler.finish(done(1, {5})).size(), 1u);
+}
+
+}  // namespace
+}  // namespace lapidary

@@ -1,0 +1,128 @@
+#include "worker/engine/engine.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "configs/error.h"
+#include "worker/engine/engine_parts.h"
+
+namespace lapidary {
+namespace {
+
+/// A probe hears of float32 in host memory, wherever the tensors are and whatever their dtype.
+Probe fetched(Backend& backend, const Probe& probe) {
+  return [&backend, &probe](const std::string& name, Tensor value) {
+    const auto size = static_cast<size_t>(value.rows() * value.cols());
+    std::vector<float> floats(size);
+    const Tensor whole = view(floats.data(), DType::f32, value.rows(), value.cols());
+    if (value.dtype == DType::f32) {
+      backend.copy(whole, value);
+    } else {
+      std::vector<uint16_t> halves(size);
+      backend.copy(view(halves.data(), DType::bf16, value.rows(), value.cols()), value);
+      std::transform(halves.begin(), halves.end(), floats.begin(), from_bf16);
+    }
+    probe(name, whole);
+  };
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options, const ModelConfig& config, Group group,
+               const LoadProgress& progress, const Rescue& rescue) {
+  if (group.replica.size() != group.mesh.replica_ranks())
+    throw std::logic_error(cat("a replica of ", group.replica.size(), " ranks for a mesh that has ",
+                               group.mesh.replica_ranks()));
+  // Everyone looks at what memory there is before anyone takes it.
+  agree(group.replica, [&] { parts_ = std::make_unique<Parts>(options, config, group, rescue); });
+  agree(group.replica, [&] { parts_->load(progress); });
+  for (Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
+    if (comm != nullptr) comm->warm_up();
+}
+
+Engine::~Engine() = default;
+
+void Engine::read_slots(const EmbeddingSlots* slots) { parts_->runner->read_slots(slots); }
+
+void Engine::start(const wire::Step& step, const Probe& probe) {
+  const bool fetch = probe && !parts_->backend->on_host();
+  parts_->runner->start(step, fetch ? fetched(*parts_->backend, probe) : probe);
+}
+
+bool Engine::ready() { return parts_->runner->ready(); }
+wire::StepDone Engine::finish() { return parts_->runner->finish(); }
+size_t Engine::started() const { return parts_->runner->started(); }
+
+wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+  if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  start(step, probe);
+  return finish();
+}
+
+PaliGemma& Engine::model() {
+  if (!parts_->model) throw std::logic_error("this rank holds no part of the decoder");
+  return *parts_->model;
+}
+
+const ModelConfig& Engine::config() const { return parts_->config; }
+const Capacity& Engine::capacity() const { return parts_->capacity; }
+const Share& Engine::share() const { return parts_->share; }
+
+Memory Engine::memory() const {
+  Memory memory = parts_->model ? parts_->model->memory() : Memory{};
+  memory.workspace += parts_->scratch_bytes + parts_->runner->workspace_bytes();
+  for (const Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
+    if (comm != nullptr) memory.workspace += comm->workspace_bytes();
+  return memory;
+}
+
+Backend& Engine::backend() { return *parts_->backend; }
+
+WeightTypes Engine::types() const { return parts_->types; }
+
+std::string Engine::describe() const {
+  const int threads = parts_->threads.size(), ranks = parts_->group.mesh.decoder_ranks();
+  const WeightTypes& types = parts_->types;
+  return cat(parts_->backend->name(), ", ", name_of(types.linear),
+             types.decoder == types.linear ? "" : cat(" with ", name_of(types.decoder), " decoder weights"),
+             ", ", threads, threads == 1 ? " thread" : " threads",
+             ranks > 1 ? cat(" on each of ", ranks, " ranks") : "");
+}
+
+wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {
+  if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  lead_start(std::move(step), probe);
+  return finish();
+}
+
+void Engine::lead_start(wire::Step step, const Probe& probe) {
+  step.set_number(parts_->runner->last_step() + 1);
+  Communicator& comm = parts_->group.replica;
+  // Who listens does without recordings and their padding; the others have to know.
+  if (probe && comm.size() > 1 && parts_->backend->records() && !step.gather_logits())
+    throw std::logic_error("a step whose tensors are heard on one of several ranks must gather the logits");
+  if (comm.size() > 1) {
+    std::string bytes = step.SerializeAsString();
+    uint64_t size = bytes.size();
+    comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
+    comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
+  }
+  start(step, probe);
+}
+
+void Engine::follow() {
+  Communicator& comm = parts_->group.replica;
+  wire::Step step;
+  std::string bytes;
+  do {
+    uint64_t size = 0;
+    comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
+    bytes.resize(size);
+    comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
+    if (!step.ParseFromString(bytes)) throw std::logic_error("a step that cannot be read");
+    start(step);
+    while (started() > 1 || (step.stop() && started() > 0)) finish();
+  } while (!step.stop());
+}
+
+}  // namespace lapidary

@@ -1,0 +1,75 @@
+#include "worker/engine/engine_options.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "configs/error.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/isa/detect.h"
+#include "sharding/checkpoint/checkpoint.h"
+#include "sharding/checkpoint/dummy_weights.h"
+#include "worker/engine/device.h"
+#include "worker/engine/memory_plan.h"
+
+namespace lapidary {
+namespace {
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The cores of this process, shared with the launcher's other ranks on this host where all were given the
+/// same ones.
+int share_of_cores() {
+  const int cores = available_cores();
+  const char* bound = std::getenv("OMPI_MCA_orte_bound_at_launch");
+  return bound != nullptr ? cores : std::max(1, cores / ranks_on_host());
+}
+
+}  // namespace
+
+Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config, const Mesh& mesh) {
+  const int64_t tokens = config.vision.tokens();
+  const int64_t longest = config.text.max_position_embeddings;
+  Capacity capacity;
+  capacity.sequences = options.max_num_seqs;
+  if (capacity.sequences < 1) fail("--max-num-seqs is ", capacity.sequences, ", at least 1 is needed");
+  capacity.length = options.max_model_len > 0 ? options.max_model_len : std::min(longest, tokens + 128 + 256);
+  if (capacity.length > longest)
+    fail("--max-model-len is ", capacity.length, ", the model was made for ", longest,
+         " (max_position_embeddings)");
+  if (capacity.length <= tokens)
+    fail("--max-model-len is ", capacity.length, ", one image alone takes ", tokens, " tokens");
+  capacity.rows = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens
+                                                     : std::max<int64_t>(2048, capacity.length);
+  if (capacity.rows < capacity.length)
+    fail("--max-num-batched-tokens is ", capacity.rows, ", but a prefix is never cut and may have ",
+         capacity.length, " tokens (--max-model-len)");
+  capacity.step_images = capacity.rows / tokens;
+  // The next images are encoded while the current ones decode; and one prompt's must fit, however many it
+  // has.
+  const int64_t lanes = vision_lanes(mesh);
+  const int64_t least = divide_up(capacity.length / tokens, lanes);
+  capacity.slots =
+      options.max_images > 0 ? options.max_images : std::max(divide_up(2 * capacity.sequences, lanes), least);
+  // As many as fill the matrix kernels, and no more: the decoder waits for the first until all are done.
+  const int64_t rows = uses_gpu(options) ? 4096 : 256;
+  capacity.images = std::clamp<int64_t>(rows / tokens, 1, std::max<int64_t>(1, capacity.slots));
+  capacity.pages = capacity.sequences * divide_up(capacity.length, KvShape::kPageTokens);
+  return capacity;
+}
+
+int decoder_threads(const EngineOptions& options) {
+  return options.threads > 0 ? options.threads : share_of_cores();
+}
+
+int vision_threads(const EngineOptions& options, bool beside_decoder) {
+  if (options.vision_threads > 0) return options.vision_threads;
+  return beside_decoder ? std::max(1, share_of_cores() / 2) : share_of_cores();
+}
+
+std::unique_ptr<TensorSource> open_weights(const EngineOptions& options, const ModelConfig& config) {
+  if (options.load_format == "dummy") return std::make_unique<DummyWeights>(config);
+  if (options.load_format == "auto") return std::make_unique<Checkpoint>(options.model);
+  fail("--load-format is auto or dummy, not '", options.load_format, "'");
+}
+
+}  // namespace lapidary

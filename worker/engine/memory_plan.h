@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/backend.h"
+#include "sharding/checkpoint/weight_store.h"
+#include "sharding/plan/plan.h"
+#include "worker/engine/engine_options.h"
+#include "worker/model/capacity.h"
+#include "worker/model/share.h"
+
+namespace lapidary {
+
+/// The dtype that `name` ("float32", "bfloat16", "auto") stands for; auto is what config.json says, else
+/// bfloat16.
+DType resolve_dtype(const std::string& name, const ModelConfig& config);
+
+/// With --quantization: "fp8" holds the decoder's matrices in e4m3, "none" as all others.
+WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config);
+
+/// Bytes that a rank's engine will hold of weights and KV pages, and its vision lane (where `vision_lane`) of
+/// weights and embedding slots, from the config alone; activations (`workspace`, 0 here) come on top.
+/// Vectors are held in float32, matrices as the backend stores `types`.
+Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
+                   const Capacity& capacity, WeightTypes types, const Backend& backend);
+/// Of the vision tower and the projector, cut as `plan.vision` says.
+size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype);
+
+/// Throws a sentence with the numbers, and what would help, where `ranks` of a host, each holding `planned`,
+/// need more than `available` bytes.
+void check_memory(const Memory& planned, int ranks, double available);
+
+/// What this host could still give, in bytes; infinite where the system does not say.
+double available_memory();
+/// Ranks that the launcher started on this host.
+int ranks_on_host();
+
+}  // namespace lapidary

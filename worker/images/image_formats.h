@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "worker/images/image.h"
+
+/// The parts of decode_image, one per format. Each expects that the first bytes have been looked at.
+namespace lapidary {
+
+Image decode_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits);
+Image decode_png(std::span<const uint8_t> bytes, const ImageLimits& limits);
+Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits);
+
+/// Throws Error, naming the format and both numbers, unless the size is positive and within the limits.
+void check_image_size(const char* format, int64_t width, int64_t height, const ImageLimits& limits);
+
+}  // namespace lapidary

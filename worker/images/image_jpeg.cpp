@@ -1,0 +1,145 @@
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+
+// jpeglib.h needs stdio's FILE and size_t before it.
+#include <jpeglib.h>
+
+#include "configs/error.h"
+#include "worker/images/image_formats.h"
+
+namespace lapidary {
+namespace {
+
+/// More passes over the picture than any encoder makes: a few bytes a pass would otherwise buy minutes of
+/// work.
+constexpr int kMaxScans = 500;
+
+/// libjpeg's state and how it fails. libjpeg reports an error by a callback that must not return, so the
+/// functions below that call into it hold nothing with a destructor: the jump back to them skips none.
+struct JpegReader {
+  jpeg_decompress_struct info;
+  jpeg_error_mgr errors;
+  jpeg_source_mgr source;
+  jpeg_progress_mgr progress;
+  std::jmp_buf failed;
+  char message[JMSG_LENGTH_MAX];
+  bool truncated;
+};
+
+JpegReader& reader_of(j_common_ptr info) { return *static_cast<JpegReader*>(info->client_data); }
+
+[[noreturn]] void on_error(j_common_ptr info) {
+  JpegReader& reader = reader_of(info);
+  reader.errors.format_message(info, reader.message);
+  std::longjmp(reader.failed, 1);
+}
+
+/// Warnings (damaged entropy data, junk between markers) pass, as they do in Pillow.
+void on_message(j_common_ptr) {}
+
+void on_progress(j_common_ptr info) {
+  JpegReader& reader = reader_of(info);
+  if (reader.info.input_scan_number <= kMaxScans) return;
+  std::snprintf(reader.message, sizeof(reader.message), "it has more than %d scans", kMaxScans);
+  std::longjmp(reader.failed, 1);
+}
+
+void no_operation(j_decompress_ptr) {}
+
+/// All bytes are given at the start. To ask for more suspends the decoder, which is how the end of the file
+/// is noticed; libjpeg's own source would invent an end marker and paint the rest grey.
+boolean no_more_bytes(j_decompress_ptr info) {
+  reader_of(reinterpret_cast<j_common_ptr>(info)).truncated = true;
+  return FALSE;
+}
+
+void skip_bytes(j_decompress_ptr info, long count) {
+  jpeg_source_mgr& source = *info->src;
+  if (count <= 0) return;
+  const size_t step = static_cast<size_t>(count) < source.bytes_in_buffer ? static_cast<size_t>(count)
+                                                                          : source.bytes_in_buffer;
+  source.next_input_byte += step;
+  source.bytes_in_buffer -= step;
+}
+
+/// False with a message (or `truncated`) when the header can't be read.
+bool read_header(JpegReader& reader, const uint8_t* data, size_t size) {
+  if (setjmp(reader.failed)) return false;
+  reader.info.err = jpeg_std_error(&reader.errors);
+  reader.errors.error_exit = on_error;
+  reader.errors.output_message = on_message;
+  reader.info.client_data = &reader;
+  jpeg_create_decompress(&reader.info);
+  reader.progress.progress_monitor = on_progress;
+  reader.info.progress = &reader.progress;
+  reader.source = {data, size, no_operation, no_more_bytes, skip_bytes, jpeg_resync_to_restart, no_operation};
+  reader.info.src = &reader.source;
+  return jpeg_read_header(&reader.info, TRUE) == JPEG_HEADER_OK;
+}
+
+/// Decodes all rows to `out`, [height, width, channels]. libjpeg's defaults are what is wanted: the accurate
+/// integer DCT and smooth upsampling of colour.
+bool read_rows(JpegReader& reader, uint8_t* out, size_t row_bytes) {
+  if (setjmp(reader.failed)) return false;
+  if (!jpeg_start_decompress(&reader.info)) return false;
+  while (reader.info.output_scanline < reader.info.output_height) {
+    JSAMPROW row = out + reader.info.output_scanline * row_bytes;
+    if (jpeg_read_scanlines(&reader.info, &row, 1) != 1) return false;
+  }
+  // A marker unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
+  jpeg_finish_decompress(&reader.info);
+  return true;
+}
+
+[[noreturn]] void throw_failure(const JpegReader& reader, size_t bytes) {
+  if (reader.truncated) fail("truncated JPEG: the image goes on after its ", bytes, " bytes");
+  if (reader.message[0] != '\0') fail("broken JPEG: ", reader.message);
+  fail("broken JPEG: no image in it");
+}
+
+/// round(a * b / 255) for bytes.
+int times_of_255(int a, int b) {
+  const int t = a * b + 128;
+  return ((t >> 8) + t) >> 8;
+}
+
+/// The file holds inverted inks, so `ink[3]` is 255 - K: what white paper is left under the black.
+void cmyk_to_rgb(const uint8_t* ink, uint8_t* rgb, int pixels) {
+  for (int i = 0; i < pixels; ++i, ink += 4, rgb += 3)
+    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(ink[3] - times_of_255(255 - ink[c], ink[3]));
+}
+
+Image decode_with(JpegReader& reader, std::span<const uint8_t> bytes, const ImageLimits& limits) {
+  if (!read_header(reader, bytes.data(), bytes.size())) throw_failure(reader, bytes.size());
+  jpeg_decompress_struct& info = reader.info;
+  check_image_size("JPEG", info.image_width, info.image_height, limits);
+  const int components = info.num_components;
+  if (components != 1 && components != 3 && components != 4)
+    fail("JPEG with ", components, " colour components; 1, 3 or 4 are known");
+  info.out_color_space = components == 4 ? JCS_CMYK : JCS_RGB;
+
+  Image image = make_image(static_cast<int>(info.image_width), static_cast<int>(info.image_height));
+  if (components != 4) {
+    if (!read_rows(reader, image.rgb.data(), image.row_bytes())) throw_failure(reader, bytes.size());
+    return image;
+  }
+  const size_t row_bytes = static_cast<size_t>(image.width) * 4;
+  std::vector<uint8_t> inks(row_bytes * static_cast<size_t>(image.height));
+  if (!read_rows(reader, inks.data(), row_bytes)) throw_failure(reader, bytes.size());
+  for (int y = 0; y < image.height; ++y)
+    cmyk_to_rgb(inks.data() + static_cast<size_t>(y) * row_bytes, image.row(y), image.width);
+  return image;
+}
+
+}  // namespace
+
+Image decode_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+  struct Closing : JpegReader {
+    Closing() : JpegReader{} {}
+    ~Closing() { jpeg_destroy_decompress(&info); }
+  } reader;
+  return decode_with(reader, bytes, limits);
+}
+
+}  // namespace lapidary

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "configs/wire/wire.pb.h"
+
+namespace lapidary {
+
+/// Larger files are refused before memory is taken for them.
+constexpr int64_t kMaxPictureBytes = int64_t{1} << 30;
+
+/// The bytes of a picture file: those given, a whole file, or one entry of an uncompressed tar (`offset` is
+/// where its headers begin, long names and pax headers among them; GNU, pax and ustar). Throws Error: a
+/// sentence that begins with the path, and for a tar with its entry.
+std::vector<uint8_t> read_source(const wire::ImageSource& source, int64_t max_bytes = kMaxPictureBytes);
+
+/// How errors name the picture: "a.jpg", or "00000.tar (entry at byte 1536)".
+std::string name_of(const wire::ImageSource& source);
+
+/// Tells pictures apart by the bytes of their files (XXH3, 64 bits).
+uint64_t content_hash(std::span<const uint8_t> bytes);
+
+}  // namespace lapidary

@@ -1,0 +1,167 @@
+#include "worker/images/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "configs/error.h"
+#include "worker/images/resize_passes.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int kHalf = 1 << (kWeightBits - 1);
+
+uint8_t byte_of_sum(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kWeightBits, 0, 255)); }
+
+double cubic(double x) {
+  constexpr double a = -0.5;
+  x = std::fabs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0.0;
+}
+
+int32_t fixed_point(double weight) {
+  return static_cast<int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << kWeightBits));
+}
+
+/// The weights of one output sample, summing to one.
+void weigh(std::vector<double>& weights, const Taps& taps, double centre, double inverse_scale) {
+  double sum = 0;
+  weights.resize(static_cast<size_t>(taps.count));
+  for (int i = 0; i < taps.count; ++i) {
+    const double weight = cubic((i + taps.first - centre + 0.5) * inverse_scale);
+    weights[static_cast<size_t>(i)] = weight;
+    sum += weight;
+  }
+  if (sum == 0) return;
+  for (double& weight : weights) weight /= sum;
+}
+
+void split_weights(ResizeWeights& weights) {
+  weights.halves.resize(weights.values.size() * 2);
+  for (size_t i = 0; i < weights.values.size(); ++i) {
+    const size_t at = i / 4 * 8 + i % 4;
+    weights.halves[at] = static_cast<int16_t>(weights.values[i] & 0x7fff);
+    weights.halves[at + 4] = static_cast<int16_t>(weights.values[i] >> 15);
+  }
+}
+
+void horizontal_portable(uint8_t* out, const uint8_t* in, const ResizeWeights& weights) {
+  for (const Taps& taps : weights.taps) {
+    const uint8_t* pixel = in + static_cast<size_t>(taps.first) * 3;
+    const int32_t* weight = weights.values.data() + taps.at;
+    int32_t r = kHalf, g = kHalf, b = kHalf;
+    for (int i = 0; i < taps.count; ++i, pixel += 3) {
+      r += pixel[0] * weight[i];
+      g += pixel[1] * weight[i];
+      b += pixel[2] * weight[i];
+    }
+    *out++ = byte_of_sum(r);
+    *out++ = byte_of_sum(g);
+    *out++ = byte_of_sum(b);
+  }
+}
+
+void vertical_portable(uint8_t* out, const uint8_t* in, size_t bytes, const ResizeWeights& weights,
+                       const Taps& taps) {
+  vertical_from(0, out, in, bytes, weights, taps);
+}
+
+/// Rows [first, first + count) of the picture, made `width` pixels wide.
+Image resize_rows(const Image& image, int width, int first, int count, const ResizeKernel& kernel) {
+  const ResizeWeights weights = bicubic_weights(image.width, width);
+  Image out = make_image(width, count);
+  std::vector<uint8_t> padded(image.row_bytes() + kReadAhead);  // for rows without enough bytes behind them
+  const uint8_t* const end = image.rgb.data() + image.rgb.size();
+  for (int y = 0; y < count; ++y) {
+    const uint8_t* row = image.row(first + y);
+    if (static_cast<size_t>(end - row) < padded.size()) {
+      std::memcpy(padded.data(), row, image.row_bytes());
+      row = padded.data();
+    }
+    kernel.horizontal(out.row(y), row, weights);
+  }
+  return out;
+}
+
+Image resize_columns(const Image& image, const ResizeWeights& weights, int first,
+                     const ResizeKernel& kernel) {
+  Image out = make_image(image.width, static_cast<int>(weights.taps.size()));
+  for (int y = 0; y < out.height; ++y) {
+    Taps taps = weights.taps[static_cast<size_t>(y)];
+    taps.first -= first;
+    kernel.vertical(out.row(y), image.rgb.data(), image.row_bytes(), weights, taps);
+  }
+  return out;
+}
+
+/// Rounding to bytes between the passes makes their order visible, and Pillow 13 turned it for pictures that
+/// lose far more rows than columns (Pillow 12 and older always began with the rows).
+bool columns_first(const Image& image, int width, int height) {
+  return image.height > height && int64_t{image.height} - height > 2 * (int64_t{image.width} - width);
+}
+
+Image resize_with(const Image& image, int width, int height, const ResizeKernel& kernel) {
+  if (image.width <= 0 || image.height <= 0 || width <= 0 || height <= 0)
+    fail("cannot resize an image of ", image.width, " x ", image.height, " pixels to ", width, " x ", height);
+  if (image.height == height)
+    return image.width == width ? image : resize_rows(image, width, 0, height, kernel);
+  const ResizeWeights weights = bicubic_weights(image.height, height);
+  if (image.width == width) return resize_columns(image, weights, 0, kernel);
+  if (columns_first(image, width, height))
+    return resize_rows(resize_columns(image, weights, 0, kernel), width, 0, height, kernel);
+  // Only rows that the second pass looks at are made narrow: a cubic's ends need not reach the picture's.
+  const int first = weights.taps.front().first;
+  const int last = weights.taps.back().first + weights.taps.back().count;
+  return resize_columns(resize_rows(image, width, first, last - first, kernel), weights, first, kernel);
+}
+
+}  // namespace
+
+ResizeWeights bicubic_weights(int in, int out) {
+  // Pillow carries the size of the picture in float32, so sizes beyond 2^24 would round here too.
+  const double scale = static_cast<double>(static_cast<float>(in)) / out;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = 2.0 * filter_scale;
+  const double inverse_scale = 1.0 / filter_scale;
+  ResizeWeights result;
+  std::vector<double> weights;
+  for (int i = 0; i < out; ++i) {
+    const double centre = (i + 0.5) * scale;
+    Taps taps;
+    taps.first = std::max(0, static_cast<int>(centre - support + 0.5));
+    taps.count = std::min(in, static_cast<int>(centre + support + 0.5)) - taps.first;
+    taps.at = result.values.size();
+    weigh(weights, taps, centre, inverse_scale);
+    for (double weight : weights) result.values.push_back(fixed_point(weight));
+    result.values.resize((result.values.size() + 3) / 4 * 4);
+    result.taps.push_back(taps);
+  }
+  split_weights(result);
+  return result;
+}
+
+void vertical_from(size_t begin, uint8_t* out, const uint8_t* in, size_t bytes, const ResizeWeights& weights,
+                   const Taps& taps) {
+  const int32_t* weight = weights.values.data() + taps.at;
+  for (size_t x = begin; x < bytes; ++x) {
+    const uint8_t* byte = in + static_cast<size_t>(taps.first) * bytes + x;
+    int32_t sum = kHalf;
+    for (int i = 0; i < taps.count; ++i, byte += bytes) sum += *byte * weight[i];
+    out[x] = byte_of_sum(sum);
+  }
+}
+
+ResizeKernel portable_resize() { return {horizontal_portable, vertical_portable}; }
+
+Image resize_bicubic(const Image& image, int width, int height) {
+  return resize_with(image, width, height, best_resize());
+}
+
+Image resize_bicubic_portable(const Image& image, int width, int height) {
+  return resize_with(image, width, height, portable_resize());
+}
+
+}  // namespace lapidary

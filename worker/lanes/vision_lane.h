@@ -1,0 +1,113 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <future>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "configs/wire/wire.pb.h"
+#include "worker/engine/embedding_slots.h"
+#include "worker/images/image_source.h"
+#include "worker/lanes/recorder.h"
+#include "worker/lanes/task_pool.h"
+
+namespace lapidary {
+
+/// What a vision lane runs, with a backend and threads of its own. All it points to outlives the lane.
+struct LaneTower {
+  int64_t image_size = 0;           // pixels of a side
+  int64_t images = 0;               // most that are encoded at once
+  Backend* backend = nullptr;       // the tower's
+  EmbeddingSlots* slots = nullptr;  // where results are kept
+  /// out [images * tokens, hidden] from RGB8 pictures of image_size * image_size * 3 bytes.
+  std::function<void(Tensor out, std::span<const uint8_t* const> rgb)> encode;
+};
+
+/// Turns pictures into embeddings, beside the decoder lane: reads, decodes and resizes them on the threads of
+/// a pool, encodes on a thread of its own what is ready, and keeps the results in slots. A picture that is
+/// slow to read holds up no other. Where the tower's backend works on its own, the next batch is handed to it
+/// before the answers to the last one, so that its pictures are copied meanwhile. All its threads have a low
+/// priority (worker/lanes/thread_priority.h).
+class VisionLane {
+ public:
+  struct Parts {
+    /// Called on the lane's thread: threads that the tower starts inherit its priority.
+    std::function<LaneTower()> make_tower;
+    std::function<void(wire::Encoded)> done;         // on the lane's thread
+    std::function<void(std::exception_ptr)> failed;  // the lane itself broke, and has ended
+    int read_threads = 1;
+    /// The bytes of a picture file, on any of the pool's threads.
+    std::function<std::vector<uint8_t>(const wire::ImageSource&)> read_bytes =
+        [](const wire::ImageSource& source) { return read_source(source); };
+  };
+
+  /// Returns when the tower is made; throws what make_tower throws.
+  VisionLane(Parts parts, Recorder& recorder);
+  /// Ends after what is under way, a batch and the pictures being read; jobs that wait are dropped without a
+  /// word.
+  ~VisionLane();
+  VisionLane(const VisionLane&) = delete;
+  VisionLane& operator=(const VisionLane&) = delete;
+
+  /// From any thread. Reading starts at once. One `done` answers, in any order of jobs; whatever is wrong
+  /// with the picture, or with its slot, is the answer's `error`. Nobody reads the slot from here to the
+  /// answer.
+  void add(wire::Encode encode);
+
+ private:
+  /// A picture as the tower wants it, or why there is none.
+  struct Picture {
+    std::string error;
+    int width = 0, height = 0;  // of the file
+    uint64_t content = 0;
+    std::vector<uint8_t> rgb;  // [image_size, image_size, 3]
+  };
+  struct Job {
+    uint64_t id = 0;
+    int64_t slot = 0;
+    bool read = false;
+    Picture picture;  // once it is read
+  };
+
+  /// Pictures whose embeddings are on their way to their slots, and what is to be said then.
+  struct Batch {
+    std::vector<wire::Encoded> answers;
+    Mark mark;  // null: they are there
+    int64_t begin = 0, images = 0;
+  };
+
+  void run(std::promise<void> made);
+  void work();
+  Picture read(const wire::Encode& encode) const;
+  static wire::Encoded answer_to(const Job& job, bool reused);
+  Batch start(std::vector<Job> jobs);
+  void finish(Batch batch);
+  std::vector<Job> take_ready(bool wait);
+  bool reuse(const Job& job);
+  void encode(std::span<const Job> jobs);
+
+  Parts parts_;
+  Recorder& recorder_;
+  LaneTower tower_;
+  Buffer scratch_;                                 // a batch's embeddings, until they go to their slots
+  std::vector<std::optional<uint64_t>> contents_;  // of each slot; the lane's thread alone knows them
+  int64_t encoded_ = 0;                            // when the newest finished batch was
+
+  std::mutex mutex_;  // of jobs_ and stopping_
+  std::condition_variable changed_;
+  std::list<Job> jobs_;  // in order of arrival; they stay where they are while they are read
+  bool stopping_ = false;
+
+  std::thread thread_;
+  std::optional<TaskPool> pool_;  // ends first: its tasks fill in jobs_
+};
+
+}  // namespace lapidary
