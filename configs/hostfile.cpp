@@ -11,13 +11,13 @@
 namespace lapidary {
 namespace {
 
-constexpr int kMostSlots = 1 << 20;
+constexpr int kMaxSlots = 1 << 20;
 
 int whole_number(const std::string& text, const std::string& where) {
   int value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end || value < 0 || value > kMostSlots)
+  if (error != std::errc() || stop != end || value < 0 || value > kMaxSlots)
     fail(where, ": \"", text, "\" is no number of slots");
   return value;
 }
@@ -69,7 +69,7 @@ std::vector<HostSlots> parse_hostfile(const std::string& text, const std::string
     if (known == hosts.end())
       hosts.push_back(host);
     else
-      known->slots = std::min(known->slots + host.slots, kMostSlots);
+      known->slots = std::min(known->slots + host.slots, kMaxSlots);
   }
   if (hosts.empty()) fail(name, " names no host");
   return hosts;

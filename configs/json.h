@@ -42,11 +42,11 @@ class JsonObject {
   const boost::json::object& raw() const { return *object_; }
 
   /// Whole numbers only: 8 and 8.0 are taken, 8.5 and "8" are not; both limits belong to the range.
-  int64_t required_int(std::string_view field, int64_t least = kLeast, int64_t most = kMost) const;
+  int64_t required_int(std::string_view field, int64_t least = kLeast, int64_t most = kMax) const;
   int64_t int_or(std::string_view field, int64_t otherwise, int64_t least = kLeast,
-                 int64_t most = kMost) const;
+                 int64_t most = kMax) const;
   std::optional<int64_t> optional_int(std::string_view field, int64_t least = kLeast,
-                                      int64_t most = kMost) const;
+                                      int64_t most = kMax) const;
 
   double required_double(std::string_view field) const;
   double double_or(std::string_view field, double otherwise) const;
@@ -65,7 +65,7 @@ class JsonObject {
 
   /// Lists throw where absent, null or holding another kind; ask `has` first where a list may be missing.
   const boost::json::array& required_list(std::string_view field) const;
-  std::vector<int64_t> ints(std::string_view field, int64_t least = kLeast, int64_t most = kMost) const;
+  std::vector<int64_t> ints(std::string_view field, int64_t least = kLeast, int64_t most = kMax) const;
   std::vector<double> doubles(std::string_view field) const;
   std::vector<std::string> strings(std::string_view field) const;
   std::vector<JsonObject> objects(std::string_view field) const;
@@ -76,7 +76,7 @@ class JsonObject {
 
  private:
   static constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
-  static constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  static constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
   /// Present and not null.
   const boost::json::value* held(std::string_view field) const;

@@ -21,18 +21,18 @@ void check_mesh(const Mesh& mesh, int processes) {
          processes, processes == 1 ? " was" : " were", " started");
 }
 
-Place place_of(const Mesh& mesh, int world_rank) {
-  Place place;
-  place.replica = world_rank / mesh.replica_ranks();
-  place.rank = world_rank % mesh.replica_ranks();
-  const bool decodes = place.rank < mesh.decoder_ranks();
-  place.stage = decodes ? place.rank / mesh.tp : -1;
-  place.tp_rank = decodes ? place.rank % mesh.tp : 0;
-  return place;
+MeshCoord coord_of(const Mesh& mesh, int world_rank) {
+  MeshCoord coord;
+  coord.replica = world_rank / mesh.replica_ranks();
+  coord.rank = world_rank % mesh.replica_ranks();
+  const bool decodes = coord.rank < mesh.decoder_ranks();
+  coord.stage = decodes ? coord.rank / mesh.tp : -1;
+  coord.tp_rank = decodes ? coord.rank % mesh.tp : 0;
+  return coord;
 }
 
-bool has_vision_lane(const Mesh& mesh, const Place& place) {
-  return mesh.vision_ranks > 0 ? !place.decodes() : place.stage == 0;
+bool has_vision_lane(const Mesh& mesh, const MeshCoord& coord) {
+  return mesh.vision_ranks > 0 ? !coord.decodes() : coord.stage == 0;
 }
 
 int vision_lanes(const Mesh& mesh) { return mesh.vision_ranks > 0 ? mesh.vision_ranks : mesh.tp; }

@@ -19,7 +19,7 @@ struct Mesh {
 };
 
 /// Where one rank stands.
-struct Place {
+struct MeshCoord {
   int replica = 0;
   int rank = 0;   // in its replica
   int stage = 0;  // -1: only encodes
@@ -31,10 +31,10 @@ struct Place {
 /// Throws a sentence with both numbers where the mesh has a part below 1 (vision_ranks: below 0), or where
 /// `processes` were started and another number is needed.
 void check_mesh(const Mesh& mesh, int processes);
-Place place_of(const Mesh& mesh, int world_rank);
+MeshCoord coord_of(const Mesh& mesh, int world_rank);
 
 /// Whether the rank has a vision lane: a vision rank where there are any, else one of the first stage.
-bool has_vision_lane(const Mesh& mesh, const Place& place);
+bool has_vision_lane(const Mesh& mesh, const MeshCoord& coord);
 /// How many vision lanes a replica has.
 int vision_lanes(const Mesh& mesh);
 /// The replica's rank of vision lane `lane`.

@@ -81,13 +81,13 @@ struct AttentionArgs {
 };
 
 /// The largest steps of attention: what a backend keeps memory for.
-struct AttentionRoom {
+struct AttentionLimits {
   int64_t spans = 0, rows = 0;  // of a step
   int64_t pages = 0;            // of all its spans together
   int64_t heads = 0, head_dim = 0;
 };
 
-inline AttentionRoom larger(const AttentionRoom& a, const AttentionRoom& b) {
+inline AttentionLimits larger(const AttentionLimits& a, const AttentionLimits& b) {
   return {std::max(a.spans, b.spans), std::max(a.rows, b.rows), std::max(a.pages, b.pages),
           std::max(a.heads, b.heads), std::max(a.head_dim, b.head_dim)};
 }
@@ -106,7 +106,7 @@ struct Candidate {
   int32_t token;
   float logit;
 };
-/// What stands where there are fewer candidates than places: behind every other.
+/// What stands where there are fewer candidates than slots: behind every other.
 inline constexpr Candidate kNoCandidate{std::numeric_limits<int32_t>::max(),
                                         -std::numeric_limits<float>::infinity()};
 /// Larger logits first, ties by lower token.
@@ -115,7 +115,7 @@ constexpr bool before(const Candidate& a, const Candidate& b) {
 }
 
 /// How a row's next token is drawn: temperature, then top-k, then top-p, as transformers orders them.
-struct TokenDraw {
+struct SamplingParams {
   float temperature = 0;  // 0: greedy, the lowest token on a tie
   uint64_t seed = 0;
   int64_t position = 0;  // of the token to be drawn; with the seed it is all the randomness there is
@@ -124,18 +124,18 @@ struct TokenDraw {
 
   /// Drawn from the best candidates in order; others are the largest (perturbed) logit.
   constexpr bool restricted() const { return temperature > 0 && (top_k > 0 || top_p < 1); }
-  bool operator==(const TokenDraw&) const = default;
+  bool operator==(const SamplingParams&) const = default;
 };
 
 /// The arrays of the host that a step's operations will be given.
 struct StepArrays {
   std::span<const AttentionSpan> spans{};
-  std::span<const int32_t> positions{};  // of rope()
-  std::span<const int32_t> ids{};        // of embed()
-  std::span<const int32_t> places{};     // of scatter()
-  std::span<const TokenDraw> draws{};    // of best() and choose()
+  std::span<const int32_t> positions{};        // of rope()
+  std::span<const int32_t> ids{};              // of embed()
+  std::span<const int32_t> slots{};            // of scatter()
+  std::span<const SamplingParams> sampling{};  // of top_candidates() and sample()
   // Spans, and tokens of the longest of them, that a recording behind prepare() shall do for.
-  int64_t most_spans = 0, most_tokens = 0;
+  int64_t max_spans = 0, max_tokens = 0;
 };
 
 /// A tensor on its way to the host. One thread at a time.
@@ -162,23 +162,23 @@ struct AddNorm {
 };
 
 /// Sums of small rows over the ranks of a group whose devices reach each other's memory.
-class PeerSum {
+class PeerAllReduce {
  public:
-  virtual ~PeerSum() = default;
+  virtual ~PeerAllReduce() = default;
   /// Numbers of one sum.
-  virtual int64_t most() const = 0;
+  virtual int64_t max_elements() const = 0;
   /// y [rows, n] = the ranks' mine [rows, n], added in rank order by SumPlan's stack machine; work in the
   /// backend's stream that waits for the other ranks'. Called by all ranks with equal shapes.
   virtual void sum(Tensor y, Tensor mine, std::span<const int> merges) = 0;
   /// The same with Backend::add_rms_norm behind it, where to.y, float32 and contiguous, is the sum: equal
   /// bits, in one pass where the rows fit.
-  virtual void sum_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) = 0;
+  virtual void all_reduce_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) = 0;
   /// From any thread: sums under way and to come wait for nobody any more; what they give is nothing.
   virtual void abort() = 0;
 };
 
 /// A point in the work of a backend that does it later than it is told to. Null: all is done.
-using Mark = std::shared_ptr<void>;
+using DeviceEvent = std::shared_ptr<void>;
 
 /// What one device can do. Operations run in the order they are called; a row of a result depends on nothing
 /// but that row of the inputs (and its sequence's keys), bit by bit. Activations are float32 [rows, …]; a
@@ -194,11 +194,11 @@ class Backend {
   virtual void copy(Tensor dst, Tensor src) = 0;  // same shape and dtype
   virtual void synchronize() = 0;
   /// Behind all operations so far.
-  virtual Mark mark() { return nullptr; }
+  virtual DeviceEvent record_event() { return nullptr; }
   /// Operations from here on begin after those before the mark, of this backend or another of its device.
-  virtual void wait_for(const Mark&) {}
+  virtual void wait_event(const DeviceEvent&) {}
   /// Returns when the operations before a mark of this backend are done; throws where the device failed.
-  virtual void synchronize_to(const Mark&) {}
+  virtual void synchronize_event(const DeviceEvent&) {}
   /// Whether tensors lie in host memory. Where they do not, the host reads and writes them by copy() alone,
   /// and matrices by pack() and unpack_row().
   virtual bool on_host() const { return true; }
@@ -213,7 +213,7 @@ class Backend {
   virtual void* native_stream() const { return nullptr; }
   /// From any thread, beside the operations: whether the work is done that had been given at the last call
   /// which returned true; for whoever watches over a lane that may itself wait for ever.
-  virtual bool moved_on() { return true; }
+  virtual bool made_progress() { return true; }
   /// Bytes of its own memory that are free; where tensors lie in host memory that is the host's affair: 0.
   virtual size_t free_memory() const { return 0; }
   /// Until end_plan() nothing is allocated, packed, loaded or copied: what would be is only counted, so that
@@ -271,12 +271,12 @@ class Backend {
   /// Runs body(), whose operations come after all that were given before and go beside those that are given
   /// after it, up to wait_for() of what this returns. Bodies come after each other. A backend with one queue
   /// does as if there were no beside.
-  virtual Mark beside(const std::function<void()>& body) {
+  virtual DeviceEvent on_side_stream(const std::function<void()>& body) {
     body();
     return nullptr;
   }
   /// From so many rows on a step gains by sums over ranks that go beside its products.
-  virtual int64_t rows_beside() const { return std::numeric_limits<int64_t>::max(); }
+  virtual int64_t overlap_min_rows() const { return std::numeric_limits<int64_t>::max(); }
 
   // --- rows
   // ----------------------------------------------------------------------------------------------------
@@ -288,14 +288,14 @@ class Backend {
     (void)most;
     (void)products;
   }
-  /// How the two halves of a gated weight lie: gate_run() rows of gate, then as many of up, and so on, zeros
-  /// behind the last ones. 0: all of gate, then all of up.
-  virtual int64_t gate_run() const { return 0; }
+  /// How the two halves of a gated weight lie: gate_up_interleave() rows of gate, then as many of up, and so
+  /// on, zeros behind the last ones. 0: all of gate, then all of up.
+  virtual int64_t gate_up_interleave() const { return 0; }
   /// Rows of a step for which memory between a layer's two wide products is kept; more go in several runs.
   /// Enough to fill the matrix kernels, while a 4096-row prefix of a 28B model needs gigabytes in float32.
-  virtual int64_t rows_at_once() const { return 512; }
-  /// y [rows, n] = gelu(x · gateᵀ) · (x · upᵀ); gate_up, of one output, lies as gate_run() says. `room`
-  /// [rows, gate_up.out], of the operands' dtype, may be overwritten.
+  virtual int64_t mlp_chunk_rows() const { return 512; }
+  /// y [rows, n] = gelu(x · gateᵀ) · (x · upᵀ); gate_up, of one output, lies as gate_up_interleave() says.
+  /// `room` [rows, gate_up.out], of the operands' dtype, may be overwritten.
   virtual void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {
     matmul(room, x, gate_up);
     gelu_mul(y, room);
@@ -310,14 +310,14 @@ class Backend {
   /// y [rows, n] = blocks [merges.size() * rows, n] (contiguous) added by SumPlan's stack machine, which
   /// leaves one sum. For communicators that gather blocks in device memory; elsewhere a std::logic_error.
   virtual void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges);
-  /// Bytes of the windows of make_peer_sum; 0: there is no such sum.
+  /// Bytes of the windows of make_peer_all_reduce; 0: there is no such sum.
   virtual size_t peer_window_bytes(int ranks) const {
     (void)ranks;
     return 0;
   }
   /// `window`: NCCL's name (ncclWindow_t) for memory that every rank has given, zeroed, to a group of `ranks`
   /// whose devices reach each other's memory. Null where they cannot be reached from the program.
-  virtual std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) {
+  virtual std::unique_ptr<PeerAllReduce> make_peer_all_reduce(void* window, int rank, int ranks) {
     (void)window, (void)rank, (void)ranks;
     return nullptr;
   }
@@ -333,7 +333,7 @@ class Backend {
   // -----------------------------------------------------------------------------------------------
   virtual size_t kv_page_bytes(const KvShape& shape) const = 0;
   /// Scratch for store_kv and attention, as reserve() does for the other operations. A backend may need none.
-  virtual size_t reserve_attention(const AttentionRoom&) { return 0; }
+  virtual size_t reserve_attention(const AttentionLimits&) { return 0; }
   /// Writes k, v [rows, kv_heads * head_dim] of the spans' new rows to their pages. `pages` is the base of
   /// one layer's pages.
   virtual void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans,
@@ -355,34 +355,36 @@ class Backend {
   /// normalised pixel; columns are (channel, ky, kx), rows are patches in reading order.
   virtual void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) = 0;
   /// y[r] = row (ids[r] - first_id) of table times factor, or zeros where this rank does not hold it. An id
-  /// below 0 is id_at(place): the token at that row of `board` [places, 1], int32, where sampling put it.
-  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+  /// below 0 is token_slot_id(place): the token at that row of `token_table` [slots, 1], int32, where
+  /// sampling put it.
+  virtual void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor token_table,
                      int64_t first_id, float factor) = 0;
-  static constexpr int32_t id_at(int32_t place) { return -1 - place; }
+  static constexpr int32_t token_slot_id(int32_t place) { return -1 - place; }
   virtual void softcap(Tensor x, float cap) = 0;  // x = cap * tanh(x / cap)
-  using Draw = TokenDraw;
+  using Draw = SamplingParams;
   /// Gumbel-max: logits[r] = logits[r] / temperature + noise(seed, position, token), the noise a pure
   /// function of the three, so that any rank draws the same for a token it holds. Temperature 0 and
   /// restricted draws leave a row as it is.
-  virtual void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) = 0;
+  virtual void add_gumbel_noise(Tensor logits, int64_t first_token,
+                                std::span<const SamplingParams> sampling) = 0;
   /// The k largest of each row of logits [rows, tokens], largest first, ties by lower token.
   virtual std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) = 0;
-  /// Longest list of candidates that best() makes and choose() draws from.
-  static constexpr int32_t kMostListed = 256;
-  /// Whether choose() can draw so; a restricted draw from more candidates is for the host (top_k).
-  static constexpr bool is_listed(const Draw& draw) {
-    return !draw.restricted() || (draw.top_k > 0 && draw.top_k <= kMostListed);
+  /// Longest list of candidates that top_candidates() makes and sample() draws from.
+  static constexpr int32_t kMaxCandidates = 256;
+  /// Whether sample() can draw so; a restricted draw from more candidates is for the host (top_k).
+  static constexpr bool samples_on_device(const Draw& draw) {
+    return !draw.restricted() || (draw.top_k > 0 && draw.top_k <= kMaxCandidates);
   }
   /// found [rows, width] Candidates, as int32 [rows, 2 * width]: each row's best, after a soft-cap (cap 0:
-  /// none) and perturb(): top_k of them for a restricted draw, else one; kNoCandidate behind them. Draws are
-  /// listed, and width is enough for them. The logits may be changed on the way.
-  virtual void best(Tensor found, Tensor logits, int64_t first_token, float cap,
-                    std::span<const Draw> draws) = 0;
-  /// tokens [rows, 1], int32, drawn from found [ranks * rows, 2 * width]: what best() gave on each rank,
-  /// gathered in rank order.
-  virtual void choose(Tensor tokens, Tensor found, std::span<const Draw> draws) = 0;
-  /// board [places, 1] at places[r] = tokens [rows, 1] at r; int32.
-  virtual void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) = 0;
+  /// none) and add_gumbel_noise(): top_k of them for a restricted draw, else one; kNoCandidate behind them.
+  /// Draws are listed, and width is enough for them. The logits may be changed on the way.
+  virtual void top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
+                              std::span<const SamplingParams> sampling) = 0;
+  /// tokens [rows, 1], int32, drawn from found [ranks * rows, 2 * width]: what top_candidates() gave on each
+  /// rank, gathered in rank order.
+  virtual void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) = 0;
+  /// token_table [slots, 1] at slots[r] = tokens [rows, 1] at r; int32.
+  virtual void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) = 0;
 };
 
 /// `threads` stays alive as long as the backend. isa: "auto", "amx", "avx512-bf16", "avx512", "avx2",
@@ -409,7 +411,7 @@ struct CudaOptions {
   std::filesystem::path cache = {};  // folder where tune() keeps what it measured; empty: nowhere
   int share = 100;                   // percent of its multiprocessors that products and prefills should fill
   bool high_priority = false;        // its work goes before that of other backends of the device
-  int64_t rows_beside = 1024;        // Backend::rows_beside
+  int64_t overlap_min_rows = 1024;   // Backend::overlap_min_rows
   Prefill prefill = Prefill::warps;
 };
 /// Throws a sentence where the device cannot be used. `threads` stays alive as long as the backend.

@@ -5,7 +5,7 @@
 
 namespace lapidary {
 
-int32_t draw_token(std::span<const Candidate> candidates, const TokenDraw& draw) {
+int32_t draw_token(std::span<const Candidate> candidates, const SamplingParams& draw) {
   std::vector<double> weights;
   double total = 0;
   for (const Candidate& c : candidates) {

@@ -18,6 +18,6 @@ constexpr double uniform_of(uint64_t seed, int64_t position) {
 
 /// One token from candidates (best first, at least one): softmax at the temperature, the smallest set of
 /// tokens reaching top_p, one uniform number from (seed, position).
-int32_t draw_token(std::span<const Candidate> candidates, const TokenDraw& draw);
+int32_t draw_token(std::span<const Candidate> candidates, const SamplingParams& draw);
 
 }  // namespace lapidary

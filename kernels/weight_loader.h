@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "kernels/made_numbers.h"
+#include "kernels/dummy_values.h"
 #include "kernels/tensor.h"
 
 namespace lapidary {
@@ -53,13 +53,13 @@ class WeightLoader {
   virtual WeightRows rows_of(const Matrix& w) const = 0;
 
   /// How many rows of `cols` stored numbers (WeightRows::brought) are best loaded at a time; at least 1.
-  virtual int64_t rows_at_once(int64_t cols, DType stored) const = 0;
+  virtual int64_t mlp_chunk_rows(int64_t cols, DType stored) const = 0;
   /// fill() writes as many rows as `to` has, of to.brought() numbers, one close behind the other, as they are
   /// stored: f32, f16 or bf16. Returns when they are written; what fill() throws comes through and leaves the
   /// loader as it was.
   virtual void load(const WeightRows& to, DType stored, const std::function<void(std::byte*)>& fill) = 0;
   /// The numbers of rows first_row… and columns first_col…, which lie to.skip behind a whole row's first.
-  virtual void make(const WeightRows& to, const MadeNumbers& made, int64_t first_row, int64_t first_col) = 0;
+  virtual void make(const WeightRows& to, const DummyValues& made, int64_t first_row, int64_t first_col) = 0;
 
   /// Returns when all rows are where they belong. Throws where the device failed.
   virtual void finish() = 0;

@@ -47,7 +47,7 @@ GenerationConfig read_generation_config(const std::filesystem::path& folder_or_f
                                         const ModelConfig& model) {
   const auto file = folder_or_file / "generation_config.json";
   if (!std::filesystem::exists(file)) return defaults(model);
-  return parse_generation_config(read_text_file(file, kMostConfigBytes), file.string(), model);
+  return parse_generation_config(read_text_file(file, kMaxConfigBytes), file.string(), model);
 }
 
 }  // namespace lapidary

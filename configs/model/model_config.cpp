@@ -9,10 +9,10 @@ namespace lapidary {
 namespace {
 
 // Far beyond any model, near enough that no product of them overflows.
-constexpr int64_t kMostWidth = 1 << 20;
-constexpr int64_t kMostLayers = 1 << 12;
-constexpr int64_t kMostPixels = 1 << 14;
-constexpr int64_t kMostIds = 1 << 26;
+constexpr int64_t kMaxWidth = 1 << 20;
+constexpr int64_t kMaxLayers = 1 << 12;
+constexpr int64_t kMaxPixels = 1 << 14;
+constexpr int64_t kMaxIds = 1 << 26;
 
 int64_t size_field(const JsonObject& object, const char* field, int64_t otherwise, int64_t most) {
   return object.int_or(field, otherwise, 1, most);
@@ -39,13 +39,13 @@ VisionConfig read_vision(const JsonObject& v) {
   expect(v, "model_type", "siglip_vision_model", "siglip_vision_model");
   expect(v, "hidden_act", "gelu_pytorch_tanh", "gelu_pytorch_tanh");
   VisionConfig c;
-  c.hidden_size = size_field(v, "hidden_size", c.hidden_size, kMostWidth);
-  c.intermediate_size = size_field(v, "intermediate_size", c.intermediate_size, kMostWidth);
-  c.layers = size_field(v, "num_hidden_layers", c.layers, kMostLayers);
-  c.heads = size_field(v, "num_attention_heads", c.heads, kMostWidth);
-  c.image_size = size_field(v, "image_size", c.image_size, kMostPixels);
-  c.patch_size = size_field(v, "patch_size", c.patch_size, kMostPixels);
-  c.channels = size_field(v, "num_channels", c.channels, kMostWidth);
+  c.hidden_size = size_field(v, "hidden_size", c.hidden_size, kMaxWidth);
+  c.intermediate_size = size_field(v, "intermediate_size", c.intermediate_size, kMaxWidth);
+  c.layers = size_field(v, "num_hidden_layers", c.layers, kMaxLayers);
+  c.heads = size_field(v, "num_attention_heads", c.heads, kMaxWidth);
+  c.image_size = size_field(v, "image_size", c.image_size, kMaxPixels);
+  c.patch_size = size_field(v, "patch_size", c.patch_size, kMaxPixels);
+  c.channels = size_field(v, "num_channels", c.channels, kMaxWidth);
   c.layer_norm_eps = positive_or(v, "layer_norm_eps", c.layer_norm_eps);
   if (c.hidden_size % c.heads != 0) {
     fail(v.where("hidden_size"), " is ", c.hidden_size, ", not a multiple of num_attention_heads, ", c.heads);
@@ -119,9 +119,8 @@ void check_heads(const JsonObject& t, const TextConfig& c) {
   }
   if (c.head_dim % 2 != 0)
     fail(t.where("head_dim"), " is ", c.head_dim, "; rotary embeddings need an even number");
-  if (c.q_width() > kMostWidth) {
-    fail(t.where("head_dim"), " is ", c.head_dim, " for ", c.heads, " heads, together more than ",
-         kMostWidth);
+  if (c.q_width() > kMaxWidth) {
+    fail(t.where("head_dim"), " is ", c.head_dim, " for ", c.heads, " heads, together more than ", kMaxWidth);
   }
 }
 
@@ -144,13 +143,13 @@ void check_text_kind(const JsonObject& t) {
 TextConfig read_text(const JsonObject& t) {
   check_text_kind(t);
   TextConfig c;
-  c.vocab_size = size_field(t, "vocab_size", c.vocab_size, kMostIds);
-  c.hidden_size = size_field(t, "hidden_size", c.hidden_size, kMostWidth);
-  c.intermediate_size = size_field(t, "intermediate_size", c.intermediate_size, kMostWidth);
-  c.layers = size_field(t, "num_hidden_layers", c.layers, kMostLayers);
-  c.heads = size_field(t, "num_attention_heads", c.heads, kMostWidth);
-  c.kv_heads = size_field(t, "num_key_value_heads", c.kv_heads, kMostWidth);
-  c.head_dim = size_field(t, "head_dim", c.head_dim, kMostWidth);
+  c.vocab_size = size_field(t, "vocab_size", c.vocab_size, kMaxIds);
+  c.hidden_size = size_field(t, "hidden_size", c.hidden_size, kMaxWidth);
+  c.intermediate_size = size_field(t, "intermediate_size", c.intermediate_size, kMaxWidth);
+  c.layers = size_field(t, "num_hidden_layers", c.layers, kMaxLayers);
+  c.heads = size_field(t, "num_attention_heads", c.heads, kMaxWidth);
+  c.kv_heads = size_field(t, "num_key_value_heads", c.kv_heads, kMaxWidth);
+  c.head_dim = size_field(t, "head_dim", c.head_dim, kMaxWidth);
   c.query_pre_attn_scalar = positive_or(t, "query_pre_attn_scalar", c.query_pre_attn_scalar);
   c.rope_theta = read_rope_theta(t);
   c.rms_norm_eps = positive_or(t, "rms_norm_eps", c.rms_norm_eps);
@@ -158,7 +157,7 @@ TextConfig read_text(const JsonObject& t) {
   c.sliding_layers = read_sliding_layers(t, c.layers);
   c.attn_softcap = read_cap(t, "attn_logit_softcapping", c.attn_softcap);
   c.final_softcap = read_cap(t, "final_logit_softcapping", c.final_softcap);
-  c.max_position_embeddings = size_field(t, "max_position_embeddings", c.max_position_embeddings, kMostIds);
+  c.max_position_embeddings = size_field(t, "max_position_embeddings", c.max_position_embeddings, kMaxIds);
   c.tie_word_embeddings = t.bool_or("tie_word_embeddings", true);
   check_heads(t, c);
   return c;
@@ -181,9 +180,9 @@ void check_kind(const JsonObject& top) {
 
 std::optional<int64_t> read_id(const JsonObject& top, const std::optional<JsonObject>& text,
                                const char* field, int64_t otherwise) {
-  if (top.has(field) && !top.is_null(field)) return top.required_int(field, 0, kMostIds);
+  if (top.has(field) && !top.is_null(field)) return top.required_int(field, 0, kMaxIds);
   if (!text || !text->has(field)) return otherwise;
-  return text->optional_int(field, 0, kMostIds);
+  return text->optional_int(field, 0, kMaxIds);
 }
 
 std::vector<int64_t> read_eos(const JsonObject& top, const JsonObject& text) {
@@ -192,8 +191,8 @@ std::vector<int64_t> read_eos(const JsonObject& top, const JsonObject& text) {
     const auto* value = object->find(field);
     if (!value || (value->is_null() && object == &top)) continue;
     if (value->is_null()) return {};
-    if (value->is_array()) return object->ints(field, 0, kMostIds);
-    return {object->required_int(field, 0, kMostIds)};
+    if (value->is_array()) return object->ints(field, 0, kMaxIds);
+    return {object->required_int(field, 0, kMaxIds)};
   }
   return {1};
 }
@@ -224,13 +223,13 @@ ModelConfig parse_model_config(std::string_view text_of_file, const std::string&
   config.text = read_text(*text);
   config.text.tie_word_embeddings =
       config.text.tie_word_embeddings && top.bool_or("tie_word_embeddings", true);
-  config.projection_dim = size_field(top, "projection_dim", config.projection_dim, kMostWidth);
+  config.projection_dim = size_field(top, "projection_dim", config.projection_dim, kMaxWidth);
   if (config.projection_dim != config.text.hidden_size) {
     fail(top.where("projection_dim"), " is ", config.projection_dim, ", but text_config.hidden_size is ",
          config.text.hidden_size);
   }
   const char* image_token = top.has("image_token_index") ? "image_token_index" : "image_token_id";
-  config.image_token_id = top.int_or(image_token, config.image_token_id, 0, kMostIds);
+  config.image_token_id = top.int_or(image_token, config.image_token_id, 0, kMaxIds);
   config.bos = read_id(top, text, "bos_token_id", 2);
   config.eos = read_eos(top, *text);
   config.pad = read_id(top, text, "pad_token_id", 0);
@@ -241,7 +240,7 @@ ModelConfig parse_model_config(std::string_view text_of_file, const std::string&
 ModelConfig read_model_config(const std::filesystem::path& folder_or_file) {
   const bool folder = std::filesystem::is_directory(folder_or_file);
   const std::filesystem::path file = folder ? folder_or_file / "config.json" : folder_or_file;
-  return parse_model_config(read_text_file(file, kMostConfigBytes), file.string());
+  return parse_model_config(read_text_file(file, kMaxConfigBytes), file.string());
 }
 
 }  // namespace lapidary

@@ -70,7 +70,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder_or_file);
 ModelConfig parse_model_config(std::string_view text, const std::string& source);
 
 /// No config.json of a checkpoint comes near this.
-constexpr uint64_t kMostConfigBytes = 16 << 20;
+constexpr uint64_t kMaxConfigBytes = 16 << 20;
 
 struct ParameterCounts {
   int64_t vision = 0;

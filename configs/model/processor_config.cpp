@@ -31,12 +31,12 @@ void check_steps(const JsonObject& p) {
 
 /// `size`: {"height": R, "width": R}, or one number.
 int64_t read_size(const JsonObject& p, int64_t otherwise) {
-  constexpr int64_t kMostPixels = 1 << 14;
+  constexpr int64_t kMaxPixels = 1 << 14;
   if (!p.has("size") || p.is_null("size")) return otherwise;
-  if (!p.at("size").is_object()) return p.required_int("size", 1, kMostPixels);
+  if (!p.at("size").is_object()) return p.required_int("size", 1, kMaxPixels);
   const JsonObject size = p.required_object("size");
-  const int64_t height = size.required_int("height", 1, kMostPixels);
-  const int64_t width = size.required_int("width", 1, kMostPixels);
+  const int64_t height = size.required_int("height", 1, kMaxPixels);
+  const int64_t width = size.required_int("width", 1, kMaxPixels);
   if (height != width) fail(p.where("size"), " is ", height, " by ", width, "; only squares are supported");
   return height;
 }
@@ -74,10 +74,10 @@ ProcessorConfig read(const JsonObject& p, const ModelConfig& model) {
   if (!p.optional_bool("do_rescale").value_or(true)) config.rescale = 1;
   if (!p.optional_bool("do_normalize").value_or(true)) config.mean = 0, config.std = 1;
   // Magnitudes that a float32 still holds after the division; anything near them is a mistake.
-  constexpr double kMost = 1e6;
-  if (!(std::abs(config.rescale) <= kMost)) fail(p.where("rescale_factor"), " is ", config.rescale);
-  if (!(std::abs(config.mean) <= kMost)) fail(p.where("image_mean"), " is ", config.mean);
-  if (!(config.std >= 1 / kMost && config.std <= kMost)) fail(p.where("image_std"), " is ", config.std);
+  constexpr double kMax = 1e6;
+  if (!(std::abs(config.rescale) <= kMax)) fail(p.where("rescale_factor"), " is ", config.rescale);
+  if (!(std::abs(config.mean) <= kMax)) fail(p.where("image_mean"), " is ", config.mean);
+  if (!(config.std >= 1 / kMax && config.std <= kMax)) fail(p.where("image_std"), " is ", config.std);
   return config;
 }
 
@@ -96,14 +96,14 @@ ProcessorConfig read_processor_config(const std::filesystem::path& folder_or_fil
   const auto newer = folder_or_file / "processor_config.json";
   const auto older = folder_or_file / "preprocessor_config.json";
   if (std::filesystem::exists(newer)) {
-    const std::string text = read_text_file(newer, kMostConfigBytes);
+    const std::string text = read_text_file(newer, kMaxConfigBytes);
     // 4.x writes this file too, with hardly more than the class's name; then the older one has the fields.
     const auto json = parse_json(text, newer.string());
     const bool has_fields = JsonObject(json, newer.string()).optional_object("image_processor").has_value();
     if (has_fields) return parse_processor_config(text, newer.string(), true, model);
   }
   if (!std::filesystem::exists(older)) return derived(model);
-  return parse_processor_config(read_text_file(older, kMostConfigBytes), older.string(), false, model);
+  return parse_processor_config(read_text_file(older, kMaxConfigBytes), older.string(), false, model);
 }
 
 }  // namespace lapidary

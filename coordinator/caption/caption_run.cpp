@@ -43,8 +43,8 @@ CaptionParts CaptionRun::caption_parts() {
 
 FleetEvents CaptionRun::fleet_events() {
   FleetEvents events = parts_.fleet;
-  events.requests = [this](const std::vector<Event>& all) {
-    for (const Event& event : all) captioner_.take(event);
+  events.requests = [this](const std::vector<RequestOutput>& all) {
+    for (const RequestOutput& event : all) captioner_.take(event);
     finish_if_done();
   };
   events.room = [this] { feed(); };

@@ -80,7 +80,7 @@ void Captioner::refuse(uint64_t id, const std::string& error) {
   if (!node.empty()) end(std::move(node.mapped()), error);
 }
 
-void Captioner::take(const Event& event) {
+void Captioner::take(const RequestOutput& event) {
   const auto found = jobs_.find(event.request);
   if (found == jobs_.end()) return;
   Record& record = found->second.record;
@@ -96,9 +96,9 @@ void Captioner::take(const Event& event) {
     record.token_ids.push_back(*event.token);
     ++counts_.tokens;
   }
-  if (event.finish == Finish::no) return;
+  if (event.finish == FinishReason::no) return;
   Job job = std::move(jobs_.extract(found).mapped());
-  if (event.finish == Finish::error) {
+  if (event.finish == FinishReason::error) {
     end(std::move(job), event.error);
   } else {
     finish(job);

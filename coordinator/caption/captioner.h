@@ -42,7 +42,7 @@ class Captioner {
   std::optional<Request> begin(Item item);
   /// A begun request that nobody takes: its record says why.
   void refuse(uint64_t id, const std::string& error);
-  void take(const Event& event);
+  void take(const RequestOutput& event);
 
   /// Begun and not ended.
   size_t running() const { return jobs_.size(); }

@@ -18,7 +18,7 @@ int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
   check_mesh(mesh, mesh.world());
   const Setup setup = set_up(options);
   for (int rank = 0; rank < mesh.replica_ranks(); ++rank)
-    check_place(options.flags, setup.config, mesh, place_of(mesh, rank));
+    check_coord(options.flags, setup.config, mesh, coord_of(mesh, rank));
   const std::string token = by_hand ? token_from_environment() : make_token();
   if (token.empty())
     fail("--listen needs a token that workers share, in the environment as ", kTokenVariable);
@@ -171,7 +171,7 @@ constexpr const char* kFooter =
 
 }  // namespace
 
-void add_caption_command(CLI::App& app, Chosen& chosen) {
+void add_caption_command(CLI::App& app, SelectedCommand& chosen) {
   auto options = std::make_shared<CaptionOptions>();
   CLI::App& command = *app.add_subcommand("caption", "Write captions, answers or boxes for images");
   add_engine_flags(command, options->flags);
@@ -189,7 +189,7 @@ void add_caption_command(CLI::App& app, Chosen& chosen) {
   add_output_options(command, *options);
   add_runtime_options(command, *options);
   command.footer(kFooter);
-  when_named(command, chosen, [options] { return run_caption(*options); });
+  when_selected(command, chosen, [options] { return run_caption(*options); });
 }
 
 }  // namespace lapidary

@@ -128,18 +128,18 @@ Invitation share_invitation(Communicator& comm, CaptionCoordinator* coordinator)
 
 /// This rank's part. What ends it early is said by the coordinator, which hears of it, unless it never got
 /// that far.
-void work_here(const CaptionOptions& options, const Mesh& mesh, const Place& place, Communicator& replica,
+void work_here(const CaptionOptions& options, const Mesh& mesh, const MeshCoord& coord, Communicator& replica,
                const Invitation& invitation, Communicator& all) {
   std::unique_ptr<ControlLink> link;
   try {
-    link = join_job(options.flags, mesh, place, invitation, std::min(kDialing, options.step_deadline));
+    link = join_job(options.flags, mesh, coord, invitation, std::min(kDialing, options.step_deadline));
   } catch (const std::exception& e) {
     std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), e.what());
     all.abort(1);
     throw;
   }
   try {
-    work(options.flags, mesh, place, replica, *link, true);
+    work(options.flags, mesh, coord, replica, *link, true);
   } catch (const std::exception&) {
   }
 }
@@ -154,14 +154,14 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   const bool leads = comm->rank() == 0;
   options.quiet = options.quiet || !leads;
   Mesh mesh;
-  Place place;
+  MeshCoord coord;
   Setup setup;
   agree(*comm, [&] {
     mesh = mesh_of(options.flags, comm->size());
     options.flags.mesh = mesh;
-    place = place_of(mesh, comm->rank());
+    coord = coord_of(mesh, comm->rank());
     setup = set_up(options);
-    check_place(options.flags, setup.config, mesh, place);
+    check_coord(options.flags, setup.config, mesh, coord);
   });
   std::unique_ptr<CaptionCoordinator> coordinator;
   open_together(*comm, patience, options.step_deadline, [&] {
@@ -170,12 +170,12 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   });
   patience.expect("not all ranks have heard where the coordinator is");
   const Invitation invitation = share_invitation(*comm, coordinator.get());
-  const auto replica = comm->split(place.replica);
+  const auto replica = comm->split(coord.replica);
   patience.met();
   stop.defer();
   std::optional<Hosted> hosted;
   if (leads) hosted.emplace(options, *coordinator, comm->size() == 1);
-  work_here(options, mesh, place, *replica, invitation, *comm);
+  work_here(options, mesh, coord, *replica, invitation, *comm);
   // The records are whole once rank 0 has come this far; the others leave it time to write them.
   const int code = leads ? hosted->join() : 0;
   patience.expect(options.step_deadline + (leads ? 0 : kWriting),

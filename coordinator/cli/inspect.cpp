@@ -20,9 +20,9 @@ struct InspectOptions {
 
 /// What one rank of a replica would hold.
 struct RankPlan {
-  Place place;
+  MeshCoord coord;
   ShardPlan shard;
-  Share share;
+  StagePart share;
   bool vision_lane;
 };
 
@@ -100,16 +100,16 @@ std::string sums_text(const BlockPlan& block) {
 std::vector<RankPlan> plan_ranks(const InspectOptions& options, const ModelConfig& config) {
   std::vector<RankPlan> plans;
   for (int rank = 0; rank < options.mesh.replica_ranks(); ++rank) {
-    const Place place = place_of(options.mesh, rank);
-    plans.push_back({place, PaliGemma::plan_for(config, place.tp_rank, options.mesh.tp),
-                     share_of(config, options.mesh, place, options.engine.pp_layers),
-                     has_vision_lane(options.mesh, place)});
+    const MeshCoord coord = coord_of(options.mesh, rank);
+    plans.push_back({coord, PaliGemma::plan_for(config, coord.tp_rank, options.mesh.tp),
+                     stage_part_of(config, options.mesh, coord, options.engine.pp_layers),
+                     has_vision_lane(options.mesh, coord)});
   }
   return plans;
 }
 
 /// "embedding", "head", "both": which of its vocabulary rows a rank needs for what.
-const char* vocabulary_use(const Share& share) {
+const char* vocabulary_use(const StagePart& share) {
   if (share.embedding && share.head) return "both";
   return share.embedding ? "embedding" : share.head ? "head" : "none";
 }
@@ -117,15 +117,15 @@ const char* vocabulary_use(const Share& share) {
 void print_plans(const std::vector<RankPlan>& plans) {
   std::vector<Row> rows{{"rank", "stage", "layers", "heads", "KV heads", "MLP columns", "vocabulary rows",
                          "for", "leaves/blocks", "vision tower"}};
-  for (const auto& [place, shard, share, vision_lane] : plans) {
+  for (const auto& [coord, shard, share, vision_lane] : plans) {
     const char* tower = vision_lane ? "whole" : "none";
-    if (place.decodes()) {
-      rows.push_back({cat(place.rank), cat(place.stage), range_text({share.layers.begin, share.layers.end}),
+    if (coord.decodes()) {
+      rows.push_back({cat(coord.rank), cat(coord.stage), range_text({share.layers.begin, share.layers.end}),
                       range_text(shard.decoder.heads), range_text(shard.decoder.kv_heads),
                       range_text(shard.decoder.ffn), range_text(shard.vocab), vocabulary_use(share),
                       sums_text(shard.decoder), tower});
     } else {
-      rows.push_back({cat(place.rank), "vision", "none", "", "", "", "", "", "", tower});
+      rows.push_back({cat(coord.rank), "vision", "none", "", "", "", "", "", "", tower});
     }
   }
   std::printf("\nShard plan of %zu rank%s\n%s", plans.size(), plans.size() == 1 ? "" : "s",
@@ -146,7 +146,7 @@ void print_memory(const InspectOptions& options, const ModelConfig& config,
     const Memory memory =
         plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, types, *backend);
     const auto text = [](size_t bytes) { return size_text(static_cast<int64_t>(bytes)); };
-    rows.push_back({cat(plan.place.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
+    rows.push_back({cat(plan.coord.rank), text(memory.weights), text(memory.kv), text(memory.embeddings)});
   }
   const std::string types_text =
       types.decoder == types.linear
@@ -172,7 +172,7 @@ int run_inspect(const InspectOptions& options) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& app, Chosen& chosen) {
+void add_inspect_command(CLI::App& app, SelectedCommand& chosen) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App& command =
       *app.add_subcommand("inspect", "Say what a model is, and what each rank would hold of it");
@@ -206,7 +206,7 @@ void add_inspect_command(CLI::App& app, Chosen& chosen) {
       .add_option("--max-model-len", options->engine.max_model_len,
                   "Tokens of one sequence; 0: one image, 128 of prompt, 256 new")
       ->capture_default_str();
-  when_named(command, chosen, [options] { return run_inspect(*options); });
+  when_selected(command, chosen, [options] { return run_inspect(*options); });
 }
 
 }  // namespace lapidary

@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("lapidary ") + lapidary::program_version());
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
-  lapidary::Chosen chosen;
+  lapidary::SelectedCommand chosen;
   add_caption_command(app, chosen);
   add_worker_command(app, chosen);
   add_trace_command(app, chosen);

@@ -109,7 +109,7 @@ CLI::App& add_command(CLI::App& app, TokenizeOptions& options, const char* name,
 
 }  // namespace
 
-void add_tokenize_commands(CLI::App& app, Chosen& chosen) {
+void add_tokenize_commands(CLI::App& app, SelectedCommand& chosen) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App& there =
       add_command(app, *options, "tokenize", "Text to token ids, a line of ids for each line of text",
@@ -117,7 +117,7 @@ void add_tokenize_commands(CLI::App& app, Chosen& chosen) {
   there.add_flag("--json", options->json, "A line {\"ids\": […], \"pieces\": […]} each");
   there.footer(
       "No special tokens are added; those that are written in the text (<bos>, <loc0012>) count as tokens.");
-  when_named(there, chosen, [options] { return run_tokenize(*options); });
+  when_selected(there, chosen, [options] { return run_tokenize(*options); });
 
   options = std::make_shared<TokenizeOptions>();
   CLI::App& back =
@@ -126,7 +126,7 @@ void add_tokenize_commands(CLI::App& app, Chosen& chosen) {
   back.add_flag("--json", options->json,
                 "Each text as a JSON string: the only form in which a text with line breaks "
                 "stays one line");
-  when_named(back, chosen, [options] { return run_detokenize(*options); });
+  when_selected(back, chosen, [options] { return run_detokenize(*options); });
 }
 
 }  // namespace lapidary

@@ -91,7 +91,7 @@ int run_trace(TraceOptions options) {
 
 }  // namespace
 
-void add_trace_command(CLI::App& app, Chosen& chosen) {
+void add_trace_command(CLI::App& app, SelectedCommand& chosen) {
   auto options = std::make_shared<TraceOptions>();
   CLI::App& command = *app.add_subcommand(
       "trace", "Run one prompt and write every named intermediate tensor to a safetensors file");
@@ -110,7 +110,7 @@ void add_trace_command(CLI::App& app, Chosen& chosen) {
       "width]; projector [image tokens, hidden]; decoder.embeddings, decoder.layers.I, decoder.norm [prefix "
       "+ generated "
       "- 1, hidden]; logits [generated, vocabulary]; prompt_ids, token_ids.");
-  when_named(command, chosen, [options] { return run_trace(*options); });
+  when_selected(command, chosen, [options] { return run_trace(*options); });
 }
 
 }  // namespace lapidary

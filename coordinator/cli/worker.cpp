@@ -23,7 +23,7 @@ std::string host_name() {
   return name;
 }
 
-wire::Hello hello_of(const EngineFlags& flags, const Mesh& mesh, const Place& place,
+wire::Hello hello_of(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord,
                      const std::string& token) {
   wire::Hello hello;
   hello.set_version(program_version());
@@ -33,8 +33,8 @@ wire::Hello hello_of(const EngineFlags& flags, const Mesh& mesh, const Place& pl
   hello.mutable_mesh()->set_pp(mesh.pp);
   hello.mutable_mesh()->set_replicas(mesh.replicas);
   hello.mutable_mesh()->set_vision_ranks(mesh.vision_ranks);
-  hello.set_replica(place.replica);
-  hello.set_rank(place.rank);
+  hello.set_replica(coord.replica);
+  hello.set_rank(coord.rank);
   hello.set_pid(::getpid());
   hello.set_host(host_name());
   return hello;
@@ -70,10 +70,10 @@ int run_worker_command(const WorkerFlags& flags) {
          comm->size() == 1 ? " process was" : " processes were", " started");
   if (flags.replica < 0 || flags.replica >= mesh.replicas)
     fail("--replica is ", flags.replica, ", but there are ", mesh.replicas, " (--replicas)");
-  const Place place = place_of(mesh, flags.replica * mesh.replica_ranks() + comm->rank());
+  const MeshCoord coord = coord_of(mesh, flags.replica * mesh.replica_ranks() + comm->rank());
   try {
-    const auto link = join_job(flags.engine, mesh, place, {endpoints_of(flags.coordinator), token});
-    work(flags.engine, mesh, place, *comm, *link, false);
+    const auto link = join_job(flags.engine, mesh, coord, {endpoints_of(flags.coordinator), token});
+    work(flags.engine, mesh, coord, *comm, *link, false);
   } catch (const std::exception& e) {
     // The others may wait for this rank in the middle of a step; nothing but their end helps.
     std::fprintf(stderr, "lapidary worker: rank %d: %s\n", comm->rank(), e.what());
@@ -97,36 +97,37 @@ std::string agreement_of(const EngineOptions& e) {
                                  " ", e.max_num_batched_tokens, " ", e.max_images, "\n", layers));
 }
 
-void check_place(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh, const Place& place) {
-  share_of(config, mesh, place, flags.engine.pp_layers);
-  if (place.decodes()) PaliGemma::plan_for(config, place.tp_rank, mesh.tp);
+void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,
+                 const MeshCoord& coord) {
+  stage_part_of(config, mesh, coord, flags.engine.pp_layers);
+  if (coord.decodes()) PaliGemma::plan_for(config, coord.tp_rank, mesh.tp);
 }
 
-std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const Place& place,
+std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord,
                                       const Invitation& invitation, double seconds) {
   ControlLinkOptions options;
   options.connect_seconds = seconds;
   options.endpoints = invitation.endpoints;
-  options.hello = hello_of(flags, mesh, place, invitation.token);
+  options.hello = hello_of(flags, mesh, coord, invitation.token);
   return std::make_unique<ControlLink>(options);
 }
 
-void work(const EngineFlags& flags, const Mesh& mesh, const Place& place, Communicator& replica,
+void work(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord, Communicator& replica,
           ControlLink& link, bool silent) {
   WorkerOptions options;
   options.engine = flags.engine;
   options.read_threads = flags.image_workers;
   const ModelConfig config = read_model_config(flags.engine.model);
-  Worker worker(options, config, replica, mesh, place, link, [silent, place](const std::string& why) {
+  Worker worker(options, config, replica, mesh, coord, link, [silent, coord](const std::string& why) {
     if (!silent)
-      std::fprintf(stderr, "lapidary worker: replica %d rank %d: %s\n", place.replica, place.rank,
+      std::fprintf(stderr, "lapidary worker: replica %d rank %d: %s\n", coord.replica, coord.rank,
                    why.c_str());
     std::_Exit(1);
   });
   worker.run();
 }
 
-void add_worker_command(CLI::App& app, Chosen& chosen) {
+void add_worker_command(CLI::App& app, SelectedCommand& chosen) {
   auto flags = std::make_shared<WorkerFlags>();
   CLI::App& command =
       *app.add_subcommand("worker", "One rank of a replica; `lapidary caption` starts them by itself");
@@ -143,7 +144,7 @@ void add_worker_command(CLI::App& app, Chosen& chosen) {
       "DIR --tp 2 …, with\n"
       "the flags of the coordinator (`lapidary caption --listen ADDRESS:PORT …`), which refuses a worker "
       "with another model.");
-  when_named(command, chosen, [flags] { return run_worker_command(*flags); });
+  when_selected(command, chosen, [flags] { return run_worker_command(*flags); });
 }
 
 }  // namespace lapidary

@@ -23,15 +23,16 @@ constexpr const char* kTokenVariable = "LAPIDARY_TOKEN";
 std::string agreement_of(const EngineOptions& options);
 
 /// Throws the sentence of what does not fit: stages and layers, ranks and heads.
-void check_place(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh, const Place& place);
+void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,
+                 const MeshCoord& coord);
 
 /// Finds the coordinator, in `seconds` at most, and says hello. Throws why there is no welcome.
-std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const Place& place,
+std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord,
                                       const Invitation& invitation, double seconds = 60);
 /// One rank's work, until the coordinator says stop. `replica` are the replica's ranks. Throws what ended it
 /// early, which the coordinator then has heard of. A coordinator that is gone ends the process; where
 /// `silent` nothing is said of it.
-void work(const EngineFlags& flags, const Mesh& mesh, const Place& place, Communicator& replica,
+void work(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord, Communicator& replica,
           ControlLink& link, bool silent);
 
 }  // namespace lapidary

@@ -121,7 +121,7 @@ class Expansion {
   }
 
   void check(int64_t words, int64_t times) const {
-    if (words > kMostBraceWords / times) fail(pattern_, ": stands for more than ", kMostBraceWords, " names");
+    if (words > kMaxBraceWords / times) fail(pattern_, ": stands for more than ", kMaxBraceWords, " names");
   }
 
   const std::string& pattern_;

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A folder without images must have fewer entries for the door to say so.
-constexpr int64_t kMostLookedAt = 200'000;
+constexpr int64_t kMaxLookedAt = 200'000;
 
 struct Entry {
   std::string name;
@@ -89,7 +89,7 @@ void check_folder(const std::string& folder) {
   // Links that lead back go round only until the limit.
   for (size_t i = 0; i < folders.size() && !found; ++i) {
     const auto visit = [&](const Entry& entry) {
-      found = !entry.folder || ++looked_at >= kMostLookedAt;
+      found = !entry.folder || ++looked_at >= kMaxLookedAt;
       if (entry.folder) folders.push_back(folders[i] + "/" + entry.name);
       return !found;
     };

@@ -150,8 +150,8 @@ TarEntry TarReader::Impl::take(const std::string& name) {
     found.error = cat(path_, ": ", name, ": a link, not a file");
   else if (size == 0)
     found.error = cat(path_, ": ", name, ": empty");
-  else if (compressed_ && size > kMostEntryBytes)
-    found.error = cat(path_, ": ", name, ": has ", size, " bytes, more than the ", kMostEntryBytes,
+  else if (compressed_ && size > kMaxEntryBytes)
+    found.error = cat(path_, ": ", name, ": has ", size, " bytes, more than the ", kMaxEntryBytes,
                       " that a picture in a compressed tar may have");
   else if (compressed_ && want_data_)
     found.data = read_data();

@@ -16,7 +16,7 @@ struct TarEntry {
 };
 
 /// Larger pictures cannot be sent to a worker as bytes; those of a plain tar are read by the worker itself.
-constexpr int64_t kMostEntryBytes = int64_t{48} << 20;
+constexpr int64_t kMaxEntryBytes = int64_t{48} << 20;
 
 /// Walks a tar's images: ustar, GNU and pax; also compressed, which its bytes tell, not its name. Of a plain
 /// tar headers alone are read. Folders, hidden names, and what is no image by its name are left out.

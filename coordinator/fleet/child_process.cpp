@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "configs/error.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 #include "coordinator/fleet/session.h"
 
 namespace lapidary {

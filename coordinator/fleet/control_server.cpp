@@ -6,8 +6,8 @@
 
 #include "configs/error.h"
 #include "configs/wire/frame_channel.h"
-#include "configs/wire/pulse.h"
-#include "coordinator/fleet/doorkeeper.h"
+#include "configs/wire/heartbeat_monitor.h"
+#include "coordinator/fleet/handshake_listener.h"
 #include "coordinator/fleet/hello_check.h"
 #include "coordinator/fleet/host_addresses.h"
 
@@ -57,7 +57,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   /// down.
   struct Seat {
     std::shared_ptr<FrameChannel> channel;
-    Pulse pulse;
+    HeartbeatMonitor pulse;
     std::string peer;
 
     bool is_taken() const { return channel && channel->is_open(); }
@@ -65,11 +65,11 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
 
   size_t index(int replica, int rank) const { return static_cast<size_t>(replica * replica_ranks() + rank); }
   std::optional<std::string> refusal(const wire::Hello& hello) const;
-  void admit(const Doorkeeper::Guest& guest);
+  void admit(const HandshakeListener::WorkerConnection& connection);
   void received(int replica, int rank, wire::Frame frame);
   void lose(int replica, int rank, const std::string& why);
   void tick();
-  void look_at(int replica, int rank, Pulse::Time now);
+  void look_at(int replica, int rank, HeartbeatMonitor::Time now);
   void done_when_empty();
   void done();
   void log(const std::string& line) {
@@ -80,12 +80,12 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   const ControlServerOptions options_;
   const ControlServerEvents events_;
   asio::steady_timer ticks_;
-  std::shared_ptr<Doorkeeper> door_;
+  std::shared_ptr<HandshakeListener> door_;
   std::vector<Seat> seats_;
   bool ended_ = false;
   bool stopping_ = false;
   bool all_come_ = false;  // before the stop is done
-  Pulse::Time stop_by_;
+  HeartbeatMonitor::Time stop_by_;
   std::function<void()> done_;
 };
 
@@ -96,15 +96,16 @@ ControlServer::Impl::Impl(asio::io_context& io, const ControlServerOptions& opti
   if (options.dead_after_seconds < 3 * options.heartbeat_seconds)
     fail("a worker would be dead after ", options.dead_after_seconds,
          " s of silence, at least three heartbeats of ", options.heartbeat_seconds, " s are needed");
-  const Pulse nobody(nanoseconds_of(options.dead_after_seconds), Pulse::Clock::now());
+  const HeartbeatMonitor nobody(nanoseconds_of(options.dead_after_seconds), HeartbeatMonitor::Clock::now());
   seats_.assign(static_cast<size_t>(options.mesh.world()), {nullptr, nobody, ""});
-  door_ = std::make_shared<Doorkeeper>(
+  door_ = std::make_shared<HandshakeListener>(
       io,
-      DoorkeeperOptions{options.local, options.address, options.port, options.hello_seconds,
-                        options.strangers, options.queue_limit},
-      Doorkeeper::Events{[this](const wire::Hello& hello) { return refusal(hello); },
-                         [this](const Doorkeeper::Guest& guest) { admit(guest); },
-                         [this](const std::string& line) { log(line); }});
+      HandshakeListenerOptions{options.local, options.address, options.port, options.hello_seconds,
+                               options.max_pending, options.queue_limit},
+      HandshakeListener::Events{
+          [this](const wire::Hello& hello) { return refusal(hello); },
+          [this](const HandshakeListener::WorkerConnection& connection) { admit(connection); },
+          [this](const std::string& line) { log(line); }});
 }
 
 void ControlServer::Impl::begin() {
@@ -131,26 +132,26 @@ std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello
                              : " was lost, and its replica has not ended yet");
 }
 
-void ControlServer::Impl::admit(const Doorkeeper::Guest& guest) {
-  const int replica = guest.hello.replica(), rank = guest.hello.rank();
-  const Pulse pulse(nanoseconds_of(options_.dead_after_seconds), Pulse::Clock::now());
-  seats_[index(replica, rank)] = {guest.channel, pulse, guest.peer};
+void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& connection) {
+  const int replica = connection.hello.replica(), rank = connection.hello.rank();
+  const HeartbeatMonitor pulse(nanoseconds_of(options_.dead_after_seconds), HeartbeatMonitor::Clock::now());
+  seats_[index(replica, rank)] = {connection.channel, pulse, connection.peer};
   // The server closes its channels before it goes: none calls it afterwards.
-  guest.channel->hand_over(
+  connection.channel->hand_over(
       {[this, replica, rank](wire::Frame frame) { received(replica, rank, std::move(frame)); },
        [this, replica, rank](const std::string& why) { lose(replica, rank, why); }});
-  guest.channel->set_frame_limit(options_.frame_limit);
-  guest.channel->send(encode_frame(welcome(options_)));
-  if (stopping_) return guest.channel->send(stop_frame());
-  if (events_.joined) events_.joined(replica, rank, guest.hello);
+  connection.channel->set_frame_limit(options_.frame_limit);
+  connection.channel->send(encode_frame(welcome(options_)));
+  if (stopping_) return connection.channel->send(stop_frame());
+  if (events_.joined) events_.joined(replica, rank, connection.hello);
 }
 
 void ControlServer::Impl::received(int replica, int rank, wire::Frame frame) {
   if (!may_send(frame))
     return lose(replica, rank, cat("sent ", frame_name(frame), ", which no worker sends"));
-  Pulse& pulse = seats_[index(replica, rank)].pulse;
-  pulse.heard(Pulse::Clock::now());
-  if (frame.has_heartbeat()) pulse.heard(frame.heartbeat(), Pulse::Clock::now());
+  HeartbeatMonitor& pulse = seats_[index(replica, rank)].pulse;
+  pulse.heard(HeartbeatMonitor::Clock::now());
+  if (frame.has_heartbeat()) pulse.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
   if (events_.received) events_.received(replica, rank, std::move(frame));
 }
 
@@ -161,8 +162,8 @@ void ControlServer::Impl::lose(int replica, int rank, const std::string& why) {
 }
 
 void ControlServer::Impl::tick() {
-  const Pulse::Time now = Pulse::Clock::now();
-  door_->look_around(now);
+  const HeartbeatMonitor::Time now = HeartbeatMonitor::Clock::now();
+  door_->close_overdue(now);
   for (int replica = 0; replica < options_.mesh.replicas; ++replica)
     for (int rank = 0; rank < replica_ranks(); ++rank)
       if (!ended_) look_at(replica, rank, now);
@@ -174,7 +175,7 @@ void ControlServer::Impl::tick() {
   });
 }
 
-void ControlServer::Impl::look_at(int replica, int rank, Pulse::Time now) {
+void ControlServer::Impl::look_at(int replica, int rank, HeartbeatMonitor::Time now) {
   Seat& seat = seats_[index(replica, rank)];
   if (!seat.is_taken()) return;
   if (seat.pulse.is_dead(now) || (stopping_ && now > stop_by_))
@@ -198,7 +199,7 @@ void ControlServer::Impl::drop_replica(int replica) {
 void ControlServer::Impl::stop(bool all_come, std::function<void()> done) {
   stopping_ = true;
   all_come_ = all_come;
-  stop_by_ = Pulse::Clock::now() + nanoseconds_of(options_.dead_after_seconds);
+  stop_by_ = HeartbeatMonitor::Clock::now() + nanoseconds_of(options_.dead_after_seconds);
   done_ = std::move(done);
   const EncodedFrame encoded = stop_frame();
   for (const Seat& seat : seats_)

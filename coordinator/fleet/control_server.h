@@ -28,7 +28,7 @@ struct ControlServerOptions {
   double hello_seconds = 5;        // until a connection has to have said hello
   bool spans = false;              // ask workers for what each lane did when
   double step_deadline = 300;      // seconds in which a rank's device does its part of a step
-  size_t strangers = 256;  // connections at a time that have not joined; of more the oldest are closed
+  size_t max_pending = 256;  // connections at a time that have not joined; of more the oldest are closed
   size_t frame_limit = kFrameLimit;
   size_t queue_limit = size_t{256} << 20;  // bytes; a worker that lets more wait is lost
 };

@@ -172,7 +172,7 @@ Limits Fleet::limits_of(const Replica& replica) const {
 void Fleet::take_results(int index, const wire::Frame& frame) {
   Replica& replica = replicas_[static_cast<size_t>(index)];
   if (!replica.ready) return;
-  std::vector<Event> events;
+  std::vector<RequestOutput> events;
   try {
     if (frame.has_step_done()) {
       replica.steps.back(Clock::now());
@@ -229,7 +229,7 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   if (comes_once() || (answering && !ever_ready_)) return fail(why, answering);
   if (launcher_) launcher_->kill(index);
   if (lived) events_.log(cat("replica ", index, " died: ", why));
-  const std::vector<Event> events = dispatcher_.leave(index);
+  const std::vector<RequestOutput> events = dispatcher_.leave(index);
   events_.requests(events);
   events_.room();
   pump();

@@ -33,7 +33,7 @@ struct FleetOptions {
 
 /// Called on the io_context's thread.
 struct FleetEvents {
-  std::function<void(const std::vector<Event>&)> requests;
+  std::function<void(const std::vector<RequestOutput>&)> requests;
   /// There may be room for more requests.
   std::function<void()> room;
   /// Bytes of weights, of all ranks together, as far as they have said.

@@ -6,7 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "configs/error.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 #include "coordinator/fleet/child_process.h"
 
 namespace lapidary {
@@ -32,7 +32,7 @@ class Launcher::Impl : public std::enable_shared_from_this<Launcher::Impl> {
     std::shared_ptr<ChildProcess> process;  // none: waits for its next start, or has been given up
     RestartPolicy policy;
     asio::steady_timer next;
-    Pulse::Time started;
+    HeartbeatMonitor::Time started;
     std::string last_line;
     bool given_up = false;
   };
@@ -90,7 +90,7 @@ void Launcher::Impl::start_one(int replica) {
   } catch (const Error& error) {
     return give_up(replica, error.what());
   }
-  one.started = Pulse::Clock::now();
+  one.started = HeartbeatMonitor::Clock::now();
   one.last_line.clear();
   one.process->begin();
   if (events_.started) events_.started(replica);
@@ -99,7 +99,7 @@ void Launcher::Impl::start_one(int replica) {
 void Launcher::Impl::ended(int replica, const std::string& how) {
   Replica& one = at(replica);
   one.process = nullptr;
-  const std::chrono::duration<double> lived = Pulse::Clock::now() - one.started;
+  const std::chrono::duration<double> lived = HeartbeatMonitor::Clock::now() - one.started;
   const auto wait = one.policy.ended(lived.count());
   if (!stopping_ && !wait)
     return give_up(replica, cat("it ended ", options_.restarts.fruitless_starts,

@@ -56,19 +56,19 @@ Request BenchClient::request(int64_t index) const {
   return request;
 }
 
-void BenchClient::take(const Event& event) {
+void BenchClient::take(const RequestOutput& event) {
   int32_t& received = received_.at(event.request);
   if (received < 0) fail("the check failed: request ", event.request, " is answered after its end");
   const int32_t token = token_of(event.request, received);
-  const Finish finish = token == kEndToken        ? Finish::eos
-                        : received + 1 == length_ ? Finish::length
-                                                  : Finish::no;
+  const FinishReason finish = token == kEndToken        ? FinishReason::eos
+                              : received + 1 == length_ ? FinishReason::length
+                                                        : FinishReason::no;
   if (event.finish != finish || event.token.value_or(kEndToken) != token)
     fail("the check failed: token ", received, " of request ", event.request, " is ",
          event.token.value_or(kEndToken), ", not ", token);
   ++tokens_;
   ++received;
-  if (finish == Finish::no) return;
+  if (finish == FinishReason::no) return;
   received = -1;
   ++ended_;
 }
@@ -145,7 +145,7 @@ class Simulation {
       received.ParseFromString(bytes_);
       events_ = dispatcher_.finish(index, received);
     });
-    for (const Event& event : events_) client_.take(event);
+    for (const RequestOutput& event : events_) client_.take(event);
   }
 
   /// Sends what there is to do.
@@ -195,7 +195,7 @@ class Simulation {
   double coordinator_ = 0;  // seconds; what workers and clients do is not its time
   uint64_t steps_ = 0;
   std::string bytes_;  // a message as it is sent
-  std::vector<Event> events_;
+  std::vector<RequestOutput> events_;
 };
 
 }  // namespace

@@ -34,7 +34,7 @@ class BenchClient {
 
   Request request(int64_t index) const;
   /// Throws a sentence where an event is not what the request has to be answered.
-  void take(const Event& event);
+  void take(const RequestOutput& event);
   int64_t ended() const { return ended_; }
   int64_t tokens() const { return tokens_; }
 

@@ -50,8 +50,8 @@ void Dispatcher::join(int replica, const Limits& limits) {
   mark_due(replica);
 }
 
-std::vector<Event> Dispatcher::leave(int replica) {
-  std::vector<Event> events;
+std::vector<RequestOutput> Dispatcher::leave(int replica) {
+  std::vector<RequestOutput> events;
   if (scheduler(replica) == nullptr) return events;
   set_hungry(replica, std::nullopt);
   Replica& dead = replicas_[static_cast<size_t>(replica)];
@@ -64,14 +64,14 @@ std::vector<Event> Dispatcher::leave(int replica) {
     Known& known = known_.at(request.id);
     known.replica = -1;
     known.deaths += begun ? 1 : 0;
-    Event& event = events.emplace_back();
+    RequestOutput& event = events.emplace_back();
     event.request = request.id;
     if (known.deaths < options_.deaths) {
       event.restarted = true;
       returned_.emplace(known.arrival, std::move(request));
       wake_hungry();
     } else {
-      event.finish = Finish::error;
+      event.finish = FinishReason::error;
       event.error = cat("given up: the workers that ran it died ", known.deaths, " times, no more than ",
                         options_.deaths - 1, " are forgiven");
       known_.erase(request.id);
@@ -88,11 +88,11 @@ const Scheduler* Dispatcher::scheduler(int replica) const {
 
 // ---- what workers say
 
-std::vector<Event> Dispatcher::finish(int replica, const wire::StepDone& done) {
+std::vector<RequestOutput> Dispatcher::finish(int replica, const wire::StepDone& done) {
   return settle(replica, joined(replica).scheduler->finish(done));
 }
 
-std::vector<Event> Dispatcher::encoded(int replica, const wire::Encoded& done) {
+std::vector<RequestOutput> Dispatcher::encoded(int replica, const wire::Encoded& done) {
   return settle(replica, joined(replica).scheduler->encoded(done));
 }
 
@@ -101,10 +101,10 @@ Dispatcher::Replica& Dispatcher::joined(int replica) {
   return replicas_[static_cast<size_t>(replica)];
 }
 
-std::vector<Event> Dispatcher::settle(int replica, std::vector<Event> events) {
+std::vector<RequestOutput> Dispatcher::settle(int replica, std::vector<RequestOutput> events) {
   mark_due(replica);
-  for (const Event& event : events)
-    if (event.finish != Finish::no) end(event.request);
+  for (const RequestOutput& event : events)
+    if (event.finish != FinishReason::no) end(event.request);
   return events;
 }
 
@@ -214,9 +214,9 @@ void Dispatcher::take(int index, Queue& queue, Actions& actions) {
   try {
     replica.scheduler->submit(std::move(taken.mapped()));
   } catch (const Error& refusal) {
-    Event& event = actions.events.emplace_back();
+    RequestOutput& event = actions.events.emplace_back();
     event.request = id;
-    event.finish = Finish::error;
+    event.finish = FinishReason::error;
     event.error = refusal.what();
     known_.erase(id);
     return;

@@ -23,7 +23,7 @@ struct Actions {
   int replica = 0;
   std::vector<LaneEncode> encodes;
   std::vector<wire::Step> steps;
-  std::vector<Event> events;  // requests that this replica can never run
+  std::vector<RequestOutput> events;  // requests that this replica can never run
 };
 
 /// One queue for several replicas, each of which takes requests as it has room: none is dealt out before it
@@ -48,14 +48,14 @@ class Dispatcher {
 
   /// A replica is ready; it had left, or was never there.
   void join(int replica, const Limits& limits);
-  /// A replica has died; one that is not there is no mistake. Its requests begin anew (Event::restarted) or
-  /// are given up.
-  std::vector<Event> leave(int replica);
+  /// A replica has died; one that is not there is no mistake. Its requests begin anew
+  /// (RequestOutput::restarted) or are given up.
+  std::vector<RequestOutput> leave(int replica);
 
   /// What a replica's workers say. Throw Error where that is not what they were asked: the replica is then to
   /// be ended, as one that died.
-  std::vector<Event> finish(int replica, const wire::StepDone& done);
-  std::vector<Event> encoded(int replica, const wire::Encoded& done);
+  std::vector<RequestOutput> finish(int replica, const wire::StepDone& done);
+  std::vector<RequestOutput> encoded(int replica, const wire::Encoded& done);
 
   /// What there is to do for one of the replicas. None: nothing, until something else happens.
   std::optional<Actions> poll();
@@ -82,7 +82,7 @@ class Dispatcher {
   using Queue = std::map<uint64_t, Request>;  // by arrival
 
   Replica& joined(int replica);
-  std::vector<Event> settle(int replica, std::vector<Event> events);
+  std::vector<RequestOutput> settle(int replica, std::vector<RequestOutput> events);
   void end(uint64_t request);
   void mark_due(int replica);
   void wake_hungry();

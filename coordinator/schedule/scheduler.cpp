@@ -90,9 +90,9 @@ std::vector<LaneEncode> Scheduler::next_encodes() {
   return slots_.ordered();
 }
 
-std::vector<Event> Scheduler::encoded(const wire::Encoded& done) {
+std::vector<RequestOutput> Scheduler::encoded(const wire::Encoded& done) {
   const int32_t slot = slots_.encoded(done);
-  std::vector<Event> events;
+  std::vector<RequestOutput> events;
   for (const uint64_t arrival : std::exchange(waiters_[static_cast<size_t>(slot)], {}))
     if (done.error().empty())
       picture_ready(arrival);
@@ -109,13 +109,14 @@ void Scheduler::picture_ready(uint64_t arrival) {
   ready_.insert(*entry);
 }
 
-void Scheduler::picture_failed(uint64_t arrival, const std::string& error, std::vector<Event>& events) {
+void Scheduler::picture_failed(uint64_t arrival, const std::string& error,
+                               std::vector<RequestOutput>& events) {
   Entry* entry = encoding_.find(arrival);
   if (entry == nullptr) return;
   encoding_.erase(arrival);
-  Event& event = events.emplace_back();
+  RequestOutput& event = events.emplace_back();
   event.request = entry->request.id;
-  event.finish = Finish::error;
+  event.finish = FinishReason::error;
   event.error = error;
   end(*entry);
   forget(*entry);

@@ -50,13 +50,13 @@ class Scheduler {
   std::vector<LaneEncode> next_encodes();
   /// The events of requests that end because a picture of theirs could not be encoded. Throws Error where the
   /// worker answers what it was not asked.
-  std::vector<Event> encoded(const wire::Encoded& done);
+  std::vector<RequestOutput> encoded(const wire::Encoded& done);
 
   /// The next step. None: nothing can run now, or as many steps as may be are in flight.
   std::optional<wire::Step> next();
   /// What the workers sampled in the oldest step in flight. Throws Error, and changes nothing, where it is
   /// another step's or has another number of tokens.
-  std::vector<Event> finish(const wire::StepDone& done);
+  std::vector<RequestOutput> finish(const wire::StepDone& done);
 
   /// The replica is gone: every unfinished request in order of arrival, and whether workers had begun with
   /// it. The scheduler is as new.
@@ -140,7 +140,7 @@ class Scheduler {
   Entry& new_entry();
   void stage();
   void picture_ready(uint64_t arrival);
-  void picture_failed(uint64_t arrival, const std::string& error, std::vector<Event>& events);
+  void picture_failed(uint64_t arrival, const std::string& error, std::vector<RequestOutput>& events);
 
   Running& at(int32_t place) { return places_[static_cast<size_t>(place)]; }
   void prune();
@@ -160,7 +160,7 @@ class Scheduler {
   const Flight& flight(uint64_t number) const { return flights_[number % flights_.size()]; }
 
   void check(const wire::StepDone& done);
-  void advance(int32_t place, int32_t token, std::vector<Event>& events);
+  void advance(int32_t place, int32_t token, std::vector<RequestOutput>& events);
   void end(Entry& entry);
   void release_slots(Entry& entry);
   void forget(Entry& entry);

@@ -198,10 +198,10 @@ void Scheduler::sample_first(Group& group, const std::vector<int32_t>& prefilled
 
 // ---- results
 
-std::vector<Event> Scheduler::finish(const wire::StepDone& done) {
+std::vector<RequestOutput> Scheduler::finish(const wire::StepDone& done) {
   check(done);
   const Flight& ended = flight(++finished_);
-  std::vector<Event> events;
+  std::vector<RequestOutput> events;
   events.reserve(static_cast<size_t>(done.tokens_size()));
   const int32_t* token = done.tokens().data();
   for (const int32_t place : ended.decodes) advance(place, *token++, events);
@@ -228,22 +228,22 @@ void Scheduler::check(const wire::StepDone& done) {
     if (token < 0) fail("step ", done.number(), " came back with token ", token, ", less than 0");
 }
 
-void Scheduler::advance(int32_t place, int32_t token, std::vector<Event>& events) {
+void Scheduler::advance(int32_t place, int32_t token, std::vector<RequestOutput>& events) {
   Running& running = at(place);
   if (!running.ended) {  // else it ran past its end, or was cancelled
-    Event& event = events.emplace_back();
+    RequestOutput& event = events.emplace_back();
     event.request = running.request;
     event.width = running.width;
     event.height = running.height;
     ++running.generated;
     const auto* eos = running.eos;
     if (eos != nullptr && std::find(eos->begin(), eos->end(), token) != eos->end()) {
-      event.finish = Finish::eos;
+      event.finish = FinishReason::eos;
     } else {
       event.token = token;
-      if (running.generated == running.max_new_tokens) event.finish = Finish::length;
+      if (running.generated == running.max_new_tokens) event.finish = FinishReason::length;
     }
-    if (event.finish != Finish::no) end(*running.entry);
+    if (event.finish != FinishReason::no) end(*running.entry);
   }
   release_unnamed(place);
 }

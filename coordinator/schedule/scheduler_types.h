@@ -50,17 +50,17 @@ struct Request {
   std::shared_ptr<const std::vector<int32_t>> eos;  // any of them ends the text; none: only max_new_tokens
 };
 
-enum class Finish : uint8_t { no, eos, length, error };
+enum class FinishReason : uint8_t { no, eos, length, error };
 
 /// What became of a request. The token that ends a text is not part of it: then there is none.
-struct Event {
+struct RequestOutput {
   uint64_t request = 0;
   std::optional<int32_t> token;
-  Finish finish = Finish::no;
+  FinishReason finish = FinishReason::no;
   bool restarted = false;  // its replica died: it begins anew, its tokens so far count for nothing
   int32_t width = 0;       // of the first picture's file; 0 before its prefill and without one
   int32_t height = 0;
-  std::string error;  // with Finish::error: a sentence
+  std::string error;  // with FinishReason::error: a sentence
 };
 
 /// An encode, and the replica rank whose vision lane is to run it.

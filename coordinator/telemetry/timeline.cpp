@@ -10,7 +10,7 @@ namespace {
 
 using Kind = wire::Span;
 
-int64_t nanoseconds(Pulse::Time time) {
+int64_t nanoseconds(HeartbeatMonitor::Time time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
@@ -28,8 +28,10 @@ static_assert(std::size(kShown) == wire::Span::Kind_ARRAYSIZE);
 }  // namespace
 
 Timeline::Timeline(const Mesh& mesh, const std::filesystem::path& trace)
-    : mesh_(mesh), begin_(nanoseconds(Pulse::Clock::now())), ranks_(static_cast<size_t>(mesh.world())) {
-  for (int r = 0; r < mesh.world(); ++r) ranks_[static_cast<size_t>(r)].place = place_of(mesh, r);
+    : mesh_(mesh),
+      begin_(nanoseconds(HeartbeatMonitor::Clock::now())),
+      ranks_(static_cast<size_t>(mesh.world())) {
+  for (int r = 0; r < mesh.world(); ++r) ranks_[static_cast<size_t>(r)].coord = coord_of(mesh, r);
   if (trace.empty()) return;
   trace_.emplace(trace);
   name_ranks();
@@ -37,18 +39,18 @@ Timeline::Timeline(const Mesh& mesh, const std::filesystem::path& trace)
 
 void Timeline::name_ranks() {
   for (int r = 0; r < mesh_.world(); ++r) {
-    const Place& place = ranks_[static_cast<size_t>(r)].place;
+    const MeshCoord& coord = ranks_[static_cast<size_t>(r)].coord;
     trace_->name_process(r,
-                         cat("replica ", place.replica, " rank ", place.rank,
-                             place.decodes() ? cat(" (stage ", place.stage, ")") : std::string(" (vision)")));
+                         cat("replica ", coord.replica, " rank ", coord.rank,
+                             coord.decodes() ? cat(" (stage ", coord.stage, ")") : std::string(" (vision)")));
     for (int t = 0; t < static_cast<int>(std::size(kThreads)); ++t)
-      if (t != kShown[Kind::ENCODE].thread || has_vision_lane(mesh_, place))
+      if (t != kShown[Kind::ENCODE].thread || has_vision_lane(mesh_, coord))
         trace_->name_thread(r, t, kThreads[t]);
   }
   trace_->flush();
 }
 
-void Timeline::take(int replica, int rank, const wire::Heartbeat& beat, Pulse::Time received) {
+void Timeline::take(int replica, int rank, const wire::Heartbeat& beat, HeartbeatMonitor::Time received) {
   Rank& from = ranks_.at(static_cast<size_t>(replica * mesh_.replica_ranks() + rank));
   take_sums(from, beat);
   compare_clocks(from.clock, beat, received);
@@ -63,7 +65,7 @@ void Timeline::take(int replica, int rank, const wire::Heartbeat& beat, Pulse::T
 
 /// The comparison with the shortest way there and back is the best one; but clocks drift, so that one grows
 /// worse by 50 parts in a million, which is what cheap quartz promises, until a fresh one beats it.
-void Timeline::compare_clocks(Clock& clock, const wire::Heartbeat& beat, Pulse::Time received) {
+void Timeline::compare_clocks(Clock& clock, const wire::Heartbeat& beat, HeartbeatMonitor::Time received) {
   const ClockOffset seen = clock_offset(beat, received);
   const int64_t now = nanoseconds(received);
   if (seen.round_trip < 0) return;
@@ -103,7 +105,7 @@ void Timeline::take_span(Rank& rank, const wire::Span& span, Interval when) {
 
 void Timeline::write_span(const Rank& rank, const wire::Span& span, Interval when) {
   const Shown& shown = kShown[span.kind()];
-  const int process = rank.place.replica * mesh_.replica_ranks() + rank.place.rank;
+  const int process = rank.coord.replica * mesh_.replica_ranks() + rank.coord.rank;
   const char* name = span.prefills() ? "prefill" : shown.name;
   trace_->add(process, shown.thread, name, when.begin - begin_, when.end - begin_, shown.number,
               span.number());

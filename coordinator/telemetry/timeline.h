@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "configs/mesh.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 #include "configs/wire/wire.pb.h"
 #include "coordinator/telemetry/intervals.h"
 #include "coordinator/telemetry/trace_file.h"
@@ -72,7 +72,8 @@ class Timeline {
   /// `trace`: where the trace file goes; empty: none.
   Timeline(const Mesh& mesh, const std::filesystem::path& trace = {});
 
-  void take(int replica, int rank, const wire::Heartbeat& beat, Pulse::Time received = Pulse::Clock::now());
+  void take(int replica, int rank, const wire::Heartbeat& beat,
+            HeartbeatMonitor::Time received = HeartbeatMonitor::Clock::now());
   TimelineSummary summary() const;
   /// Throws Error where the trace file is not whole.
   void finish();
@@ -85,7 +86,7 @@ class Timeline {
     int64_t at = 0;
   };
   struct Rank {
-    Place place;
+    MeshCoord coord;
     Clock clock;
     Sums ended{};                                      // of processes of this rank that were replaced
     Sums busy{};                                       // of the one that runs
@@ -95,7 +96,7 @@ class Timeline {
     int64_t last_step_end = 0;  // in its own clock, which the comparison of clocks does not move
   };
 
-  static void compare_clocks(Clock& clock, const wire::Heartbeat& beat, Pulse::Time received);
+  static void compare_clocks(Clock& clock, const wire::Heartbeat& beat, HeartbeatMonitor::Time received);
   void take_sums(Rank& rank, const wire::Heartbeat& beat);
   void take_span(Rank& rank, const wire::Span& span, Interval when);
   void name_ranks();

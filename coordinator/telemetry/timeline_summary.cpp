@@ -17,9 +17,9 @@ double seconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 
 double quantile(std::vector<int64_t>& values, double at) {
   if (values.empty()) return 0;
   const auto rank = static_cast<size_t>(std::ceil(at * static_cast<double>(values.size())));
-  const auto place = values.begin() + static_cast<std::ptrdiff_t>(std::max<size_t>(rank, 1) - 1);
-  std::nth_element(values.begin(), place, values.end());
-  return static_cast<double>(*place);
+  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::max<size_t>(rank, 1) - 1);
+  std::nth_element(values.begin(), nth, values.end());
+  return static_cast<double>(*nth);
 }
 
 std::string percent(double share) {
@@ -53,11 +53,11 @@ TimelineSummary Timeline::summary() const {
     const auto sum = [&](Kind::Kind kind) {
       return seconds(rank.ended[static_cast<size_t>(kind)] + rank.busy[static_cast<size_t>(kind)]);
     };
-    times.replica = rank.place.replica;
-    times.rank = rank.place.rank;
-    times.stage = rank.place.stage;
-    times.vision = has_vision_lane(mesh_, rank.place);
-    times.observed = observed(rank.place.replica);
+    times.replica = rank.coord.replica;
+    times.rank = rank.coord.rank;
+    times.stage = rank.coord.stage;
+    times.vision = has_vision_lane(mesh_, rank.coord);
+    times.observed = observed(rank.coord.replica);
     times.step = sum(Kind::STEP);
     times.sum = sum(Kind::SUM);
     times.receive = sum(Kind::RECEIVE);
@@ -75,7 +75,7 @@ double Timeline::observed(int replica) const {
   std::optional<Interval> all;
   int64_t longest = 0;
   for (const Rank& rank : ranks_) {
-    if (rank.place.replica != replica) continue;
+    if (rank.coord.replica != replica) continue;
     longest = std::max(longest, rank.ended[Kind::STEP] + rank.ended[Kind::IDLE] + rank.busy[Kind::STEP] +
                                     rank.busy[Kind::IDLE]);
     if (!rank.observed) continue;
@@ -92,9 +92,9 @@ ReplicaTimes Timeline::replica_times(int replica, const std::vector<RankTimes>& 
   double computed = 0, lasted = 0;  // of all decoder ranks
   for (size_t r = 0; r < ranks_.size(); ++r) {
     const Rank& rank = ranks_[r];
-    if (rank.place.replica != replica) continue;
+    if (rank.coord.replica != replica) continue;
     append(encodes, rank.encodes);
-    if (!rank.place.decodes()) continue;
+    if (!rank.coord.decodes()) continue;
     append(steps, rank.prefills);
     append(steps, rank.decodes);
     computed += ranks[r].step - ranks[r].receive;
@@ -130,7 +130,7 @@ DecodesBesideEncodes Timeline::decodes_beside_encodes() const {
   std::vector<int64_t> beside, alone;
   for (const Rank& rank : ranks_) {
     const std::vector<Interval> encodes = united(rank.encodes);
-    if (encodes.empty() || !rank.place.decodes()) continue;
+    if (encodes.empty() || !rank.coord.decodes()) continue;
     for (const Interval& step : rank.decodes) {
       // The only encodes that can touch it: those before the first that begins after its end.
       const auto after = std::upper_bound(encodes.begin(), encodes.end(), step.end,

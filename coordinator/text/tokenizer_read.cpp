@@ -93,24 +93,22 @@ void read_decoder(const JsonObject& object, Decoder& decoder) {
 /// Steps that each lengthen a text multiply; a file must not make a line of text fill the memory.
 template <class Steps>
 void require_bounded(const Steps& steps, const std::string& where) {
-  constexpr double kMost = 64;
+  constexpr double kMax = 64;
   double growth = 1;
   for (const auto& step : steps) {
     const auto* replace = std::get_if<Replace>(&step);
     if (!replace) continue;
     growth *= std::max(1.0, double(replace->content.size()) / double(replace->pattern.size()));
   }
-  if (growth > kMost)
-    fail(where, " makes a text up to ", growth, " times longer, more than ", kMost, " times");
+  if (growth > kMax) fail(where, " makes a text up to ", growth, " times longer, more than ", kMax, " times");
 }
 
 /// Ids are places: n pieces have the ids 0 to n - 1, each once.
 Vocabulary read_vocabulary(const JsonObject& model) {
   const JsonObject vocab = model.required_object("vocab");
   const json::object& entries = vocab.raw();
-  constexpr size_t kMost = size_t{1} << 30;
-  if (entries.size() > kMost)
-    fail(model.where("vocab"), " has ", entries.size(), " pieces, more than ", kMost);
+  constexpr size_t kMax = size_t{1} << 30;
+  if (entries.size() > kMax) fail(model.where("vocab"), " has ", entries.size(), " pieces, more than ", kMax);
   std::vector<std::string_view> pieces(entries.size());
   std::vector<bool> taken(entries.size());
   for (const auto& [key, value] : entries) {

@@ -175,8 +175,8 @@ class AttentionRun {
     const int64_t rows = item.end - item.begin;
     std::fill_n(piece.sums, rows * 16, 0.0f);
     std::fill_n(piece.most, rows, -std::numeric_limits<float>::infinity());
-    constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-    Visible keys{{kMost, 0}, {0, kMost}};
+    constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+    Visible keys{{kMax, 0}, {0, kMax}};
     for_pairs(item, [&](int64_t i, int64_t row, int64_t head) {
       const KeyRange sees =
           visible_keys(span.position + row, span.prefix, args_.window, args_.window_in_prefix);

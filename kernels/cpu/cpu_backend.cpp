@@ -89,32 +89,33 @@ void CpuBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t pa
   cpu::patchify(threads_, y, rgb, size, patch, value_of);
 }
 
-void CpuBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+void CpuBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor token_table,
                        int64_t first_id, float factor) {
-  cpu::embed(threads_, isa_, y, table, ids, board, first_id, factor);
+  cpu::embed(threads_, isa_, y, table, ids, token_table, first_id, factor);
 }
 
 void CpuBackend::softcap(Tensor x, float cap) { cpu::softcap(threads_, isa_, x, cap); }
 
-void CpuBackend::perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) {
-  cpu::perturb(threads_, isa_, logits, first_token, draws);
+void CpuBackend::add_gumbel_noise(Tensor logits, int64_t first_token,
+                                  std::span<const SamplingParams> sampling) {
+  cpu::add_gumbel_noise(threads_, isa_, logits, first_token, sampling);
 }
 
 std::vector<std::vector<Candidate>> CpuBackend::top_k(Tensor logits, int64_t first_token, int k) {
   return cpu::top_k(threads_, isa_, logits, first_token, k);
 }
 
-void CpuBackend::best(Tensor found, Tensor logits, int64_t first_token, float cap,
-                      std::span<const Draw> draws) {
-  cpu::best(threads_, isa_, found, logits, first_token, cap, draws);
+void CpuBackend::top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
+                                std::span<const SamplingParams> sampling) {
+  cpu::top_candidates(threads_, isa_, found, logits, first_token, cap, sampling);
 }
 
-void CpuBackend::choose(Tensor tokens, Tensor found, std::span<const Draw> draws) {
-  cpu::choose(tokens, found, draws);
+void CpuBackend::sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) {
+  cpu::sample(tokens, found, sampling);
 }
 
-void CpuBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
-  cpu::scatter(board, places, tokens);
+void CpuBackend::scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) {
+  cpu::scatter(token_table, slots, tokens);
 }
 
 }  // namespace cpu

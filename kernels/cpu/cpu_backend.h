@@ -46,15 +46,16 @@ class CpuBackend final : public Backend {
                  std::span<const AttentionSpan> spans, const AttentionArgs& args) override;
 
   void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) override;
-  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board, int64_t first_id,
-             float factor) override;
+  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor token_table,
+             int64_t first_id, float factor) override;
   void softcap(Tensor x, float cap) override;
-  void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) override;
+  void add_gumbel_noise(Tensor logits, int64_t first_token,
+                        std::span<const SamplingParams> sampling) override;
   std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) override;
-  void best(Tensor found, Tensor logits, int64_t first_token, float cap,
-            std::span<const Draw> draws) override;
-  void choose(Tensor tokens, Tensor found, std::span<const Draw> draws) override;
-  void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) override;
+  void top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
+                      std::span<const SamplingParams> sampling) override;
+  void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) override;
+  void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) override;
 
  private:
   ThreadPool& threads_;

@@ -146,8 +146,8 @@ class MatmulRun {
   void run_balanced() {
     tile_ = bf16_ ? isa_.tile_bf16 : isa_.tile_f32;
     const int64_t rows = slab_rows_, item_panels = choose_item_panels();
-    const int64_t most_tiles = isa_.sum_floats / tile_floats_ / (item_panels / isa_.tile_panels);
-    const int64_t limit = std::min<int64_t>(most_tiles * isa_.tile_rows, isa_.chunk_rows);
+    const int64_t max_tiles = isa_.sum_floats / tile_floats_ / (item_panels / isa_.tile_panels);
+    const int64_t limit = std::min<int64_t>(max_tiles * isa_.tile_rows, isa_.chunk_rows);
     const int64_t chunk = round_up(parts_of(rows, parts_of(rows, limit)), isa_.tile_rows);
     const int64_t columns = parts_of(layout_.panels, item_panels), items = columns * parts_of(rows, chunk);
     std::atomic<int64_t> next{0};
@@ -262,7 +262,7 @@ class MatmulRun {
     }
   }
 
-  /// The places of y where a tile will be written; they lie far apart, and a store that waits for its line
+  /// The slots of y where a tile will be written; they lie far apart, and a store that waits for its line
   /// holds up all.
   void prefetch_result(int64_t row, int rows, int64_t panel, int panels) const {
     for (int r = 0; r < rows; ++r) {

@@ -158,13 +158,13 @@ void patchify(ThreadPool& threads, Tensor y, const uint8_t* rgb, int64_t size, i
 }
 
 void embed(ThreadPool& threads, const Isa& isa, Tensor y, const Matrix& table, std::span<const int32_t> ids,
-           Tensor board, int64_t first_id, float factor) {
+           Tensor token_table, int64_t first_id, float factor) {
   require_f32("embed", y);
   require(y.cols() == table.in && static_cast<int64_t>(ids.size()) == y.rows(), "embed",
           "y must be [ids, columns of the table]");
   const auto token_of = [&](int32_t id) {
-    const int32_t place = Backend::id_at(id);  // its own inverse
-    return id < 0 && place < board.rows() ? *board.row<int32_t>(place) : id;
+    const int32_t place = Backend::token_slot_id(id);  // its own inverse
+    return id < 0 && place < token_table.rows() ? *token_table.row<int32_t>(place) : id;
   };
   for_rows(threads, y.rows(), y.cols(), [&](int64_t r) {
     float* out = y.row<float>(r);

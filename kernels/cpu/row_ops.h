@@ -29,6 +29,6 @@ void copy(ThreadPool& threads, Tensor dst, Tensor src);
 void patchify(ThreadPool& threads, Tensor y, const uint8_t* rgb, int64_t size, int64_t patch,
               const float* value_of);
 void embed(ThreadPool& threads, const Isa& isa, Tensor y, const Matrix& table, std::span<const int32_t> ids,
-           Tensor board, int64_t first_id, float factor);
+           Tensor token_table, int64_t first_id, float factor);
 
 }  // namespace lapidary::cpu

@@ -66,18 +66,18 @@ std::vector<Candidate> best_of(const Isa& isa, const float* logits, int64_t begi
 
 }  // namespace
 
-void perturb(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
-             std::span<const Backend::Draw> draws) {
-  if (logits.dtype != DType::f32 || static_cast<int64_t>(draws.size()) != logits.rows()) {
-    throw std::logic_error("perturb: one draw a row of float32 logits");
+void add_gumbel_noise(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
+                      std::span<const SamplingParams> sampling) {
+  if (logits.dtype != DType::f32 || static_cast<int64_t>(sampling.size()) != logits.rows()) {
+    throw std::logic_error("add_gumbel_noise: one SamplingParams a row of float32 logits");
   }
-  for (const Backend::Draw& draw : draws) {
-    if (!(draw.temperature >= 0)) throw std::logic_error("perturb: a temperature below 0");
+  for (const SamplingParams& draw : sampling) {
+    if (!(draw.temperature >= 0)) throw std::logic_error("add_gumbel_noise: a temperature below 0");
   }
   threads.parallel_for(logits.cols(), kBlock, [&](int64_t begin, int64_t end) {
     if (begin == end) return;
     for (int64_t r = 0; r < logits.rows(); ++r) {
-      const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+      const SamplingParams& draw = sampling[static_cast<size_t>(r)];
       if (draw.temperature == 0 || draw.restricted()) continue;
       const uint64_t stream =
           mix(mix(draw.seed + 0x9e3779b97f4a7c15u) + static_cast<uint64_t>(draw.position));
@@ -123,7 +123,7 @@ void require(bool holds, const char* rule) {
   if (!holds) throw std::logic_error(std::string("sampling: ") + rule);
 }
 
-int64_t candidates_of(const Backend::Draw& draw) { return draw.restricted() ? draw.top_k : 1; }
+int64_t candidates_of(const SamplingParams& draw) { return draw.restricted() ? draw.top_k : 1; }
 
 /// Rows of candidates.
 struct Lists {
@@ -147,18 +147,19 @@ void require_tokens(Tensor x) {
 
 }  // namespace
 
-void best(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token, float cap,
-          std::span<const Backend::Draw> draws) {
+void top_candidates(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token,
+                    float cap, std::span<const SamplingParams> sampling) {
   const Lists lists(found);
-  require(lists.rows == logits.rows() && std::ssize(draws) == lists.rows, "one draw a row of logits");
-  for (const Backend::Draw& draw : draws)
-    require(Backend::is_listed(draw) && candidates_of(draw) <= lists.width, "a list of this length");
+  require(lists.rows == logits.rows() && std::ssize(sampling) == lists.rows,
+          "one SamplingParams a row of logits");
+  for (const SamplingParams& draw : sampling)
+    require(Backend::samples_on_device(draw) && candidates_of(draw) <= lists.width, "a list of this length");
   if (cap > 0) softcap(threads, isa, logits, cap);
-  if (std::ranges::any_of(draws, [](const auto& d) { return d.temperature > 0 && !d.restricted(); }))
-    perturb(threads, isa, logits, first_token, draws);
+  if (std::ranges::any_of(sampling, [](const auto& d) { return d.temperature > 0 && !d.restricted(); }))
+    add_gumbel_noise(threads, isa, logits, first_token, sampling);
   const auto largest = top_k(threads, isa, logits, first_token, 1);
   for (int64_t r = 0; r < lists.rows; ++r) {
-    const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+    const SamplingParams& draw = sampling[static_cast<size_t>(r)];
     Candidate* to = lists.row(r);
     const auto write = [&](const std::vector<Candidate>& from) {
       std::fill(std::copy(from.begin(), from.end(), to), to + lists.width, kNoCandidate);
@@ -171,16 +172,17 @@ void best(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int6
   }
 }
 
-void choose(Tensor tokens, Tensor found, std::span<const Backend::Draw> draws) {
+void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) {
   require_tokens(tokens);
   const Lists lists(found);
-  const int64_t rows = std::ssize(draws);
-  require(tokens.rows() == rows && lists.rows % std::max<int64_t>(rows, 1) == 0, "one draw a row of tokens");
+  const int64_t rows = std::ssize(sampling);
+  require(tokens.rows() == rows && lists.rows % std::max<int64_t>(rows, 1) == 0,
+          "one SamplingParams a row of tokens");
   std::vector<Candidate> all;
   for (int64_t r = 0; r < rows; ++r) {
-    const Backend::Draw& draw = draws[static_cast<size_t>(r)];
+    const SamplingParams& draw = sampling[static_cast<size_t>(r)];
     const int64_t count = candidates_of(draw);
-    require(Backend::is_listed(draw) && count <= lists.width, "a list of this length");
+    require(Backend::samples_on_device(draw) && count <= lists.width, "a list of this length");
     all.clear();
     for (int64_t row = r; row < lists.rows; row += rows)
       for (const Candidate* c = lists.row(row); c < lists.row(row) + count; ++c)
@@ -192,13 +194,13 @@ void choose(Tensor tokens, Tensor found, std::span<const Backend::Draw> draws) {
   }
 }
 
-void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
-  require_tokens(board);
+void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) {
+  require_tokens(token_table);
   require_tokens(tokens);
-  require(std::ssize(places) == tokens.rows(), "one place a token");
-  for (size_t r = 0; r < places.size(); ++r) {
-    require(places[r] >= 0 && places[r] < board.rows(), "a place lies outside the board");
-    *board.row<int32_t>(places[r]) = *tokens.row<int32_t>(static_cast<int64_t>(r));
+  require(std::ssize(slots) == tokens.rows(), "one place a token");
+  for (size_t r = 0; r < slots.size(); ++r) {
+    require(slots[r] >= 0 && slots[r] < token_table.rows(), "a place lies outside the board");
+    *token_table.row<int32_t>(slots[r]) = *tokens.row<int32_t>(static_cast<int64_t>(r));
   }
 }
 

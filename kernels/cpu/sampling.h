@@ -14,17 +14,17 @@ namespace lapidary::cpu {
 /// Backend::perturb. The noise is -log(-log(u)), u in (0, 1) from 32 bits of a SplitMix64 sequence: the
 /// sequence starts at a mix of (seed, position) and the token is its index, so a token's noise needs no other
 /// token's.
-void perturb(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
-             std::span<const Backend::Draw> draws);
+void add_gumbel_noise(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
+                      std::span<const SamplingParams> sampling);
 
 /// Backend::top_k. A NaN counts as -inf and is returned so; k larger than the row gives the whole row.
 std::vector<std::vector<Candidate>> top_k(ThreadPool& threads, const Isa& isa, Tensor logits,
                                           int64_t first_token, int k);
 
 /// Backend::best, choose and scatter.
-void best(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token, float cap,
-          std::span<const Backend::Draw> draws);
-void choose(Tensor tokens, Tensor found, std::span<const Backend::Draw> draws);
-void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens);
+void top_candidates(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token,
+                    float cap, std::span<const SamplingParams> sampling);
+void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling);
+void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens);
 
 }  // namespace lapidary::cpu

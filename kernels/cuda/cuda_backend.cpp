@@ -58,7 +58,7 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
       info_(device_info()),
       filled_(options.share < 100 ? std::max(1, info_.multiprocessors * options.share / 100) : 0),
       owned_(options),
-      rows_beside_(options.rows_beside),
+      overlap_min_rows_(options.overlap_min_rows),
       side_(options),
       staging_(owned_.stream, kStagingBytes),
       mode_{options.deterministic},
@@ -110,9 +110,9 @@ void CudaBackend::copy(Tensor dst, Tensor src) {
   cuda::synchronize(here);
 }
 
-Mark CudaBackend::mark() {
+DeviceEvent CudaBackend::record_event() {
   auto* event = new Event(make_event());
-  Mark mark(event, [device = device_](Event* e) {
+  DeviceEvent mark(event, [device = device_](Event* e) {
     try {
       use_device(device);
     } catch (const std::exception&) {
@@ -125,11 +125,11 @@ Mark CudaBackend::mark() {
   return mark;
 }
 
-void CudaBackend::wait_for(const Mark& mark) {
+void CudaBackend::wait_event(const DeviceEvent& mark) {
   if (mark) wait(stream(), *static_cast<const Event*>(mark.get()));
 }
 
-void CudaBackend::synchronize_to(const Mark& mark) {
+void CudaBackend::synchronize_event(const DeviceEvent& mark) {
   use_device(device_);
   if (mark) wait(*static_cast<const Event*>(mark.get()));
 }
@@ -170,7 +170,7 @@ size_t CudaBackend::reserve(int64_t rows, int64_t width) {
   return matmul_.bytes() + staging_.bytes() + TopKScratch::bytes();
 }
 
-bool CudaBackend::moved_on() {
+bool CudaBackend::made_progress() {
   const std::unique_lock lock(pulse_mutex_, std::try_to_lock);
   if (!lock) return true;  // the lane is giving it work
   use_device(device_);
@@ -184,7 +184,7 @@ size_t CudaBackend::free_memory() const {
   return device_info().free_memory;
 }
 
-size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
+size_t CudaBackend::reserve_attention(const AttentionLimits& room) {
   make_room(room);
   if (!planned_) {
     prefill_.make(stream(), kVisionHead);
@@ -193,7 +193,7 @@ size_t CudaBackend::reserve_attention(const AttentionRoom& room) {
   return table_->bytes() + inputs_->bytes() + attention_->bytes();
 }
 
-void CudaBackend::make_room(const AttentionRoom& room) {
+void CudaBackend::make_room(const AttentionLimits& room) {
   const auto grows = [](int64_t& held, int64_t wanted) {
     return wanted > std::exchange(held, std::max(held, wanted));
   };
@@ -238,7 +238,7 @@ const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
   return *table_;
 }
 
-void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeRoom room) {
+void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeScratch room) {
   refuse_recording("spans that were not prepared");
   spans_.clear();
   table_->upload(stream(), spans, room);
@@ -250,7 +250,7 @@ void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeRoom 
 void CudaBackend::prepare(const StepArrays& step) {
   refuse_recording("prepare");
   inputs_->upload(stream(), step);
-  upload_table(step.spans, {step.most_spans, step.most_tokens});
+  upload_table(step.spans, {step.max_spans, step.max_tokens});
 }
 
 void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
@@ -260,15 +260,15 @@ void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
   recordings_.run(key, body);
 }
 
-Mark CudaBackend::beside(const std::function<void()>& body) {
+DeviceEvent CudaBackend::on_side_stream(const std::function<void()>& body) {
   if (aside_) throw std::logic_error("work beside work that is itself beside other work");
-  const Mark before = mark();
+  const DeviceEvent before = record_event();
   aside_ = true;
-  Mark end;
+  DeviceEvent end;
   try {
-    wait_for(before);
+    wait_event(before);
     body();
-    end = mark();
+    end = record_event();
   } catch (...) {
     aside_ = false;
     throw;

@@ -40,13 +40,13 @@ class CudaBackend final : public Backend {
   Buffer allocate(size_t bytes) override;
   void copy(Tensor dst, Tensor src) override;  // also between float32 and bfloat16, both on the device
   void synchronize() override;
-  Mark mark() override;
-  void wait_for(const Mark& mark) override;
-  void synchronize_to(const Mark& mark) override;
+  DeviceEvent record_event() override;
+  void wait_event(const DeviceEvent& mark) override;
+  void synchronize_event(const DeviceEvent& mark) override;
   bool on_host() const override { return false; }
   DType operands(DType weights) const override { return weights == DType::f32 ? DType::f32 : DType::bf16; }
   void* native_stream() const override { return native_handle(stream()); }
-  bool moved_on() override;
+  bool made_progress() override;
   size_t free_memory() const override;
   void begin_plan() override { planned_ = 0; }
   size_t end_plan() override { return std::exchange(planned_, std::nullopt).value_or(0); }
@@ -60,11 +60,11 @@ class CudaBackend final : public Backend {
   void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) override;
   /// Nothing on an emulated device, whose times say nothing.
   void tune(int64_t most, const std::function<void(int64_t rows)>& products) override;
-  int64_t gate_run() const override;
+  int64_t gate_up_interleave() const override;
   /// One 896 px image with its prompt is one product: each run of rows reads the whole weight again, and the
   /// library's products reach the device's rate from about 2000 rows on. In bf16 the 28B model's halves of so
   /// many rows take 640 MB, and their product 320 MB.
-  int64_t rows_at_once() const override { return 4352; }
+  int64_t mlp_chunk_rows() const override { return 4352; }
   void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) override;
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
@@ -72,7 +72,7 @@ class CudaBackend final : public Backend {
   void add_rms_norm(const AddNorm& to) override;
   void add_blocks(Tensor y, Tensor blocks, std::span<const int> merges) override;
   size_t peer_window_bytes(int ranks) const override;
-  std::unique_ptr<PeerSum> make_peer_sum(void* window, int rank, int ranks) override;
+  std::unique_ptr<PeerAllReduce> make_peer_all_reduce(void* window, int rank, int ranks) override;
   void add_bias(Tensor x, const float* bias) override;
   void scale(Tensor x, float factor) override;
   void gelu(Tensor x) override;
@@ -83,15 +83,15 @@ class CudaBackend final : public Backend {
   void replay(uint64_t key, const std::function<void()>& body) override;
   bool records() const override { return true; }
   void forget_recordings() override;
-  Mark beside(const std::function<void()>& body) override;
-  int64_t rows_beside() const override { return rows_beside_; }
+  DeviceEvent on_side_stream(const std::function<void()>& body) override;
+  int64_t overlap_min_rows() const override { return overlap_min_rows_; }
   int64_t replays() const override { return recordings_.replays(); }
   std::unique_ptr<Readback> make_readback(size_t bytes) override;
 
   size_t kv_page_bytes(const KvShape& shape) const override;
   /// Without it there is room for 64 spans with 4096 pages and 8192 rows, 16 heads of 256 columns.
   /// It may try the kernels of a prefill, for a fraction of a second.
-  size_t reserve_attention(const AttentionRoom& room) override;
+  size_t reserve_attention(const AttentionLimits& room) override;
   void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
                 Tensor v) override;
   void rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
@@ -101,15 +101,16 @@ class CudaBackend final : public Backend {
 
   size_t reserve_images(size_t bytes) override;
   void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) override;
-  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board, int64_t first_id,
-             float factor) override;
+  void embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor token_table,
+             int64_t first_id, float factor) override;
   void softcap(Tensor x, float cap) override;
-  void perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) override;
+  void add_gumbel_noise(Tensor logits, int64_t first_token,
+                        std::span<const SamplingParams> sampling) override;
   std::vector<std::vector<Candidate>> top_k(Tensor logits, int64_t first_token, int k) override;
-  void best(Tensor found, Tensor logits, int64_t first_token, float cap,
-            std::span<const Draw> draws) override;
-  void choose(Tensor tokens, Tensor found, std::span<const Draw> draws) override;
-  void scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) override;
+  void top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
+                      std::span<const SamplingParams> sampling) override;
+  void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) override;
+  void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) override;
 
  private:
   struct OwnedStream {
@@ -134,9 +135,9 @@ class CudaBackend final : public Backend {
                                   std::span<const int32_t> positions);
   /// The spans on the device. Every layer of a step names the same ones: they travel once.
   const StepTable& table_of(std::span<const AttentionSpan> spans);
-  void upload_table(std::span<const AttentionSpan> spans, DecodeRoom room);
+  void upload_table(std::span<const AttentionSpan> spans, DecodeScratch room);
   bool holds(std::span<const AttentionSpan> spans) const;
-  const TokenDraw* draws_of(std::span<const Draw> draws);
+  const SamplingParams* sampling_of(std::span<const SamplingParams> sampling);
   /// An array on the device that was not prepared.
   template <class T>
   const T* upload(std::span<const T> array) {
@@ -145,14 +146,14 @@ class CudaBackend final : public Backend {
   }
   /// std::logic_error while a body is recorded: `what` needs the host.
   void refuse_recording(const char* what) const;
-  void make_room(const AttentionRoom& room);
+  void make_room(const AttentionLimits& room);
 
   ThreadPool& threads_;
   const int device_;
   const DeviceInfo info_;
   const int filled_;  // multiprocessors that products and prefills should fill; 0: all
   OwnedStream owned_;
-  const int64_t rows_beside_;
+  const int64_t overlap_min_rows_;
   OwnedStream side_;               // of the bodies of beside()
   bool aside_ = false;             // one runs
   std::optional<size_t> planned_;  // between begin_plan() and end_plan()
@@ -169,7 +170,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums
   MatmulScratch matmul_;
   PrefillChoice prefill_;
-  AttentionRoom room_;  // of the next two
+  AttentionLimits room_;  // of the next two
   std::unique_ptr<AttentionScratch> attention_;
   std::unique_ptr<StepTable> table_;
   std::vector<AttentionSpan> spans_;  // in the table; their pages are in pages_

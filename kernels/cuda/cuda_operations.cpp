@@ -27,7 +27,7 @@ void CudaBackend::matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor
   cuda::matmul(stream(), matmul_, y, x, gate_up, {}, &room);
 }
 
-int64_t CudaBackend::gate_run() const { return kGateRun; }
+int64_t CudaBackend::gate_up_interleave() const { return kGateRun; }
 
 void CudaBackend::tune(int64_t most, const std::function<void(int64_t rows)>& products) {
   if (blas_ == nullptr || native_stream() == nullptr) return;
@@ -55,13 +55,13 @@ void CudaBackend::add_blocks(Tensor y, Tensor blocks, std::span<const int> merge
 }
 
 size_t CudaBackend::peer_window_bytes(int ranks) const {
-  return ranks > 1 && ranks <= kMostPeers ? cuda::peer_window_bytes(ranks) : 0;
+  return ranks > 1 && ranks <= kMaxPeers ? cuda::peer_window_bytes(ranks) : 0;
 }
 
-std::unique_ptr<PeerSum> CudaBackend::make_peer_sum(void* window, int rank, int ranks) {
+std::unique_ptr<PeerAllReduce> CudaBackend::make_peer_all_reduce(void* window, int rank, int ranks) {
   const std::vector<std::byte*> windows = reach_window(stream(), window, ranks);
   if (windows.empty()) return nullptr;
-  return cuda::make_peer_sum([this] { return stream(); }, rank, windows);
+  return cuda::make_peer_all_reduce([this] { return stream(); }, rank, windows);
 }
 
 void CudaBackend::add_bias(Tensor x, const float* bias) { cuda::add_bias(stream(), x, bias); }
@@ -82,8 +82,8 @@ const int32_t* CudaBackend::rotary_positions(const char* operation, Tensor x, Te
 }
 
 void CudaBackend::rope(Tensor x, int64_t head_dim, Tensor cos_sin, std::span<const int32_t> positions) {
-  const int32_t* places = rotary_positions("rope", x, cos_sin, positions);
-  cuda::rope(stream(), x, head_dim, cos_sin, places);
+  const int32_t* slots = rotary_positions("rope", x, cos_sin, positions);
+  cuda::rope(stream(), x, head_dim, cos_sin, slots);
 }
 
 size_t CudaBackend::kv_page_bytes(const KvShape& shape) const { return page_bytes(shape); }
@@ -96,8 +96,8 @@ void CudaBackend::store_kv(std::byte* pages, const KvShape& shape, std::span<con
 void CudaBackend::rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin,
                                  std::span<const int32_t> positions, std::byte* pages, const KvShape& shape,
                                  std::span<const AttentionSpan> spans) {
-  const int32_t* places = rotary_positions("rope_and_store", qkv, cos_sin, positions);
-  cuda::rope_and_store(stream(), qkv, heads, cos_sin, places, pages, shape, table_of(spans));
+  const int32_t* slots = rotary_positions("rope_and_store", qkv, cos_sin, positions);
+  cuda::rope_and_store(stream(), qkv, heads, cos_sin, slots, pages, shape, table_of(spans));
 }
 
 void CudaBackend::attention(Tensor out, Tensor q, const std::byte* pages, const KvShape& shape,
@@ -123,20 +123,21 @@ void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t p
   images_.release(here);
 }
 
-void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor board,
+void CudaBackend::embed(Tensor y, const Matrix& table, std::span<const int32_t> ids, Tensor token_table,
                         int64_t first_id, float factor) {
   require(static_cast<int64_t>(ids.size()) == y.rows(), "embed", "y must be [ids, columns of the table]");
   Tensor rows = view(table.data.get(), table.dtype, table.out, table.in);
   rows.stride = row_bytes(table) / static_cast<int64_t>(size_of(table.dtype));
   const int32_t* prepared = inputs_->ids(ids);
-  cuda::embed(stream(), y, rows, prepared != nullptr ? prepared : upload(ids), board, first_id, factor);
+  cuda::embed(stream(), y, rows, prepared != nullptr ? prepared : upload(ids), token_table, first_id, factor);
 }
 
 void CudaBackend::softcap(Tensor x, float cap) { cuda::softcap(stream(), x, cap); }
 
-void CudaBackend::perturb(Tensor logits, int64_t first_token, std::span<const Draw> draws) {
+void CudaBackend::add_gumbel_noise(Tensor logits, int64_t first_token,
+                                   std::span<const SamplingParams> sampling) {
   refuse_recording("perturb");
-  cuda::perturb(stream(), staging_, logits, first_token, draws);
+  cuda::add_gumbel_noise(stream(), staging_, logits, first_token, sampling);
 }
 
 std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t first_token, int k) {
@@ -144,30 +145,30 @@ std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t fi
   return cuda::top_k(stream(), top_k_, logits, first_token, k, info_.multiprocessors);
 }
 
-void CudaBackend::best(Tensor found, Tensor logits, int64_t first_token, float cap,
-                       std::span<const Draw> draws) {
-  require(std::ssize(draws) == logits.rows() && longest_list("best", draws) <= found.cols() / 2, "best",
-          "one draw a row of logits, and lists of their length");
-  cuda::best(stream(), top_k_, found, logits, first_token, cap, draws_of(draws));
+void CudaBackend::top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
+                                 std::span<const SamplingParams> sampling) {
+  require(std::ssize(sampling) == logits.rows() && longest_list("best", sampling) <= found.cols() / 2, "best",
+          "one SamplingParams a row of logits, and lists of their length");
+  cuda::top_candidates(stream(), top_k_, found, logits, first_token, cap, sampling_of(sampling));
 }
 
-void CudaBackend::choose(Tensor tokens, Tensor found, std::span<const Draw> draws) {
-  require(std::ssize(draws) == tokens.rows() && longest_list("choose", draws) <= found.cols() / 2, "choose",
-          "one draw a row of tokens, and lists of their length");
-  cuda::choose(stream(), tokens, found, draws_of(draws));
+void CudaBackend::sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) {
+  require(std::ssize(sampling) == tokens.rows() && longest_list("choose", sampling) <= found.cols() / 2,
+          "choose", "one SamplingParams a row of tokens, and lists of their length");
+  cuda::sample(stream(), tokens, found, sampling_of(sampling));
 }
 
-const TokenDraw* CudaBackend::draws_of(std::span<const Draw> draws) {
-  const TokenDraw* prepared = inputs_->draws(draws);
-  return prepared != nullptr ? prepared : upload(draws);
+const SamplingParams* CudaBackend::sampling_of(std::span<const SamplingParams> sampling) {
+  const SamplingParams* prepared = inputs_->sampling(sampling);
+  return prepared != nullptr ? prepared : upload(sampling);
 }
 
-void CudaBackend::scatter(Tensor board, std::span<const int32_t> places, Tensor tokens) {
-  require(std::ssize(places) == tokens.rows(), "scatter", "one place a token");
-  for (const int32_t place : places)
-    require(place >= 0 && place < board.rows(), "scatter", "a place lies outside the board");
-  const int32_t* prepared = inputs_->places(places);
-  cuda::scatter(stream(), board, prepared != nullptr ? prepared : upload(places), tokens);
+void CudaBackend::scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) {
+  require(std::ssize(slots) == tokens.rows(), "scatter", "one place a token");
+  for (const int32_t place : slots)
+    require(place >= 0 && place < token_table.rows(), "scatter", "a place lies outside the board");
+  const int32_t* prepared = inputs_->slots(slots);
+  cuda::scatter(stream(), token_table, prepared != nullptr ? prepared : upload(slots), tokens);
 }
 
 }  // namespace lapidary::cuda

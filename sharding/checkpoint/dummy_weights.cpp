@@ -20,10 +20,10 @@ void store(float value, float& out) { out = value; }
 void store(float value, uint16_t& out) { out = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16); }
 
 template <class Out>
-void fill(const MadeNumbers& made, Range rows, Range cols, Out* out) {
+void fill(const DummyValues& made, Range rows, Range cols, Out* out) {
   const auto first = static_cast<uint32_t>(cols.begin);
   const auto n = static_cast<uint32_t>(cols.size());
-  const MadeNumbers here = made;  // nothing that `out` could point to
+  const DummyValues here = made;  // nothing that `out` could point to
   for (int64_t row = rows.begin; row < rows.end; ++row, out += n) {
     const uint32_t key = row_key(here, row);
     for (uint32_t i = 0; i < n; ++i) store(number_at(here, key, first + i), out[i]);
@@ -39,7 +39,7 @@ DummyWeights::DummyWeights(const ModelConfig& config) : TensorSource("the dummy 
   }
 }
 
-MadeNumbers DummyWeights::recipe_of(const TensorSpec& spec) {
+DummyValues DummyWeights::recipe_of(const TensorSpec& spec) {
   const uint64_t seed = hash_of(spec.name);
   switch (spec.kind) {
     case TensorKind::bias:

@@ -17,14 +17,14 @@ class DummyWeights final : public TensorSource {
   explicit DummyWeights(const ModelConfig& config);
 
  private:
-  static MadeNumbers recipe_of(const TensorSpec& spec);
+  static DummyValues recipe_of(const TensorSpec& spec);
   void fetch(size_t tensor, Range rows, Range cols, float* out) override;
   void fetch(size_t tensor, Range rows, Range cols, uint16_t* out) override;
   DType dtype_of(size_t) const override { return DType::bf16; }
   void fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) override;
-  std::optional<MadeNumbers> recipe(size_t tensor) const override { return recipes_[tensor]; }
+  std::optional<DummyValues> recipe(size_t tensor) const override { return recipes_[tensor]; }
 
-  std::vector<MadeNumbers> recipes_;  // in the order of TensorSource::add
+  std::vector<DummyValues> recipes_;  // in the order of TensorSource::add
 };
 
 }  // namespace lapidary

@@ -29,27 +29,27 @@ class HeaderReader {
   bool on_document_end(json::error_code&) { return true; }
 
   bool on_object_begin(json::error_code&) {
-    if (place_ == Place::document) return go(Place::tensors);
-    if (place_ == Place::tensors && key_ == "__metadata__") return go(Place::metadata);
-    if (place_ != Place::tensors) wrong();
+    if (place_ == MeshCoord::document) return go(MeshCoord::tensors);
+    if (place_ == MeshCoord::tensors && key_ == "__metadata__") return go(MeshCoord::metadata);
+    if (place_ != MeshCoord::tensors) wrong();
     tensors_.push_back({key_, StoredType::f32, {}, 0, 0});
     fields_ = {};
-    return go(Place::tensor);
+    return go(MeshCoord::tensor);
   }
   bool on_object_end(size_t, json::error_code&) {
-    if (place_ == Place::tensor) end_tensor();
-    return go(place_ == Place::tensors ? Place::document : Place::tensors);
+    if (place_ == MeshCoord::tensor) end_tensor();
+    return go(place_ == MeshCoord::tensors ? MeshCoord::document : MeshCoord::tensors);
   }
 
   bool on_array_begin(json::error_code&) {
-    if (place_ != Place::tensor) wrong();
+    if (place_ != MeshCoord::tensor) wrong();
     if (key_ != "shape" && key_ != "data_offsets") wrong();
     numbers_.clear();
-    return go(key_ == "shape" ? Place::shape : Place::offsets);
+    return go(key_ == "shape" ? MeshCoord::shape : MeshCoord::offsets);
   }
   bool on_array_end(size_t, json::error_code&) {
     HeaderTensor& tensor = tensors_.back();
-    if (place_ == Place::shape) {
+    if (place_ == MeshCoord::shape) {
       tensor.shape = numbers_;
     } else {
       if (numbers_.size() != 2) {
@@ -58,17 +58,17 @@ class HeaderReader {
       tensor.begin = numbers_[0];
       tensor.end = numbers_[1];
     }
-    return go(Place::tensor);
+    return go(MeshCoord::tensor);
   }
 
   bool on_key_part(json::string_view part, size_t, json::error_code&) { return append(part); }
   bool on_key(json::string_view part, size_t, json::error_code&) {
     append(part);
     key_ = std::exchange(text_, {});
-    if (place_ == Place::tensors && !names_.insert(key_).second) {
+    if (place_ == MeshCoord::tensors && !names_.insert(key_).second) {
       fail(file_, ": the header names tensor ", shown(key_), " twice");
     }
-    if (place_ == Place::tensor) begin_field();
+    if (place_ == MeshCoord::tensor) begin_field();
     return true;
   }
 
@@ -76,8 +76,8 @@ class HeaderReader {
   bool on_string(json::string_view part, size_t, json::error_code&) {
     append(part);
     const std::string value = std::exchange(text_, {});
-    if (place_ == Place::metadata) return true;
-    if (place_ != Place::tensor || key_ != "dtype") wrong();
+    if (place_ == MeshCoord::metadata) return true;
+    if (place_ != MeshCoord::tensor || key_ != "dtype") wrong();
     const auto type = stored_type(value);
     if (!type) {
       fail(file_, ": tensor ", shown(tensors_.back().name), " has the unknown dtype ", shown(value));
@@ -88,7 +88,7 @@ class HeaderReader {
 
   bool on_number_part(json::string_view, json::error_code&) { return true; }
   bool on_int64(int64_t value, json::string_view, json::error_code&) {
-    if ((place_ != Place::shape && place_ != Place::offsets) || value < 0) wrong();
+    if ((place_ != MeshCoord::shape && place_ != MeshCoord::offsets) || value < 0) wrong();
     numbers_.push_back(value);
     return true;
   }
@@ -100,12 +100,12 @@ class HeaderReader {
   bool on_comment(json::string_view, json::error_code&) { return true; }
 
  private:
-  enum class Place { document, tensors, metadata, tensor, shape, offsets };
+  enum class MeshCoord { document, tensors, metadata, tensor, shape, offsets };
   struct Fields {
     bool dtype = false, shape = false, offsets = false;
   };
 
-  bool go(Place place) {
+  bool go(MeshCoord place) {
     place_ = place;
     return true;
   }
@@ -114,8 +114,8 @@ class HeaderReader {
     return true;
   }
   [[noreturn]] void wrong() const {
-    if (place_ == Place::document) fail(file_, ": the header is not a JSON object");
-    if (place_ == Place::tensors || place_ == Place::metadata) {
+    if (place_ == MeshCoord::document) fail(file_, ": the header is not a JSON object");
+    if (place_ == MeshCoord::tensors || place_ == MeshCoord::metadata) {
       fail(file_, ": the header's entry ", shown(key_), " has the wrong kind of value");
     }
     fail(file_, ": tensor ", shown(tensors_.back().name), " has a wrong value in its field ", shown(key_));
@@ -139,7 +139,7 @@ class HeaderReader {
   }
 
   const std::string& file_;
-  Place place_ = Place::document;
+  MeshCoord place_ = MeshCoord::document;
   Fields fields_;
   std::string text_;  // the string or key being read
   std::string key_;

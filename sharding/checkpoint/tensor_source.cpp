@@ -71,7 +71,7 @@ void TensorSource::read_stored(const std::string& name, Range rows, Range cols, 
   if (rows.size() > 0 && cols.size() > 0) fetch_stored(tensor, rows, cols, out);
 }
 
-std::optional<MadeNumbers> TensorSource::made(const std::string& name) {
+std::optional<DummyValues> TensorSource::made(const std::string& name) {
   const size_t tensor = find(name);
   const auto made = recipe(tensor);
   if (made) entries_[tensor].used = true;

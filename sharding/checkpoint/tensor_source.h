@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "kernels/made_numbers.h"
+#include "kernels/dummy_values.h"
 #include "kernels/tensor.h"
 #include "sharding/checkpoint/stored_type.h"
 #include "sharding/plan/range.h"
@@ -45,7 +45,7 @@ class TensorSource {
   DType stored_dtype(const std::string& name) const { return dtype_of(find(name)); }
   void read_stored(const std::string& name, Range rows, Range cols, std::byte* out);
   /// What a tensor is made of that nothing has to be read for; marks it as used.
-  std::optional<MadeNumbers> made(const std::string& name);
+  std::optional<DummyValues> made(const std::string& name);
 
   /// Marks a tensor as used without reading it, such as a stored copy of a tied head. Unknown names are let
   /// be.
@@ -77,7 +77,7 @@ class TensorSource {
   virtual void fetch_stored(size_t tensor, Range rows, Range cols, std::byte* out) {
     fetch(tensor, rows, cols, reinterpret_cast<float*>(out));
   }
-  virtual std::optional<MadeNumbers> recipe(size_t) const { return std::nullopt; }
+  virtual std::optional<DummyValues> recipe(size_t) const { return std::nullopt; }
   /// The tensor's number, once the slice is known to lie in it; marks it as used.
   size_t use(const std::string& name, Range rows, Range cols);
 

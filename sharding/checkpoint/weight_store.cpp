@@ -45,7 +45,7 @@ Matrix WeightStore::matrix(const std::vector<Slice>& slices, SumPlan sums, DType
 }
 
 Matrix WeightStore::gated(const Slice& gate, const Slice& up, DType dtype) {
-  const int64_t run = ops_.gate_run();
+  const int64_t run = ops_.gate_up_interleave();
   SumPlan sums = SumPlan::whole(gate.cols.size());
   if (run == 0) return matrix({gate, up}, std::move(sums), dtype);
   check(gate);
@@ -86,7 +86,7 @@ void WeightStore::load_slice(const Slice& slice, WeightRows to) {
   if (const auto made = source_.made(slice.name))
     return loader_->make(to, *made, slice.rows.begin, slice.cols.begin);
   const DType stored = source_.stored_dtype(slice.name);
-  const int64_t step = to.whole_runs(loader_->rows_at_once(cols.size(), stored));
+  const int64_t step = to.whole_runs(loader_->mlp_chunk_rows(cols.size(), stored));
   std::atomic<int64_t> next{0};
   ops_.threads().run([&](int) {
     for (int64_t row = next.fetch_add(step); row < to.rows; row = next.fetch_add(step)) {

@@ -57,7 +57,8 @@ class WeightStore {
   Matrix matrix(const std::vector<Slice>& slices) {
     return matrix(slices, SumPlan::whole(slices.at(0).cols.size()), linear_);
   }
-  /// The rows of two equal slices as the backend's gated weight (Backend::gate_run), all columns of them.
+  /// The rows of two equal slices as the backend's gated weight (Backend::gate_up_interleave), all columns of
+  /// them.
   Matrix gated(const Slice& gate, const Slice& up, DType dtype);
   /// The slices' columns one after the other, in float32.
   Vector vector(const std::vector<Slice>& slices);

@@ -27,12 +27,12 @@ class Communicator {
   /// y [rows, n] = the sum of all ranks' partials [blocks of this rank * rows, n] (float32, contiguous),
   /// added as `finish` says: the same bits on every rank, whatever their number. y and partials do not
   /// overlap.
-  virtual void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) = 0;
+  virtual void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) = 0;
   /// The same with ops.add_rms_norm(to) behind it, where to.y is the sum: equal bits. `ops` is the backend of
   /// the tensors. A group may do both at once.
-  virtual void tree_sum_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
-                                 const SumTree::Finish& finish) {
-    tree_sum(to.y, partials, finish);
+  virtual void all_reduce_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
+                                   const SumTree::Finish& finish) {
+    all_reduce(to.y, partials, finish);
     ops.add_rms_norm(to);
   }
 
@@ -57,7 +57,7 @@ class Communicator {
   virtual void receive_rows(Tensor rows, int from, Channel channel);
   /// all [size * rows, cols] = every rank's mine [rows, cols], in rank order.
   virtual void gather_rows(Tensor all, Tensor mine);
-  /// Whether tree_sum and the operations on rows are work in the backend's stream and nothing else, so that
+  /// Whether all_reduce and the operations on rows are work in the backend's stream and nothing else, so that
   /// they return before they are done and a backend can record and replay them (Backend::replay). Messages
   /// are only those of Channel::activations: the others go through the host everywhere.
   virtual bool in_stream() const { return false; }

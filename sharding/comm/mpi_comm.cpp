@@ -20,7 +20,7 @@ namespace lapidary {
 namespace {
 
 /// MPI counts are ints; longer messages go in parts of this many bytes.
-constexpr size_t kMostBytes = size_t{1} << 30;
+constexpr size_t kMaxBytes = size_t{1} << 30;
 
 /// Tests `request` until it is done: eagerly at first, as most answers are near; then in naps, as a rank that
 /// waits for another stage would otherwise keep a core from those that compute.
@@ -61,7 +61,7 @@ class MpiComm final : public Communicator {
   /// Small sums: everyone gets all blocks and finishes the tree alone (one message time). Large ones: rank r
   /// finishes the r-th slice of the elements, then the slices are gathered (each element travels twice, not
   /// ranks times). The bits are the same.
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     const int64_t n = y.rows() * y.cols();
     if (n == 0) return;
     if (size_ == 1) {
@@ -78,7 +78,7 @@ class MpiComm final : public Communicator {
   void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) override {
     size_t total = 0;
     for (size_t s : sizes) total += s;
-    if (total <= kMostBytes) {
+    if (total <= kMaxBytes) {
       std::vector<int> counts, offsets;
       int at = 0;
       for (size_t s : sizes) {
@@ -99,8 +99,8 @@ class MpiComm final : public Communicator {
   }
 
   void broadcast(std::byte* data, size_t bytes, int root) override {
-    for (size_t at = 0; at < bytes; at += kMostBytes)
-      MPI_Bcast(data + at, static_cast<int>(std::min(kMostBytes, bytes - at)), MPI_BYTE, root, comm_);
+    for (size_t at = 0; at < bytes; at += kMaxBytes)
+      MPI_Bcast(data + at, static_cast<int>(std::min(kMaxBytes, bytes - at)), MPI_BYTE, root, comm_);
   }
 
   void barrier() override { MPI_Barrier(comm_); }
@@ -109,8 +109,8 @@ class MpiComm final : public Communicator {
     if (to < 0 || to >= size_ || to == rank_)
       throw std::logic_error("a message to no other rank of the group");
     progress();  // so that what has arrived gives its buffer back
-    for (size_t at = 0; at == 0 || at < data.size(); at += kMostBytes) {
-      const auto part = data.subspan(at, std::min(kMostBytes, data.size() - at));
+    for (size_t at = 0; at == 0 || at < data.size(); at += kMaxBytes) {
+      const auto part = data.subspan(at, std::min(kMaxBytes, data.size() - at));
       if (spare_.empty()) spare_.emplace_back();
       sendings_.splice(sendings_.end(), spare_, spare_.begin());
       Sending& sending = sendings_.back();
@@ -121,8 +121,8 @@ class MpiComm final : public Communicator {
   }
 
   void receive(std::span<std::byte> data, int from, Channel channel) override {
-    for (size_t at = 0; at == 0 || at < data.size(); at += kMostBytes) {
-      const auto part = data.subspan(at, std::min(kMostBytes, data.size() - at));
+    for (size_t at = 0; at == 0 || at < data.size(); at += kMaxBytes) {
+      const auto part = data.subspan(at, std::min(kMaxBytes, data.size() - at));
       MPI_Request request = MPI_REQUEST_NULL;
       MPI_Status status;
       MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_BYTE, from, tag_of(channel), comm_, &request);

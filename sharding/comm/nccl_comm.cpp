@@ -41,16 +41,16 @@ class NcclComm final : public StagedComm {
     return gathered_bytes_ + (peers_ ? ops_.peer_window_bytes(size()) : 0);
   }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     if (y.rows() * y.cols() == 0) return;
     if (peers_ && peers_->takes(y, finish)) return peers_->sum(y, partials, finish);
     sum_by_nccl(y, partials, finish);
   }
-  void tree_sum_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
-                         const SumTree::Finish& finish) override {
+  void all_reduce_add_norm(Backend& ops, const AddNorm& to, Tensor partials,
+                           const SumTree::Finish& finish) override {
     if (!peers_ || !peers_->takes(to.y, finish))
-      return StagedComm::tree_sum_add_norm(ops, to, partials, finish);
-    peers_->sum_add_norm(to, partials, finish);
+      return StagedComm::all_reduce_add_norm(ops, to, partials, finish);
+    peers_->all_reduce_add_norm(to, partials, finish);
   }
 
   void broadcast_rows(Tensor rows, int root) override {
@@ -122,9 +122,9 @@ class NcclComm final : public StagedComm {
     connection_->call("register a window", [&](ncclComm_t comm) {
       return nccl_.window_register(comm, memory, window_bytes, &window, NCCL_WIN_COLL_SYMMETRIC);
     });
-    auto sum = window != nullptr ? ops_.make_peer_sum(window, rank(), size()) : nullptr;
+    auto sum = window != nullptr ? ops_.make_peer_all_reduce(window, rank(), size()) : nullptr;
     if (!all_say(sum != nullptr ? 1 : 0)) return;  // and everyone's window is zeroed
-    peers_ = std::make_shared<PeerSums>(std::move(sum));
+    peers_ = std::make_shared<PeerAllReduces>(std::move(sum));
     watchdog.watch(peers_);
     if (bytes > 0) return peers_->limit(bytes);
     peers_->measure(host_, ops_, [this](Tensor y, Tensor mine, const SumTree::Finish& finish) {
@@ -197,7 +197,7 @@ class NcclComm final : public StagedComm {
   const size_t gathered_bytes_;
   Buffer gathered_;
   const std::shared_ptr<NcclConnection> connection_;
-  std::shared_ptr<PeerSums> peers_;  // null: the GPUs do not reach each other's memory
+  std::shared_ptr<PeerAllReduces> peers_;  // null: the GPUs do not reach each other's memory
 };
 
 }  // namespace

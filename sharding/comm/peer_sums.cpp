@@ -20,18 +20,18 @@ double time_of(Backend& ops, const std::function<void()>& body) {
 
 }  // namespace
 
-bool PeerSums::takes(Tensor y, const SumTree::Finish& finish) const {
+bool PeerAllReduces::takes(Tensor y, const SumTree::Finish& finish) const {
   const int64_t numbers = y.rows() * y.cols();
-  return numbers * static_cast<int64_t>(sizeof(float)) <= bytes_ && numbers <= sum_->most() &&
+  return numbers * static_cast<int64_t>(sizeof(float)) <= bytes_ && numbers <= sum_->max_elements() &&
          finish.merges.size() == finish.blocks.size();  // each rank has one
 }
 
-void PeerSums::measure(Communicator& host, Backend& ops, const Otherwise& otherwise) {
+void PeerAllReduces::measure(Communicator& host, Backend& ops, const Otherwise& otherwise) {
   const auto ranks = static_cast<size_t>(host.size());
   SumTree::Finish finish{std::vector<int>(ranks, 1), std::vector<int>(ranks, 1)};
   finish.merges[0] = 0;
   constexpr int64_t kLeast = 256, kRow = 4096;  // numbers; rows of Gemma 2 have 2304 to 4608
-  const int64_t most = sum_->most();
+  const int64_t most = sum_->max_elements();
   const Buffer memory = ops.allocate(static_cast<size_t>(3 * most + kRow) * sizeof(float));
   auto* numbers = reinterpret_cast<float*>(memory.get());
   const float* gains = numbers + 3 * most;
@@ -42,7 +42,7 @@ void PeerSums::measure(Communicator& host, Backend& ops, const Otherwise& otherw
     const auto tensor = [&](int64_t at) { return view(numbers + at * most, DType::f32, n / cols, cols); };
     const Tensor sum = tensor(0), x = tensor(1), mine = tensor(2);
     const AddNorm to{sum, x, sum, gains, gains, 1e-6f};
-    const double own = time_of(ops, [&] { sum_add_norm(to, mine, finish); });
+    const double own = time_of(ops, [&] { all_reduce_add_norm(to, mine, finish); });
     const double other = time_of(ops, [&] {
       otherwise(sum, mine, finish);
       ops.add_rms_norm(to);

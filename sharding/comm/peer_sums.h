@@ -10,14 +10,14 @@ namespace lapidary {
 
 /// The sums of a group that go by the backend's own kernel, alone or with the norm behind them: those of
 /// small rows with a block of each rank.
-class PeerSums final : public Watchdog::Watched {
+class PeerAllReduces final : public Watchdog::Watched {
  public:
-  explicit PeerSums(std::unique_ptr<PeerSum> sum) : sum_(std::move(sum)) {}
+  explicit PeerAllReduces(std::unique_ptr<PeerAllReduce> sum) : sum_(std::move(sum)) {}
 
   bool takes(Tensor y, const SumTree::Finish& finish) const;
   void sum(Tensor y, Tensor mine, const SumTree::Finish& finish) { sum_->sum(y, mine, finish.merges); }
-  void sum_add_norm(const AddNorm& to, Tensor mine, const SumTree::Finish& finish) {
-    sum_->sum_add_norm(to, mine, finish.merges);
+  void all_reduce_add_norm(const AddNorm& to, Tensor mine, const SumTree::Finish& finish) {
+    sum_->all_reduce_add_norm(to, mine, finish.merges);
   }
 
   /// Takes sums of up to `bytes`.
@@ -33,7 +33,7 @@ class PeerSums final : public Watchdog::Watched {
   void abort() override { sum_->abort(); }
 
  private:
-  const std::unique_ptr<PeerSum> sum_;
+  const std::unique_ptr<PeerAllReduce> sum_;
   int64_t bytes_ = 0;
 };
 

@@ -13,7 +13,7 @@ class Shadow final : public ShadowHost {
   int rank() const override { return 0; }
   int size() const override { return size_; }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish&) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish&) override {
     const Tensor block = partials.row_range(0, y.rows());
     if (ops_ != nullptr) return ops_->copy(y, block);
     std::memcpy(y.data, block.data, static_cast<size_t>(y.rows() * y.cols()) * sizeof(float));

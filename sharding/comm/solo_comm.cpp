@@ -13,7 +13,7 @@ class Solo final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     if (finish.total() != 1) throw std::logic_error("one rank holds the whole tree");
     const auto bytes = static_cast<size_t>(y.rows() * y.cols()) * sizeof(float);
     if (bytes > 0) std::memcpy(y.data, partials.data, bytes);

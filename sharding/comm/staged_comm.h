@@ -20,10 +20,10 @@ class StagedComm : public Communicator {
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     const Tensor mine = fetched(in_, partials);
     const Tensor sum = host_view(out_, y);
-    host_.tree_sum(sum, mine, finish);
+    host_.all_reduce(sum, mine, finish);
     ops_.copy(y, sum);
   }
   void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) override {

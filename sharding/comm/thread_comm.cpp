@@ -91,7 +91,7 @@ class ThreadComm final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return group_->size; }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
     const int64_t n = y.rows() * y.cols();
     const auto all = show_all(partials.data);
     std::vector<const float*> blocks;

@@ -17,8 +17,8 @@ class TimedComm final : public Communicator {
   int rank() const override { return comm_.rank(); }
   int size() const override { return comm_.size(); }
 
-  void tree_sum(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
-    collective([&] { comm_.tree_sum(y, partials, finish); });
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish& finish) override {
+    collective([&] { comm_.all_reduce(y, partials, finish); });
   }
   void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) override {
     collective([&] { comm_.all_gather(out, mine, sizes); });

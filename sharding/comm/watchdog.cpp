@@ -28,8 +28,8 @@ Rescue completed(Rescue rescue) {
 
 }  // namespace
 
-Watchdog::Watchdog(const Rescue& rescue, std::function<bool()> moved_on)
-    : rescue_(completed(rescue)), moved_on_(std::move(moved_on)), moved_at_(Clock::now()) {}
+Watchdog::Watchdog(const Rescue& rescue, std::function<bool()> made_progress)
+    : rescue_(completed(rescue)), moved_on_(std::move(made_progress)), moved_at_(Clock::now()) {}
 
 Watchdog::~Watchdog() {
   {

@@ -38,8 +38,9 @@ class Watchdog {
     virtual void abort() = 0;
   };
 
-  /// moved_on: whether the device has done what it had been given at the last call (Backend::moved_on).
-  Watchdog(const Rescue& rescue, std::function<bool()> moved_on);
+  /// made_progress: whether the device has done what it had been given at the last call
+  /// (Backend::made_progress).
+  Watchdog(const Rescue& rescue, std::function<bool()> made_progress);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;

@@ -27,10 +27,10 @@ HeadCut cut_heads(const BlockShape& shape, const SumTree& tree, int rank, int ra
 
 Range part(int64_t n, int index, int parts) { return {n * index / parts, n * (index + 1) / parts}; }
 
-int64_t most_ranks(const BlockShape& shape) { return std::min({shape.heads, SumTree::kLeaves, shape.ffn}); }
+int64_t max_ranks(const BlockShape& shape) { return std::min({shape.heads, SumTree::kLeaves, shape.ffn}); }
 
 BlockPlan plan_block(const BlockShape& shape, int rank, int ranks) {
-  const int64_t most = most_ranks(shape);
+  const int64_t most = max_ranks(shape);
   if (ranks < 1 || ranks > most)
     fail("tensor parallelism over ", ranks, " ranks does not fit ", shape.what, ": it has ", shape.heads,
          " attention heads, so at most ", most, " ranks");
@@ -63,7 +63,7 @@ ShardPlan make_plan(const BlockShape& vision, const BlockShape& decoder, int64_t
   plan.rank = rank;
   plan.ranks = ranks;
   plan.decoder = plan_block(decoder, rank, ranks);
-  plan.vision_ranks = ranks <= most_ranks(vision) ? ranks : 1;
+  plan.vision_ranks = ranks <= max_ranks(vision) ? ranks : 1;
   plan.vision = plan_block(vision, plan.vision_ranks > 1 ? rank : 0, plan.vision_ranks);
   if (panels < ranks) fail("a vocabulary of ", vocab, " rows is too small for ", ranks, " ranks");
   const Range mine = part(panels, rank, ranks);

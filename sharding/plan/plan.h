@@ -30,7 +30,7 @@ struct BlockShape {
 /// than query heads or leaves (16), or fewer than one.
 BlockPlan plan_block(const BlockShape& shape, int rank, int ranks);
 /// The most ranks that can share a stack.
-int64_t most_ranks(const BlockShape& shape);
+int64_t max_ranks(const BlockShape& shape);
 
 /// What one rank of a tensor-parallel group holds.
 struct ShardPlan {

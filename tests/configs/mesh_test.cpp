@@ -18,13 +18,13 @@ TEST(Mesh, RanksAreStagesThenVisionRanksReplicaByReplica) {
   ASSERT_EQ(mesh.world(), 14);
   std::set<std::pair<int, int>> seen;
   for (int rank = 0; rank < mesh.world(); ++rank) {
-    const Place place = place_of(mesh, rank);
-    EXPECT_TRUE(seen.insert({place.replica, place.rank}).second);
-    EXPECT_EQ(place.replica * 7 + place.rank, rank);
-    if (place.decodes()) {
-      EXPECT_EQ(place.stage * 2 + place.tp_rank, place.rank);
+    const MeshCoord coord = coord_of(mesh, rank);
+    EXPECT_TRUE(seen.insert({coord.replica, coord.rank}).second);
+    EXPECT_EQ(coord.replica * 7 + coord.rank, rank);
+    if (coord.decodes()) {
+      EXPECT_EQ(coord.stage * 2 + coord.tp_rank, coord.rank);
     }
-    EXPECT_EQ(has_vision_lane(mesh, place), place.rank == 6);
+    EXPECT_EQ(has_vision_lane(mesh, coord), coord.rank == 6);
   }
   EXPECT_EQ(rank_of_lane(mesh, 0), 6);
 }
@@ -32,7 +32,7 @@ TEST(Mesh, RanksAreStagesThenVisionRanksReplicaByReplica) {
 TEST(Mesh, WithoutVisionRanksTheFirstStageEncodes) {
   const Mesh mesh{2, 2, 1, 0};
   EXPECT_EQ(vision_lanes(mesh), 2);
-  for (int rank = 0; rank < 4; ++rank) EXPECT_EQ(has_vision_lane(mesh, place_of(mesh, rank)), rank < 2);
+  for (int rank = 0; rank < 4; ++rank) EXPECT_EQ(has_vision_lane(mesh, coord_of(mesh, rank)), rank < 2);
 }
 
 TEST(Mesh, AnotherNumberOfProcessesIsRefusedWithBothNumbers) {

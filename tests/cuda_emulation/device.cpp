@@ -26,7 +26,7 @@ namespace {
 std::atomic<int64_t> waits = 0;
 
 /// Where a stream was when an event was recorded.
-struct Mark {
+struct DeviceEvent {
   std::mutex mutex;
   std::shared_ptr<Queue> queue;  // null: never recorded
   uint64_t count = 0;
@@ -142,8 +142,8 @@ int current_device() { return used_device; }
 
 namespace cuda {
 
+using emulation::DeviceEvent;
 using emulation::Machine;
-using emulation::Mark;
 using emulation::Queue;
 
 int device_count() { return emulation::driver().why_no_device.empty() ? emulation::kDevices : 0; }
@@ -172,30 +172,30 @@ void synchronize(Stream stream) {
   if (queue != nullptr) queue->wait(queue->pushed());
 }
 
-Event make_event() { return {new Mark}; }
-void destroy(Event event) { delete static_cast<Mark*>(event.handle); }
+Event make_event() { return {new DeviceEvent}; }
+void destroy(Event event) { delete static_cast<DeviceEvent*>(event.handle); }
 void record(Event event, Stream stream) {
   emulation::refuse_while_recorded(stream, "an event is recorded");
   if (stream.handle == nullptr) return;
   auto queue = Machine::instance().share(static_cast<Queue*>(stream.handle));
   const uint64_t count = queue->pushed();
-  auto* mark = static_cast<Mark*>(event.handle);
+  auto* mark = static_cast<DeviceEvent*>(event.handle);
   const std::lock_guard lock(mark->mutex);
   mark->queue.swap(queue);
   mark->count = count;
 }
 void wait(Event event) {
-  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  const auto [queue, count] = static_cast<DeviceEvent*>(event.handle)->get();
   if (!queue) return;
   if (!queue->done(count)) ++emulation::waits;
   queue->wait(count);
 }
 bool done(Event event) {
-  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  const auto [queue, count] = static_cast<DeviceEvent*>(event.handle)->get();
   return !queue || queue->done(count);
 }
 void wait(Stream stream, Event event) {
-  const auto [queue, count] = static_cast<Mark*>(event.handle)->get();
+  const auto [queue, count] = static_cast<DeviceEvent*>(event.handle)->get();
   if (!queue || queue.get() == stream.handle) return;
   emulation::submit(stream, [queue = queue, count = count] { queue->settle(count); });
 }

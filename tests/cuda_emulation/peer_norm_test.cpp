@@ -68,7 +68,7 @@ struct Case {
     for (size_t r = 0; r < ranks.size(); ++r) ranks[r]->fill(seed, 100 * seed + static_cast<uint32_t>(r));
   }
   void together(size_t r, const std::vector<int>& order) {
-    peers.sums[r]->sum_add_norm(ranks[r]->to(), ranks[r]->mine(), order);
+    peers.sums[r]->all_reduce_add_norm(ranks[r]->to(), ranks[r]->mine(), order);
   }
   /// What it should come to, while the devices do nothing.
   void do_apart(const std::vector<int>& order) {

@@ -10,7 +10,7 @@
 namespace lapidary::cuda {
 namespace {
 
-TEST(PeerSum, AddsInTheOrderAskedForAgainAndAgain) {
+TEST(PeerAllReduce, AddsInTheOrderAskedForAgainAndAgain) {
   const std::vector<std::vector<int>> merges{{0, 1}, {0, 1, 1}, {0, 1, 0, 2}, {0, 1, 0, 2, 0, 1, 0, 3}};
   for (const std::vector<int>& order : merges) {
     const auto ranks = order.size();
@@ -47,13 +47,13 @@ TEST(PeerSum, AddsInTheOrderAskedForAgainAndAgain) {
   }
 }
 
-TEST(PeerSum, AnAbortEndsTheWaitForARankThatDoesNotCome) {
+TEST(PeerAllReduce, AnAbortEndsTheWaitForARankThatDoesNotCome) {
   Peers peers(2);
   Rank& rank = *peers.ranks_of[0];
   const std::vector<int> order{0, 1};
   peers.sums[0]->sum(rank.numbers(2, 600), rank.numbers(0, 600), order);
   const Tensor h = rank.numbers(2, 600), x = rank.numbers(3, 600);
-  peers.sums[0]->sum_add_norm({h, x, h, x.row<float>(0), nullptr, 0}, rank.numbers(0, 600), order);
+  peers.sums[0]->all_reduce_add_norm({h, x, h, x.row<float>(0), nullptr, 0}, rank.numbers(0, 600), order);
   const Event event = make_event();
   record(event, rank.stream);
   EXPECT_FALSE(done(event));
@@ -62,19 +62,19 @@ TEST(PeerSum, AnAbortEndsTheWaitForARankThatDoesNotCome) {
   destroy(event);
 }
 
-TEST(PeerSum, RefusesWhatItCannotAdd) {
+TEST(PeerAllReduce, RefusesWhatItCannotAdd) {
   Peers peers(2);
   Rank& rank = *peers.ranks_of[0];
   const auto refuses = [&](int64_t y, int64_t mine, const std::vector<int>& order) {
     EXPECT_THROW(peers.sums[0]->sum(rank.numbers(2, y), rank.numbers(0, mine), order), std::logic_error);
   };
   refuses(4, 5, {0, 1});
-  refuses(kMostPeerNumbers + 1, kMostPeerNumbers + 1, {0, 1});
+  refuses(kMaxPeerNumbers + 1, kMaxPeerNumbers + 1, {0, 1});
   refuses(4, 4, {0, 1, 1});
   refuses(4, 4, {0, 0});
   refuses(4, 4, {1, 0});
   const Tensor y = rank.numbers(2, 4), x = rank.numbers(3, 5);
-  EXPECT_THROW(peers.sums[0]->sum_add_norm({y, x, y, nullptr, nullptr, 0}, rank.numbers(0, 4), {}),
+  EXPECT_THROW(peers.sums[0]->all_reduce_add_norm({y, x, y, nullptr, nullptr, 0}, rank.numbers(0, 4), {}),
                std::logic_error);
 }
 

@@ -11,14 +11,14 @@ namespace lapidary::cuda {
 /// A rank on a device of its own.
 struct Rank {
   explicit Rank(int index)
-      : stream(make(index)), memory(allocate_shared(4 * kMostPeerNumbers * sizeof(float))) {}
+      : stream(make(index)), memory(allocate_shared(4 * kMaxPeerNumbers * sizeof(float))) {}
   ~Rank() { destroy(stream); }
   static Stream make(int index) {
     use_device(index);
     return make_stream(false);
   }
   Tensor numbers(int64_t at, int64_t n) {
-    return view(memory.get() + at * kMostPeerNumbers * static_cast<int64_t>(sizeof(float)), DType::f32, 1, n);
+    return view(memory.get() + at * kMaxPeerNumbers * static_cast<int64_t>(sizeof(float)), DType::f32, 1, n);
   }
 
   const Stream stream;
@@ -34,8 +34,8 @@ struct Peers {
       at.push_back(windows.back().get());
     }
     for (int r = 0; r < ranks; ++r)
-      sums.push_back(
-          make_peer_sum([stream = ranks_of[static_cast<size_t>(r)]->stream] { return stream; }, r, at));
+      sums.push_back(make_peer_all_reduce(
+          [stream = ranks_of[static_cast<size_t>(r)]->stream] { return stream; }, r, at));
   }
   void synchronize() {
     for (const auto& rank : ranks_of) cuda::synchronize(rank->stream);
@@ -43,7 +43,7 @@ struct Peers {
 
   std::vector<std::unique_ptr<Rank>> ranks_of;
   std::vector<Buffer> windows;
-  std::vector<std::unique_ptr<PeerSum>> sums;
+  std::vector<std::unique_ptr<PeerAllReduce>> sums;
 };
 
 }  // namespace lapidary::cuda

@@ -6,7 +6,7 @@
 
 #include "configs/error.h"
 #include "configs/wire/framing.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 #include "coordinator/fleet/hello_check.h"
 
 namespace {
@@ -25,7 +25,7 @@ const Expected& expected() {
 }
 
 void look_into(const wire::Frame& frame) {
-  if (frame.has_heartbeat()) clock_offset(frame.heartbeat(), Pulse::Time(std::chrono::hours(1)));
+  if (frame.has_heartbeat()) clock_offset(frame.heartbeat(), HeartbeatMonitor::Time(std::chrono::hours(1)));
   if (!frame.has_hello() || refusal_of(frame.hello(), expected())) return;
   require(frame.hello().token() == "3");
   require(frame.hello().replica() >= 0 && frame.hello().replica() < 3);

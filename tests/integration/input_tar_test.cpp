@@ -136,7 +136,7 @@ TEST_F(TarTest, LinksAndEmptyFilesAreItemsWithErrors) {
 }
 
 TEST_F(TarTest, TooLargeForAMessageIsAnError) {
-  const std::string huge(kMostEntryBytes + 1, '\0');
+  const std::string huge(kMaxEntryBytes + 1, '\0');
   write_tar(root_ / "h.tar.zst", {{"1.jpg", huge}, {"2.jpg", "small"}}, "ustar", "zstd");
   const auto items = all({at("h.tar.zst")});
   ASSERT_THAT(keys(items), ElementsAre("h/1", "h/2"));

@@ -134,7 +134,7 @@ class Job {
     to.endpoints = {cat("127.0.0.1:", acceptor_.local_endpoint().port())};
     to.hello.set_rank(comm.rank());
     ControlLink link(to);
-    Worker worker(options, read_model_config(kModel), comm, mesh_, place_of(mesh_, comm.rank()), link,
+    Worker worker(options, read_model_config(kModel), comm, mesh_, coord_of(mesh_, comm.rank()), link,
                   [this](const std::string&) { ++lost; });
     worker.run();
   }
@@ -200,9 +200,9 @@ TEST_P(WorkerMesh, SaysWhatOneRankAloneSays) {
   int64_t pages_each = 0;
   for (int r = 0; r < mesh.world(); ++r) {
     const wire::Ready ready = job.ready(r);
-    EXPECT_EQ(ready.slots() > 0, has_vision_lane(mesh, place_of(mesh, r)));
+    EXPECT_EQ(ready.slots() > 0, has_vision_lane(mesh, coord_of(mesh, r)));
     EXPECT_EQ(ready.embedding_bytes() > 0, ready.slots() > 0);
-    EXPECT_EQ(ready.kv_bytes() > 0, place_of(mesh, r).decodes());
+    EXPECT_EQ(ready.kv_bytes() > 0, coord_of(mesh, r).decodes());
     EXPECT_GT(ready.weight_bytes(), 0);
     EXPECT_GT(job.loaded[r].total(), 0);
     EXPECT_EQ(job.loaded[r].loaded(), job.loaded[r].total());

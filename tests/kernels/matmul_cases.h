@@ -38,12 +38,12 @@ struct Product {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     std::uniform_int_distribution<int> digit(-8, 8);
-    const auto draw = [&] {
+    const auto sample = [&] {
       const float value = whole ? static_cast<float>(digit(random)) : normal(random);
       return dtype == DType::bf16 ? from_bf16(to_bf16(value)) : value;
     };
-    for (float& v : w) v = draw();
-    for (float& v : x) v = draw();
+    for (float& v : w) v = sample();
+    for (float& v : x) v = sample();
   }
 
   Matrix packed(Backend& ops) const {

@@ -259,7 +259,8 @@ TEST(MatmulFloat8, PartsOfARowTakeItsScale) {
 
 /// Rows of gate [n, in] and up [n, in] as a backend's gated weight.
 Matrix pack_gated(Backend& ops, const Product& both, int64_t n) {
-  const int64_t run = ops.gate_run() == 0 ? n : ops.gate_run(), groups = (n + run - 1) / run;
+  const int64_t run = ops.gate_up_interleave() == 0 ? n : ops.gate_up_interleave(),
+                groups = (n + run - 1) / run;
   std::vector<float> rows(static_cast<size_t>(groups * 2 * run * both.in));
   for (int64_t r = 0; r < 2 * n; ++r) {
     const int64_t half = r / n, i = r % n, to = (i / run * 2 + half) * run + i % run;

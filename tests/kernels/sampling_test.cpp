@@ -103,11 +103,11 @@ double noise_of(uint64_t seed, int64_t position, int64_t token) {
 TEST_P(Sampling, NoiseIsAPureFunctionOfSeedPositionAndToken) {
   constexpr int64_t kTokens = 100000, kFirst = 257000;
   Rows logits(2, kTokens);
-  const std::vector<Backend::Draw> draws{{1, 42, 0}, {1, 0xffffffffffffffffu, 8191}};
-  ops.perturb(logits.tensor(), kFirst, draws);
+  const std::vector<SamplingParams> sampling{{1, 42, 0}, {1, 0xffffffffffffffffu, 8191}};
+  ops.add_gumbel_noise(logits.tensor(), kFirst, sampling);
   ops.synchronize();
   for (int64_t r = 0; r < 2; ++r) {
-    const Backend::Draw& d = draws[static_cast<size_t>(r)];
+    const SamplingParams& d = sampling[static_cast<size_t>(r)];
     for (int64_t c = 0; c < kTokens; ++c) {
       const double want = noise_of(d.seed, d.position, kFirst + c);
       // -log(u) within 4 ulp moves its logarithm by as much, absolutely; that one adds 2 ulp of its own.
@@ -120,16 +120,16 @@ TEST_P(Sampling, NoiseIsAPureFunctionOfSeedPositionAndToken) {
 TEST_P(Sampling, NoiseDoesNotDependOnTheSliceNorOnThreads) {
   constexpr int64_t kTokens = 3001;
   const Rows plain = Rows::random(1, kTokens, 3);
-  const Backend::Draw draw{0.7f, 9, 5};
+  const SamplingParams draw{0.7f, 9, 5};
   Rows whole = plain;
-  ops.perturb(whole.tensor(), 0, {&draw, 1});
+  ops.add_gumbel_noise(whole.tensor(), 0, {&draw, 1});
   ops.synchronize();
   for (const int threads : {1, 3}) {
     Device other(choice, threads);
     Rows sliced = plain;
     for (const auto& [begin, end] :
          std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {1, 1000}, {1000, kTokens}}) {
-      other.ops.perturb(sliced.tensor().col_range(begin, end), begin, {&draw, 1});
+      other.ops.add_gumbel_noise(sliced.tensor().col_range(begin, end), begin, {&draw, 1});
     }
     other.ops.synchronize();
     EXPECT_TRUE(sliced.same_bits(whole));
@@ -139,14 +139,14 @@ TEST_P(Sampling, NoiseDoesNotDependOnTheSliceNorOnThreads) {
 TEST_P(Sampling, TemperatureZeroLeavesTheRow) {
   const Rows plain = Rows::random(2, 100, 4);
   Rows x = plain;
-  const std::vector<Backend::Draw> draws{{0, 1, 1}, {1, 1, 1}};
-  ops.perturb(x.tensor(), 0, draws);
+  const std::vector<SamplingParams> sampling{{0, 1, 1}, {1, 1, 1}};
+  ops.add_gumbel_noise(x.tensor(), 0, sampling);
   ops.synchronize();
   EXPECT_EQ(std::memcmp(x.row(0), plain.row(0), 100 * sizeof(float)), 0);
   EXPECT_NE(x.at(1, 0), plain.at(1, 0));
-  const std::vector<Backend::Draw> below{{-1, 1, 1}, {1, 1, 1}};
-  EXPECT_THROW(ops.perturb(x.tensor(), 0, below), std::logic_error);
-  EXPECT_THROW(ops.perturb(x.tensor(), 0, {draws.data(), 1}), std::logic_error);
+  const std::vector<SamplingParams> below{{-1, 1, 1}, {1, 1, 1}};
+  EXPECT_THROW(ops.add_gumbel_noise(x.tensor(), 0, below), std::logic_error);
+  EXPECT_THROW(ops.add_gumbel_noise(x.tensor(), 0, {sampling.data(), 1}), std::logic_error);
 }
 
 /// Draws by the largest perturbed logit follow softmax(logits / temperature).
@@ -157,12 +157,12 @@ TEST_P(Sampling, DrawsFollowTheSoftmax) {
   const auto n = static_cast<int64_t>(logits.size());
   for (const bool by_seed : {false, true}) {
     Rows rows(kDraws, n);
-    std::vector<Backend::Draw> draws;
+    std::vector<SamplingParams> sampling;
     for (int64_t r = 0; r < kDraws; ++r) {
       for (int64_t c = 0; c < n; ++c) rows.at(r, c) = logits[static_cast<size_t>(c)];
-      draws.push_back({kTemperature, by_seed ? static_cast<uint64_t>(r) : 17u, by_seed ? 3 : r});
+      sampling.push_back({kTemperature, by_seed ? static_cast<uint64_t>(r) : 17u, by_seed ? 3 : r});
     }
-    ops.perturb(rows.tensor(), 0, draws);
+    ops.add_gumbel_noise(rows.tensor(), 0, sampling);
     std::map<int32_t, double> counts;
     for (const auto& best : ops.top_k(rows.tensor(), 0, 1)) counts[best.front().token] += 1;
     double sum = 0, chi_square = 0;
@@ -180,8 +180,8 @@ TEST_P(Sampling, DrawsFollowTheSoftmax) {
 TEST_P(Sampling, NoiseHasTheMomentsOfGumbel) {
   constexpr int64_t kTokens = 250000;
   Rows x(1, kTokens);
-  const Backend::Draw draw{1, 123, 7};
-  ops.perturb(x.tensor(), 0, {&draw, 1});
+  const SamplingParams draw{1, 123, 7};
+  ops.add_gumbel_noise(x.tensor(), 0, {&draw, 1});
   ops.synchronize();
   double mean = 0, square = 0, lag = 0;
   for (int64_t c = 0; c < kTokens; ++c) mean += x.at(0, c) / static_cast<double>(kTokens);

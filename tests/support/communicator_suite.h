@@ -77,7 +77,7 @@ inline void check_communicator(Communicator& comm) {
     for (int b = 0; b < mine; ++b)
       for (int64_t i = 0; i < n; ++i)
         partials[static_cast<size_t>(b * n + i)] = static_cast<float>((comm.rank() + 1) * (b + 1) + i % 7);
-    comm.tree_sum(view(y.data(), DType::f32, 1, n), view(partials.data(), DType::f32, mine, n), finish);
+    comm.all_reduce(view(y.data(), DType::f32, 1, n), view(partials.data(), DType::f32, mine, n), finish);
     for (int64_t i = 0; i < n; ++i) {
       float sum = 0;
       for (int r = 0; r < ranks; ++r)
@@ -176,10 +176,10 @@ inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, boo
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {7, 300}, {40, 64}}) {
     std::vector<float> mine = numbers(me + 1, blocks * rows * cols);
     std::vector<float> wanted(static_cast<size_t>(rows * cols));
-    host.tree_sum(view(wanted.data(), DType::f32, rows, cols),
-                  view(mine.data(), DType::f32, blocks * rows, cols), finish);
+    host.all_reduce(view(wanted.data(), DType::f32, rows, cols),
+                    view(mine.data(), DType::f32, blocks * rows, cols), finish);
     const Tensor y = on_device(std::vector<float>(wanted.size(), -1), rows);
-    comm.tree_sum(y, on_device(mine, blocks * rows), finish);
+    comm.all_reduce(y, on_device(mine, blocks * rows), finish);
     const std::vector<float> sum = fetched(y);
     for (size_t i = 0; i < sum.size(); ++i) {
       // In another order each of ranks - 1 additions rounds by at most 2^-24 of the sum, in both sums.
@@ -196,11 +196,11 @@ inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, boo
     };
     const Tensor partials = on_device(mine, blocks * rows);
     const auto apart = with_norm([&](const AddNorm& to) {
-      comm.tree_sum(to.y, partials, finish);
+      comm.all_reduce(to.y, partials, finish);
       ops.add_rms_norm(to);
     });
     const auto together =
-        with_norm([&](const AddNorm& to) { comm.tree_sum_add_norm(ops, to, partials, finish); });
+        with_norm([&](const AddNorm& to) { comm.all_reduce_add_norm(ops, to, partials, finish); });
     expect(together == apart, cat("the sum of ", rows, " rows with its norm"));
   }
 

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "configs/error.h"
-#include "configs/wire/pulse.h"
-#include "worker/control/dial.h"
+#include "configs/wire/heartbeat_monitor.h"
+#include "worker/control/connect.h"
 
 namespace lapidary {
 
@@ -24,20 +24,21 @@ constexpr std::chrono::seconds kFarewell{1};
 class ControlLink::Impl {
  public:
   explicit Impl(const ControlLinkOptions& options)
-      : dialed_(dial(io_,
-                     {options.endpoints,
-                      options.connect_seconds,
-                      options.answer_seconds,
-                      {options.frame_limit, options.queue_limit}},
-                     options.hello)),
-        pulse_(nanoseconds_of(dialed_.welcome.dead_after_seconds()), Pulse::Clock::now()),
+      : connection_(connect_to_coordinator(io_,
+                                           {options.endpoints,
+                                            options.connect_seconds,
+                                            options.answer_seconds,
+                                            {options.frame_limit, options.queue_limit}},
+                                           options.hello)),
+        pulse_(nanoseconds_of(connection_.welcome.dead_after_seconds()), HeartbeatMonitor::Clock::now()),
         ticks_(io_) {}
   ~Impl();
 
-  const wire::Welcome& welcome() const { return dialed_.welcome; }
+  const wire::Welcome& welcome() const { return connection_.welcome; }
   void start(ControlLinkEvents events);
   void send(EncodedFrame frame) {
-    asio::post(io_, [this, frame = std::move(frame)]() mutable { dialed_.channel->send(std::move(frame)); });
+    asio::post(io_,
+               [this, frame = std::move(frame)]() mutable { connection_.channel->send(std::move(frame)); });
   }
   void expect_end() { end_expected_ = true; }
 
@@ -50,8 +51,8 @@ class ControlLink::Impl {
   // Without a hint of one thread: with it, what this thread posts is overtaken by what others post later, and
   // a frame sent from a callback could come after the farewell.
   asio::io_context io_;
-  Dialed dialed_;
-  Pulse pulse_;
+  Connection connection_;
+  HeartbeatMonitor pulse_;
   asio::steady_timer ticks_;
   ControlLinkEvents events_;
   std::atomic<bool> end_expected_ = false;
@@ -62,10 +63,10 @@ class ControlLink::Impl {
 void ControlLink::Impl::start(ControlLinkEvents events) {
   if (thread_.joinable()) throw std::logic_error("a control link started twice");
   events_ = std::move(events);
-  dialed_.channel->hand_over({[this](wire::Frame frame) { received(std::move(frame)); },
-                              [this](const std::string& why) { lose(why); }});
+  connection_.channel->hand_over({[this](wire::Frame frame) { received(std::move(frame)); },
+                                  [this](const std::string& why) { lose(why); }});
   asio::post(io_, [this] {
-    for (wire::Frame& frame : std::exchange(dialed_.early, {})) received(std::move(frame));
+    for (wire::Frame& frame : std::exchange(connection_.early, {})) received(std::move(frame));
     tick();
   });
   io_.restart();
@@ -77,7 +78,7 @@ void ControlLink::Impl::start(ControlLinkEvents events) {
 
 ControlLink::Impl::~Impl() {
   if (!thread_.joinable()) {
-    dialed_.channel->close();
+    connection_.channel->close();
     return;
   }
   asio::post(io_, [this] { finish(); });
@@ -87,38 +88,38 @@ ControlLink::Impl::~Impl() {
 /// The coordinator closes when it has read all; then, or when it takes too long, the thread ends.
 void ControlLink::Impl::finish() {
   leaving_ = true;
-  if (!dialed_.channel->is_open()) return io_.stop();
-  dialed_.channel->finish();
+  if (!connection_.channel->is_open()) return io_.stop();
+  connection_.channel->finish();
   ticks_.expires_after(kFarewell);
   ticks_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    dialed_.channel->close();
+    connection_.channel->close();
     io_.stop();
   });
 }
 
 void ControlLink::Impl::received(wire::Frame frame) {
-  pulse_.heard(Pulse::Clock::now());
-  if (frame.has_heartbeat()) return pulse_.heard(frame.heartbeat(), Pulse::Clock::now());
+  pulse_.heard(HeartbeatMonitor::Clock::now());
+  if (frame.has_heartbeat()) return pulse_.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
   if (frame.has_stop()) end_expected_ = true;
   if (!leaving_ && events_.received) events_.received(std::move(frame));
 }
 
 void ControlLink::Impl::lose(const std::string& why) {
-  dialed_.channel->close();
+  connection_.channel->close();
   if (leaving_) return io_.stop();
   ticks_.cancel();
   if (!end_expected_ && events_.lost) events_.lost(cat("the coordinator ", why));
 }
 
 void ControlLink::Impl::tick() {
-  if (leaving_ || !dialed_.channel->is_open()) return;
-  const Pulse::Time now = Pulse::Clock::now();
+  if (leaving_ || !connection_.channel->is_open()) return;
+  const HeartbeatMonitor::Time now = HeartbeatMonitor::Clock::now();
   if (pulse_.is_dead(now)) return lose(cat("was silent for ", welcome().dead_after_seconds(), " s"));
   wire::Frame frame;
   *frame.mutable_heartbeat() = pulse_.beat(now);
   if (events_.beating) events_.beating(*frame.mutable_heartbeat());
-  dialed_.channel->send(encode_frame(frame));
+  connection_.channel->send(encode_frame(frame));
   ticks_.expires_after(nanoseconds_of(welcome().heartbeat_seconds()));
   ticks_.async_wait([this](const boost::system::error_code& error) {
     if (!error) tick();

@@ -77,7 +77,7 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
   if (found.count > 0) {
     CudaOptions cuda{gpu_of_rank(options, found.count), options.deterministic, options.early_start,
                      cache_folder()};
-    cuda.rows_beside = options.rows_beside;
+    cuda.overlap_min_rows = options.overlap_min_rows;
     cuda.prefill = prefill_of(options);
     cuda.high_priority = lane == Lane::decoder;
     if (lane == Lane::vision) cuda.share = options.vision_gpu_share;

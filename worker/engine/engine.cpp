@@ -9,9 +9,9 @@
 namespace lapidary {
 namespace {
 
-/// A probe hears of float32 in host memory, wherever the tensors are and whatever their dtype.
-Probe fetched(Backend& backend, const Probe& probe) {
-  return [&backend, &probe](const std::string& name, Tensor value) {
+/// A hook hears of float32 in host memory, wherever the tensors are and whatever their dtype.
+TensorHook fetched(Backend& backend, const TensorHook& hook) {
+  return [&backend, &hook](const std::string& name, Tensor value) {
     const auto size = static_cast<size_t>(value.rows() * value.cols());
     std::vector<float> floats(size);
     const Tensor whole = view(floats.data(), DType::f32, value.rows(), value.cols());
@@ -22,7 +22,7 @@ Probe fetched(Backend& backend, const Probe& probe) {
       backend.copy(view(halves.data(), DType::bf16, value.rows(), value.cols()), value);
       std::transform(halves.begin(), halves.end(), floats.begin(), from_bf16);
     }
-    probe(name, whole);
+    hook(name, whole);
   };
 }
 
@@ -42,20 +42,20 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config, Group gr
 
 Engine::~Engine() = default;
 
-void Engine::read_slots(const EmbeddingSlots* slots) { parts_->runner->read_slots(slots); }
+void Engine::read_slots(const EncoderCache* slots) { parts_->runner->read_slots(slots); }
 
-void Engine::start(const wire::Step& step, const Probe& probe) {
-  const bool fetch = probe && !parts_->backend->on_host();
-  parts_->runner->start(step, fetch ? fetched(*parts_->backend, probe) : probe);
+void Engine::start(const wire::Step& step, const TensorHook& hook) {
+  const bool fetch = hook && !parts_->backend->on_host();
+  parts_->runner->start(step, fetch ? fetched(*parts_->backend, hook) : hook);
 }
 
 bool Engine::ready() { return parts_->runner->ready(); }
 wire::StepDone Engine::finish() { return parts_->runner->finish(); }
 size_t Engine::started() const { return parts_->runner->started(); }
 
-wire::StepDone Engine::run(const wire::Step& step, const Probe& probe) {
+wire::StepDone Engine::run(const wire::Step& step, const TensorHook& hook) {
   if (started() > 0) throw std::logic_error("a step is run while another is under way");
-  start(step, probe);
+  start(step, hook);
   return finish();
 }
 
@@ -66,7 +66,7 @@ PaliGemma& Engine::model() {
 
 const ModelConfig& Engine::config() const { return parts_->config; }
 const Capacity& Engine::capacity() const { return parts_->capacity; }
-const Share& Engine::share() const { return parts_->share; }
+const StagePart& Engine::share() const { return parts_->share; }
 
 Memory Engine::memory() const {
   Memory memory = parts_->model ? parts_->model->memory() : Memory{};
@@ -89,17 +89,17 @@ std::string Engine::describe() const {
              ranks > 1 ? cat(" on each of ", ranks, " ranks") : "");
 }
 
-wire::StepDone Engine::lead(wire::Step step, const Probe& probe) {
+wire::StepDone Engine::lead(wire::Step step, const TensorHook& hook) {
   if (started() > 0) throw std::logic_error("a step is run while another is under way");
-  lead_start(std::move(step), probe);
+  lead_start(std::move(step), hook);
   return finish();
 }
 
-void Engine::lead_start(wire::Step step, const Probe& probe) {
+void Engine::lead_start(wire::Step step, const TensorHook& hook) {
   step.set_number(parts_->runner->last_step() + 1);
   Communicator& comm = parts_->group.replica;
   // Who listens does without recordings and their padding; the others have to know.
-  if (probe && comm.size() > 1 && parts_->backend->records() && !step.gather_logits())
+  if (hook && comm.size() > 1 && parts_->backend->records() && !step.gather_logits())
     throw std::logic_error("a step whose tensors are heard on one of several ranks must gather the logits");
   if (comm.size() > 1) {
     std::string bytes = step.SerializeAsString();
@@ -107,7 +107,7 @@ void Engine::lead_start(wire::Step step, const Probe& probe) {
     comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
     comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
   }
-  start(step, probe);
+  start(step, hook);
 }
 
 void Engine::follow() {

@@ -5,7 +5,7 @@
 
 #include "configs/wire/wire.pb.h"
 #include "sharding/comm/watchdog.h"
-#include "worker/engine/embedding_slots.h"
+#include "worker/engine/encoder_cache.h"
 #include "worker/engine/engine_options.h"
 #include "worker/engine/group.h"
 #include "worker/engine/memory_plan.h"
@@ -26,28 +26,28 @@ class Engine {
 
   /// This rank's vision lane's results, which steps read; none by default. They outlive the engine's last
   /// step.
-  void read_slots(const EmbeddingSlots* slots);
+  void read_slots(const EncoderCache* slots);
 
   /// Starts the next step: called on every rank of the replica with the same steps. Returns once this rank's
   /// part is computed, or, where tensors do not lie in host memory, once the device has been given it, so
   /// that its work never waits for the host; messages to other stages may still be under way
   /// (Communicator::progress). Throws Error, and changes nothing, for a step whose numbers cannot be.
-  void start(const wire::Step& step, const Probe& probe = {});
+  void start(const wire::Step& step, const TensorHook& hook = {});
   /// Whether the oldest started step is done, so that finish() would not wait.
   bool ready();
   /// Waits for the oldest started step. The tokens are there on the ranks of the last stage.
   wire::StepDone finish();
-  /// Steps started and not finished; at most StepRunner::kMostStarted.
+  /// Steps started and not finished; at most StepRunner::kMaxInFlight.
   size_t started() const;
 
   /// Both at once, where no step is under way.
-  wire::StepDone run(const wire::Step& step, const Probe& probe = {});
+  wire::StepDone run(const wire::Step& step, const TensorHook& hook = {});
 
   /// On replica rank 0: numbers the step, sends it to the followers, and runs it. A step with `stop` ends
   /// them.
-  wire::StepDone lead(wire::Step step, const Probe& probe = {});
+  wire::StepDone lead(wire::Step step, const TensorHook& hook = {});
   /// The same without its end: finish() waits for that. The followers keep up with two steps under way.
-  void lead_start(wire::Step step, const Probe& probe = {});
+  void lead_start(wire::Step step, const TensorHook& hook = {});
   /// On the others: runs what rank 0 sends until a step says stop.
   void follow();
 
@@ -55,7 +55,7 @@ class Engine {
   PaliGemma& model();
   const ModelConfig& config() const;  // as the weights have it
   const Capacity& capacity() const;
-  const Share& share() const;
+  const StagePart& share() const;
   /// All that the engine allocated at start; a vision lane's tower and slots are not among it.
   Memory memory() const;
   Backend& backend();

@@ -26,7 +26,7 @@ struct EngineOptions {
   bool deterministic = false;         // GPU: the bits of a sum do not depend on the number of ranks
   bool early_start = true;            // GPU: kernels may start before the one in front has ended
   std::string prefill = "measured";  // GPU: kernel of prefill attention: "warps", "warpgroups", or the faster
-  int64_t rows_beside = 1024;        // GPU: of a step, whose sums over ranks then go beside its products
+  int64_t overlap_min_rows = 1024;   // GPU: of a step, whose sums over ranks then go beside its products
   int64_t peer_sums = -1;            // GPU: NcclOptions::peer_sums
   std::string nccl = "libnccl.so.2";  // GPU: as the loader finds it; empty: sums go by the host's memory
   std::string isa = "auto";           // instruction set of the CPU backend

@@ -15,12 +15,12 @@ namespace lapidary {
 
 Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, const Group& where,
                      const Rescue& rescue)
-    : threads(where.place.decodes() ? decoder_threads(options) : 1),
+    : threads(where.coord.decodes() ? decoder_threads(options) : 1),
       backend(make_backend(options, threads)),
-      watchdog(rescue, [this] { return backend->moved_on(); }),
+      watchdog(rescue, [this] { return backend->made_progress(); }),
       replica(make_device_comm(where.replica, *backend, watchdog, options)),
       tp(make_device_comm(where.tp, *backend, watchdog, options)),
-      group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.place},
+      group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.coord},
       profile(numerics_profile(options.profile)),
       config(given),
       types(resolve_types(options, given)),
@@ -31,8 +31,8 @@ Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, con
   value_of = normalise_table(static_cast<float>(processor.mean), static_cast<float>(processor.std),
                              processor.rescale);
   fit_to_weights(config, *source);
-  plan = PaliGemma::plan_for(config, group.place.tp_rank, group.mesh.tp);
-  share = share_of(config, group.mesh, group.place, options.pp_layers, shared_vision);
+  plan = PaliGemma::plan_for(config, group.coord.tp_rank, group.mesh.tp);
+  share = stage_part_of(config, group.mesh, group.coord, options.pp_layers, shared_vision);
   if (backend->on_host()) {
     check_memory(plan_memory(config, plan, share, sees(), capacity, types, *backend), ranks_on_host(),
                  available_memory());
@@ -42,7 +42,7 @@ Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, con
 }
 
 /// Whether a vision lane shares the memory.
-bool Engine::Parts::sees() const { return !shared_vision && has_vision_lane(group.mesh, group.place); }
+bool Engine::Parts::sees() const { return !shared_vision && has_vision_lane(group.mesh, group.coord); }
 
 /// What a GPU has to give to both lanes. Scratch is taken before it is looked at, the rest is counted.
 void Engine::Parts::check_device(const EngineOptions& options) {
@@ -72,7 +72,7 @@ size_t Engine::Parts::count_device() {
   try {
     WeightStore weights(made, *backend, types);
     std::optional<PaliGemma> part;
-    if (group.place.decodes())
+    if (group.coord.decodes())
       part.emplace(config, profile, weights, Rank{*backend, group.tp}, capacity, share);
     const StepRunner steps(*backend, group, StepLimits{config, capacity, group.mesh, shared_vision}, share,
                            part ? &*part : nullptr, value_of.data());
@@ -89,7 +89,7 @@ void Engine::Parts::count_lane(WeightStore& weights) {
   const int64_t hidden = config.text.hidden_size, tokens = config.vision.tokens();
   const Siglip tower(config.vision, hidden, weights, PaliGemma::plan_for(config, 0, 1).vision,
                      Rank{*backend, *alone}, capacity.images);
-  const EmbeddingSlots slots(*backend, capacity.slots, tokens, hidden);
+  const EncoderCache slots(*backend, capacity.slots, tokens, hidden);
   backend->allocate(static_cast<size_t>(capacity.images * tokens * hidden) * sizeof(float));  // VisionLane's
 }
 
@@ -103,7 +103,7 @@ void Engine::Parts::load(const LoadProgress& progress) {
   WeightStore weights(*source, *backend, types, [&](int64_t bytes) {
     if (progress) progress(std::min(bytes, total), total);
   });
-  if (group.place.decodes()) {
+  if (group.coord.decodes()) {
     model.emplace(config, profile, weights, Rank{*backend, group.tp}, capacity, share);
     if (backend->on_host()) reserve_scratch();
     model->tune();
@@ -116,16 +116,17 @@ void Engine::Parts::load(const LoadProgress& progress) {
 
 /// The widest rows any product reads or writes as an operand.
 void Engine::Parts::reserve_scratch() {
-  if (!group.place.decodes()) return;
+  if (!group.coord.decodes()) return;
   const VisionConfig& v = config.vision;
   const TextConfig& t = config.text;
   backend->reserve(capacity.rows, std::max(t.hidden_size, t.q_width()));
   if (share.shared_vision)
     backend->reserve(capacity.images * v.tokens(), std::max({v.hidden_size, plan.vision.ffn.size(),
                                                              v.channels * v.patch_size * v.patch_size}));
-  scratch_bytes = backend->reserve(std::min(capacity.rows, backend->rows_at_once()), plan.decoder.ffn.size());
-  AttentionRoom room{capacity.sequences, capacity.rows, capacity.pages, plan.decoder.heads.size(),
-                     t.head_dim};
+  scratch_bytes =
+      backend->reserve(std::min(capacity.rows, backend->mlp_chunk_rows()), plan.decoder.ffn.size());
+  AttentionLimits room{capacity.sequences, capacity.rows, capacity.pages, plan.decoder.heads.size(),
+                       t.head_dim};
   if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.images));
   scratch_bytes += backend->reserve_attention(room);
   if (share.shared_vision)

@@ -34,7 +34,7 @@ struct Engine::Parts {
   std::unique_ptr<TensorSource> source;  // until the weights are packed
   std::array<float, 256> value_of{};
   ShardPlan plan;
-  Share share;
+  StagePart share;
   std::optional<PaliGemma> model;
   std::optional<StepRunner> runner;
   size_t scratch_bytes = 0;

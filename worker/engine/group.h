@@ -11,15 +11,15 @@ namespace lapidary {
 /// Where an engine stands: its replica's ranks, and those of them that share its stage's layers. Both outlive
 /// the engine.
 struct Group {
-  Communicator& replica;  // mesh.replica_ranks() ranks, in the order of Place.rank
-  Communicator& tp;       // the ranks of this stage, in the order of Place.tp_rank; a vision rank: itself
+  Communicator& replica;  // mesh.replica_ranks() ranks, in the order of MeshCoord.rank
+  Communicator& tp;       // the ranks of this stage, in the order of MeshCoord.tp_rank; a vision rank: itself
   Mesh mesh;
-  Place place;
+  MeshCoord coord;
 
-  bool first_stage() const { return place.stage == 0; }
-  bool last_stage() const { return place.stage == mesh.pp - 1; }
+  bool first_stage() const { return coord.stage == 0; }
+  bool last_stage() const { return coord.stage == mesh.pp - 1; }
   /// The replica's rank with this one's shard of stage `stage`.
-  int peer(int stage) const { return stage * mesh.tp + place.tp_rank; }
+  int peer(int stage) const { return stage * mesh.tp + coord.tp_rank; }
 };
 
 /// All of a communicator's ranks as one stage: traces and benchmarks.

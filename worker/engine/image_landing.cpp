@@ -44,14 +44,14 @@ void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
 
 void ImageLanding::send_mine() {
   for (const wire::Image* image : images_)
-    if (image->rgb().empty() && image->rank() == group_.place.rank)
+    if (image->rgb().empty() && image->rank() == group_.coord.rank)
       read_slot(*image, [&](Tensor rows) { group_.replica.send_rows(rows, 0, Channel::embeddings); });
 }
 
 /// A rank of another stage sends once, to the first rank, which hands it on to its stage: the stage's ranks
 /// are near each other.
 void ImageLanding::land(const wire::Image& image, Tensor to) {
-  const int owner = image.rank(), me = group_.place.rank;
+  const int owner = image.rank(), me = group_.coord.rank;
   if (owner == me) {
     read_slot(image, [&](Tensor rows) { ops_.copy(to, rows); });
   } else if (owner >= group_.mesh.tp && me == 0) {

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "configs/wire/wire.pb.h"
-#include "worker/engine/embedding_slots.h"
+#include "worker/engine/encoder_cache.h"
 #include "worker/engine/group.h"
 #include "worker/model/layers.h"
 
@@ -17,7 +17,7 @@ class ImageLanding {
   ImageLanding(Backend& ops, const Group& group, int64_t images, int64_t tokens, int64_t hidden);
 
   /// This rank's vision lane's results.
-  void read_slots(const EmbeddingSlots* slots) { slots_ = slots; }
+  void read_slots(const EncoderCache* slots) { slots_ = slots; }
 
   /// Called on every rank of the replica. Images that come as pixels are left to encode(rows, pixels), called
   /// on the first stage for runs of them.
@@ -41,7 +41,7 @@ class ImageLanding {
   int64_t tokens_;
   Workspace space_;
   Tensor rows_;
-  const EmbeddingSlots* slots_ = nullptr;
+  const EncoderCache* slots_ = nullptr;
   std::vector<const wire::Image*> images_;  // of the step under way
 };
 

@@ -47,7 +47,7 @@ size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DTy
   return weight_bytes(matrices, vectors, dtype);
 }
 
-Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
+Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const StagePart& share, bool vision_lane,
                    const Capacity& capacity, WeightTypes types, const Backend& backend) {
   const TextConfig& t = config.text;
   const int64_t h = t.hidden_size, layers = share.layers.size();

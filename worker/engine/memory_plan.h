@@ -8,7 +8,7 @@
 #include "sharding/plan/plan.h"
 #include "worker/engine/engine_options.h"
 #include "worker/model/capacity.h"
-#include "worker/model/share.h"
+#include "worker/model/stage_part.h"
 
 namespace lapidary {
 
@@ -22,7 +22,7 @@ WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& confi
 /// Bytes that a rank's engine will hold of weights and KV pages, and its vision lane (where `vision_lane`) of
 /// weights and embedding slots, from the config alone; activations (`workspace`, 0 here) come on top.
 /// Vectors are held in float32, matrices as the backend stores `types`.
-Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Share& share, bool vision_lane,
+Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const StagePart& share, bool vision_lane,
                    const Capacity& capacity, WeightTypes types, const Backend& backend);
 /// Of the vision tower and the projector, cut as `plan.vision` says.
 size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype);

@@ -8,20 +8,20 @@
 
 namespace lapidary {
 
-/// What a worker knows of the sequence at one place.
+/// What a worker knows of the sequence at one slot.
 struct Sequence {
   std::vector<int32_t> pages;
-  int64_t prefix = 0;    // image and prompt tokens
-  int64_t length = 0;    // tokens whose keys and values are in the pages, the step under way included
-  TokenDraw sampling;    // its position is not used
-  bool decodes = false;  // its prefix has run through all layers
+  int64_t prefix = 0;       // image and prompt tokens
+  int64_t length = 0;       // tokens whose keys and values are in the pages, the step under way included
+  SamplingParams sampling;  // its position is not used
+  bool decodes = false;     // its prefix has run through all layers
 };
 
-using Sequences = std::vector<Sequence>;  // by place
+using Sequences = std::vector<Sequence>;  // by slot
 
 /// Prefills that run group of layers by group of layers.
 struct HeldPrefills {
-  std::vector<int32_t> places;
+  std::vector<int32_t> slots;
   int64_t next_layer = 0;
 };
 

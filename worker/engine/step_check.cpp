@@ -22,7 +22,7 @@ class Check {
     if (step_.number() != last + 1)
       fail("step ", step_.number(), " came after step ", last, "; a step is missing, or came twice");
     check_layers();
-    for (int32_t place : step_.decodes()) check_decode(place);
+    for (int32_t slot : step_.decodes()) check_decode(slot);
     for (const wire::Prefill& prefill : step_.prefills()) check_prefill(prefill);
     at_most("new rows", rows_, limits_.capacity.rows);
     at_most("images", images_, limits_.capacity.step_images);
@@ -49,32 +49,32 @@ class Check {
     if ((first == 0) != (step_.prefills_size() > 0))
       refuse("begins at layer ", first, " and lists ", step_.prefills_size(),
              " prefills; they are listed where layer 0 is run, and there only");
-    const int64_t next = held_.places.empty() ? 0 : held_.next_layer;
+    const int64_t next = held_.slots.empty() ? 0 : held_.next_layer;
     if (first != next) refuse("goes on at layer ", first, ", but layer ", next, " is next");
   }
 
-  /// Each place is in a step once.
-  void name(int32_t place) {
-    if (place < 0 || static_cast<size_t>(place) >= sequences_.size())
-      refuse("names sequence ", place, ", but there are ", sequences_.size(), " places");
-    if (named_[static_cast<size_t>(place)]) refuse("names sequence ", place, " twice");
-    named_[static_cast<size_t>(place)] = true;
+  /// Each slot is in a step once.
+  void name(int32_t slot) {
+    if (slot < 0 || static_cast<size_t>(slot) >= sequences_.size())
+      refuse("names sequence ", slot, ", but there are ", sequences_.size(), " places");
+    if (named_[static_cast<size_t>(slot)]) refuse("names sequence ", slot, " twice");
+    named_[static_cast<size_t>(slot)] = true;
   }
 
-  void check_decode(int32_t place) {
-    name(place);
-    const Sequence& sequence = sequences_[static_cast<size_t>(place)];
-    if (!sequence.decodes) refuse("decodes sequence ", place, ", whose prefill has not run");
+  void check_decode(int32_t slot) {
+    name(slot);
+    const Sequence& sequence = sequences_[static_cast<size_t>(slot)];
+    if (!sequence.decodes) refuse("decodes sequence ", slot, ", whose prefill has not run");
     const int64_t room =
         std::min(static_cast<int64_t>(sequence.pages.size()) * KvShape::kPageTokens, limits_.capacity.length);
     if (sequence.length >= room)
-      refuse("decodes sequence ", place, ", whose ", sequence.length, " tokens fill its room of ", room);
+      refuse("decodes sequence ", slot, ", whose ", sequence.length, " tokens fill its room of ", room);
     ++rows_;
   }
 
   void check_prefill(const wire::Prefill& prefill) {
     name(prefill.sequence());
-    if (std::count(held_.places.begin(), held_.places.end(), prefill.sequence()) > 0)
+    if (std::count(held_.slots.begin(), held_.slots.end(), prefill.sequence()) > 0)
       refuse("begins sequence ", prefill.sequence(), ", whose place has a prefill under way");
     check_ids(prefill);
     for (const wire::Image& image : prefill.images()) check_image(image);
@@ -115,7 +115,7 @@ class Check {
     }
     const Mesh& mesh = limits_.mesh;
     if (image.rank() < 0 || image.rank() >= mesh.replica_ranks() ||
-        !has_vision_lane(mesh, place_of(mesh, image.rank())))
+        !has_vision_lane(mesh, coord_of(mesh, image.rank())))
       refuse("wants an image of rank ", image.rank(), ", which has no vision lane");
     if (image.slot() < 0 || image.slot() >= limits_.capacity.slots)
       refuse("wants embedding slot ", image.slot(), ", but a vision lane has ", limits_.capacity.slots);

@@ -17,7 +17,7 @@ struct StepLimits {
 };
 
 /// A step comes over the network. Throws Error, naming the step and both numbers, where it does not follow
-/// step `last`, or names places, pages, slots, ranks, layers or tokens that are not there.
+/// step `last`, or names slots, pages, slots, ranks, layers or tokens that are not there.
 void check_step(const wire::Step& step, uint64_t last, const StepLimits& limits, const Sequences& sequences,
                 const HeldPrefills& held);
 

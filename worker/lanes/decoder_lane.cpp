@@ -16,7 +16,8 @@ constexpr std::chrono::microseconds kDeviceNap{20}, kPeerNap{100};
 
 }  // namespace
 
-DecoderLane::DecoderLane(Parts parts, Recorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {}
+DecoderLane::DecoderLane(Parts parts, SpanRecorder& recorder)
+    : parts_(std::move(parts)), recorder_(recorder) {}
 
 void DecoderLane::add(wire::Step step) {
   {

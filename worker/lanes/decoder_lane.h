@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "configs/wire/wire.pb.h"
-#include "worker/lanes/recorder.h"
+#include "worker/lanes/span_recorder.h"
 
 namespace lapidary {
 
@@ -26,7 +26,7 @@ class DecoderLane {
     std::function<bool()> progress;
   };
 
-  DecoderLane(Parts parts, Recorder& recorder);
+  DecoderLane(Parts parts, SpanRecorder& recorder);
 
   /// From any thread. A step that does not follow the last one is a std::logic_error.
   void add(wire::Step step);
@@ -53,7 +53,7 @@ class DecoderLane {
   void wait(std::unique_lock<std::mutex>& lock);
 
   Parts parts_;
-  Recorder& recorder_;
+  SpanRecorder& recorder_;
   std::deque<Started> started_;  // of run()'s thread, oldest first
   int64_t last_end_ = 0;         // of the step that was done last
 

@@ -13,7 +13,7 @@
 
 namespace lapidary {
 
-VisionLane::VisionLane(Parts parts, Recorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {
+VisionLane::VisionLane(Parts parts, SpanRecorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {
   std::promise<void> made;
   auto is_made = made.get_future();
   thread_ = std::thread([this, made = std::move(made)]() mutable { run(std::move(made)); });
@@ -84,7 +84,7 @@ void VisionLane::run(std::promise<void> made) {
   lower_priority();
   try {
     tower_ = parts_.make_tower();
-    const EmbeddingSlots& slots = *tower_.slots;
+    const EncoderCache& slots = *tower_.slots;
     contents_.resize(static_cast<size_t>(slots.count()));
     scratch_ = tower_.backend->allocate(static_cast<size_t>(tower_.images * slots.tokens() * slots.hidden()) *
                                         sizeof(float));
@@ -156,13 +156,13 @@ VisionLane::Batch VisionLane::start(std::vector<Job> jobs) {
     if (!reuse(job)) throw std::logic_error("two pictures at once for one embedding slot");
     batch.answers.push_back(answer_to(job, true));
   }
-  batch.mark = tower_.backend->mark();
+  batch.mark = tower_.backend->record_event();
   return batch;
 }
 
 /// Answers when the embeddings are there: a decoder that began with them earlier would only stand still.
 void VisionLane::finish(Batch batch) {
-  tower_.backend->synchronize_to(batch.mark);
+  tower_.backend->synchronize_event(batch.mark);
   const int64_t begin = std::max(batch.begin, encoded_);
   encoded_ = steady_time();
   if (batch.images > 0)

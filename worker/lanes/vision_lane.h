@@ -14,19 +14,19 @@
 #include <vector>
 
 #include "configs/wire/wire.pb.h"
-#include "worker/engine/embedding_slots.h"
+#include "worker/engine/encoder_cache.h"
 #include "worker/images/image_source.h"
-#include "worker/lanes/recorder.h"
+#include "worker/lanes/span_recorder.h"
 #include "worker/lanes/task_pool.h"
 
 namespace lapidary {
 
 /// What a vision lane runs, with a backend and threads of its own. All it points to outlives the lane.
 struct LaneTower {
-  int64_t image_size = 0;           // pixels of a side
-  int64_t images = 0;               // most that are encoded at once
-  Backend* backend = nullptr;       // the tower's
-  EmbeddingSlots* slots = nullptr;  // where results are kept
+  int64_t image_size = 0;         // pixels of a side
+  int64_t images = 0;             // most that are encoded at once
+  Backend* backend = nullptr;     // the tower's
+  EncoderCache* slots = nullptr;  // where results are kept
   /// out [images * tokens, hidden] from RGB8 pictures of image_size * image_size * 3 bytes.
   std::function<void(Tensor out, std::span<const uint8_t* const> rgb)> encode;
 };
@@ -50,7 +50,7 @@ class VisionLane {
   };
 
   /// Returns when the tower is made; throws what make_tower throws.
-  VisionLane(Parts parts, Recorder& recorder);
+  VisionLane(Parts parts, SpanRecorder& recorder);
   /// Ends after what is under way, a batch and the pictures being read; jobs that wait are dropped without a
   /// word.
   ~VisionLane();
@@ -80,7 +80,7 @@ class VisionLane {
   /// Pictures whose embeddings are on their way to their slots, and what is to be said then.
   struct Batch {
     std::vector<wire::Encoded> answers;
-    Mark mark;  // null: they are there
+    DeviceEvent mark;  // null: they are there
     int64_t begin = 0, images = 0;
   };
 
@@ -95,7 +95,7 @@ class VisionLane {
   void encode(std::span<const Job> jobs);
 
   Parts parts_;
-  Recorder& recorder_;
+  SpanRecorder& recorder_;
   LaneTower tower_;
   Buffer scratch_;                                 // a batch's embeddings, until they go to their slots
   std::vector<std::optional<uint64_t>> contents_;  // of each slot; the lane's thread alone knows them

@@ -15,7 +15,7 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/vision_tower.h"
 #include "worker/lanes/decoder_lane.h"
-#include "worker/lanes/recorder.h"
+#include "worker/lanes/span_recorder.h"
 #include "worker/lanes/vision_lane.h"
 
 namespace lapidary {
@@ -37,8 +37,8 @@ constexpr const char* kToldToEnd = "the job ended before the model was loaded";
 
 /// Reading a picture takes less time than encoding it, so more threads than a few only take cores away.
 int threads_that_read(int wanted) {
-  constexpr int kMost = 8;
-  return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, ranks_on_host()), 1, kMost);
+  constexpr int kMax = 8;
+  return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, ranks_on_host()), 1, kMax);
 }
 
 }  // namespace
@@ -46,7 +46,7 @@ int threads_that_read(int wanted) {
 class Worker::Impl {
  public:
   Impl(const WorkerOptions& options, const ModelConfig& config, Communicator& replica, const Mesh& mesh,
-       const Place& place, ControlLink& link, Lost lost);
+       const MeshCoord& coord, ControlLink& link, Lost lost);
   ~Impl();
   void run();
 
@@ -69,17 +69,17 @@ class Worker::Impl {
   void fault(std::exception_ptr failure);
 
   Mesh mesh_;
-  Place place_;
+  MeshCoord coord_;
   ControlLink& link_;
   Lost lost_;
-  Recorder recorder_;
+  SpanRecorder recorder_;
   uint64_t step_ = 0;  // that runs; of the decoder lane's thread
 
   std::unique_ptr<Communicator> replica_;  // measured
   std::unique_ptr<Communicator> tp_;
   std::optional<Engine> engine_;
   std::optional<VisionTower> tower_;
-  std::optional<EmbeddingSlots> slots_;
+  std::optional<EncoderCache> slots_;
   DecoderLane decoder_;
   std::unique_ptr<VisionLane> vision_;  // assigned with the door's mutex held
 
@@ -92,9 +92,9 @@ class Worker::Impl {
 };
 
 Worker::Impl::Impl(const WorkerOptions& options, const ModelConfig& config, Communicator& replica,
-                   const Mesh& mesh, const Place& place, ControlLink& link, Lost lost)
+                   const Mesh& mesh, const MeshCoord& coord, ControlLink& link, Lost lost)
     : mesh_(mesh),
-      place_(place),
+      coord_(coord),
       link_(link),
       lost_(std::move(lost)),
       recorder_(link.welcome().spans()),
@@ -144,15 +144,15 @@ void Worker::Impl::start_link() {
 }
 
 void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config) {
-  const bool sees = has_vision_lane(mesh_, place_);
+  const bool sees = has_vision_lane(mesh_, coord_);
   // Asked on every rank: what is wrong with the options then fails on all, and none waits for the others.
   const auto vision_bytes = static_cast<int64_t>(vision_weight_bytes(
       config, PaliGemma::plan_for(config, 0, 1), resolve_dtype(options.engine.dtype, config)));
   tower_bytes_ = sees ? vision_bytes : 0;
   // A rank that only encodes is a group of its own.
-  tp_ = replica_->split(place_.decodes() ? place_.stage : mesh_.pp + place_.rank);
+  tp_ = replica_->split(coord_.decodes() ? coord_.stage : mesh_.pp + coord_.rank);
   engine_.emplace(
-      options.engine, config, Group{*replica_, *tp_, mesh_, place_},
+      options.engine, config, Group{*replica_, *tp_, mesh_, coord_},
       [this](int64_t loaded, int64_t total) {
         engine_bytes_ = total;
         report_loading(loaded, total + tower_bytes_);
@@ -191,7 +191,7 @@ Rescue Worker::Impl::rescue() {
 }
 
 LaneTower Worker::Impl::make_tower(const EngineOptions& options, const ModelConfig& config) {
-  tower_.emplace(options, config, place_.decodes(), [this](int64_t loaded, int64_t total) {
+  tower_.emplace(options, config, coord_.decodes(), [this](int64_t loaded, int64_t total) {
     report_loading(engine_bytes_ + loaded, engine_bytes_ + total);
   });
   slots_.emplace(tower_->backend(), engine_->capacity().slots, tower_->tokens(), tower_->hidden());
@@ -242,7 +242,7 @@ void Worker::Impl::report_done(wire::StepDone done) {
     const std::lock_guard lock(mutex_);
     if (failure_) return;
   }
-  if (place_.stage != mesh_.pp - 1 || place_.tp_rank != 0) return;
+  if (coord_.stage != mesh_.pp - 1 || coord_.tp_rank != 0) return;
   wire::Frame frame;
   *frame.mutable_step_done() = std::move(done);
   link_.send(frame);
@@ -302,8 +302,8 @@ void Worker::Impl::fault(std::exception_ptr failure) {
 }
 
 Worker::Worker(const WorkerOptions& options, const ModelConfig& config, Communicator& replica,
-               const Mesh& mesh, const Place& place, ControlLink& link, Lost lost)
-    : impl_(std::make_unique<Impl>(options, config, replica, mesh, place, link, std::move(lost))) {}
+               const Mesh& mesh, const MeshCoord& coord, ControlLink& link, Lost lost)
+    : impl_(std::make_unique<Impl>(options, config, replica, mesh, coord, link, std::move(lost))) {}
 
 Worker::~Worker() = default;
 

@@ -31,7 +31,7 @@ class Worker {
   /// Throws Error where the model cannot be loaded, once the coordinator was sent the sentence as a Fault. A
   /// coordinator that says stop meanwhile ends the loading, with no error. What is referred to outlives this.
   Worker(const WorkerOptions& options, const ModelConfig& config, Communicator& replica, const Mesh& mesh,
-         const Place& place, ControlLink& link, Lost lost);
+         const MeshCoord& coord, ControlLink& link, Lost lost);
   /// Reports no more; what is being read or encoded is waited for.
   ~Worker();
 

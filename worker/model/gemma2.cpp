@@ -53,11 +53,11 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   sum_ = operands == DType::f32 ? h_ : workspace_.make(rows, config_.hidden_size);
   qkv_ = workspace_.make(rows, q + 2 * kv, operands);
   attention_ = workspace_.make(rows, q, operands);
-  const int64_t chunk = std::min(rows, rank_.ops.rows_at_once());
+  const int64_t chunk = std::min(rows, rank_.ops.mlp_chunk_rows());
   gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
   // Where halves are added up beside each other each row has its own.
-  const int64_t beside = rows < rank_.ops.rows_beside() ? chunk : rows;
+  const int64_t beside = rows < rank_.ops.overlap_min_rows() ? chunk : rows;
   const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * beside);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
 }
@@ -116,7 +116,7 @@ void Gemma2::tune() {
 }
 
 void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
-                     const Probe& probe) {
+                     const TensorHook& hook) {
   for (int64_t i = run.begin; i < run.end; ++i) {
     const auto here = static_cast<size_t>(i - held_.begin);
     const Layer& layer = layers_.at(here);
@@ -127,7 +127,7 @@ void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run
     }
     forward(layer, i + 1 < run.end ? &layers_.at(here + 1) : nullptr, x, step, kv.layer(here));
     peers.progress();
-    report(probe, cat("decoder.layers.", i), x);
+    report(hook, cat("decoder.layers.", i), x);
   }
 }
 
@@ -141,29 +141,29 @@ void Gemma2::forward(const Layer& layer, const Layer* next, Tensor x, const Ragg
 
   const std::vector<Range> all = parts(rows);
   const bool beside = all.size() > 1;
-  std::vector<Mark> ends;
+  std::vector<DeviceEvent> ends;
   for (const Range part : all)
     ends.push_back(add_up(layer.out, of(attention, part), x, part, layer.post_attention_norm,
                           &layer.pre_ffn_norm, beside));
   for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_for(ends[p]);
+    rank_.ops.wait_event(ends[p]);
     ends[p] = feed_forward(layer, next, x, all[p], beside);
   }
   for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_for(ends[p]);
+    rank_.ops.wait_event(ends[p]);
     if (next != nullptr) next->qkv(rank_, of(qkv, all[p]), of(h_, all[p]));
   }
 }
 
 std::vector<Range> Gemma2::parts(int64_t rows) const {
   if (rank_.comm.size() == 1 || !rank_.comm.in_stream() ||
-      rows < std::max<int64_t>(2, rank_.ops.rows_beside()))
+      rows < std::max<int64_t>(2, rank_.ops.overlap_min_rows()))
     return {{0, rows}};
   return {{0, rows / 2}, {rows / 2, rows}};
 }
 
-Mark Gemma2::feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside) {
-  Mark last;
+DeviceEvent Gemma2::feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside) {
+  DeviceEvent last;
   // Runs of like length: a few rows left over would cost as much as many.
   const int64_t runs = (part.size() + mlp_.rows() - 1) / mlp_.rows();
   for (int64_t run = 0; run < runs; ++run) {
@@ -176,8 +176,8 @@ Mark Gemma2::feed_forward(const Layer& layer, const Layer* next, Tensor x, Range
   return last;
 }
 
-Mark Gemma2::add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
-                    const RmsNorm* pre, bool beside) {
+DeviceEvent Gemma2::add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+                           const RmsNorm* pre, bool beside) {
   const auto of = [&](Tensor tensor) { return tensor.row_range(rows.begin, rows.end); };
   const AddNorm to = add_norm(of(h_), of(x), of(sum_), post, pre);
   if (beside) {  // each row has partials of its own

@@ -30,7 +30,7 @@ class Gemma2 {
   /// x [rows, hidden]: the residual stream before layer run.begin in, after the last of the run out. `kv` has
   /// the pages of the layers held. After each layer what was sent on `peers` is moved on.
   void forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
-               const Probe& probe = {});
+               const TensorHook& hook = {});
   /// Lets the backend measure its products (Backend::tune).
   void tune();
   /// y = the final norm of x; on the rank that holds the last layer.
@@ -59,10 +59,10 @@ class Gemma2 {
   std::vector<Range> parts(int64_t rows) const;
   /// The layer's MLP of these rows of h_, and its end in x; beside what comes next that is done after
   /// Backend::wait_for.
-  Mark feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside);
+  DeviceEvent feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside);
   /// in · wᵀ over all ranks, by way of these rows of sum_ into x and, normed, to h_.
-  Mark add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
-              const RmsNorm* pre, bool beside);
+  DeviceEvent add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+                     const RmsNorm* pre, bool beside);
 
   TextConfig config_;
   NumericsProfile profile_;

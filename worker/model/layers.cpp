@@ -12,20 +12,20 @@ void RowLinear::operator()(Rank r, const AddNorm& to, Tensor x, Tensor partials)
   sum_add_norm(r, to, partials);
 }
 
-Mark RowLinear::start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const {
+DeviceEvent RowLinear::start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const {
   product(r, to.y, x, partials, false);
-  return r.ops.beside([&] { sum_add_norm(r, to, partials); });
+  return r.ops.on_side_stream([&] { sum_add_norm(r, to, partials); });
 }
 
 void RowLinear::sum(Rank r, Tensor y, Tensor partials) const {
   if (finish.total() == 1) return;
-  r.comm.tree_sum(y, blocks(partials, y.rows()), finish);
+  r.comm.all_reduce(y, blocks(partials, y.rows()), finish);
   if (bias.size > 0) r.ops.add_bias(y, bias.get());
 }
 
 void RowLinear::sum_add_norm(Rank r, const AddNorm& to, Tensor partials) const {
   if (finish.total() > 1 && bias.size == 0)
-    return r.comm.tree_sum_add_norm(r.ops, to, blocks(partials, to.y.rows()), finish);
+    return r.comm.all_reduce_add_norm(r.ops, to, blocks(partials, to.y.rows()), finish);
   sum(r, to.y, partials);
   r.ops.add_rms_norm(to);
 }

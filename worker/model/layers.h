@@ -17,9 +17,9 @@ struct Rank {
 };
 
 /// Hears every intermediate tensor by name, whole; for `lapidary trace`. Empty: nobody listens.
-using Probe = std::function<void(const std::string& name, Tensor value)>;
-inline void report(const Probe& probe, const std::string& name, Tensor value) {
-  if (probe) probe(name, value);
+using TensorHook = std::function<void(const std::string& name, Tensor value)>;
+inline void report(const TensorHook& hook, const std::string& name, Tensor value) {
+  if (hook) hook(name, value);
 }
 
 /// Activations of a model part, all allocated when it is built. A tensor is named where it is made; a step
@@ -77,7 +77,7 @@ struct RowLinear {
   void operator()(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
   /// The same with all but the product beside what comes next: it is done, and partials are free, after
   /// Backend::wait_for of what this returns.
-  Mark start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
+  DeviceEvent start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
   /// to += the sum. Where a rank sums alone that is part of the product, else `room` [rows, out] holds it.
   void add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const;
   /// This rank's product alone, for Backend::tune; y as operator() or add_to has it.

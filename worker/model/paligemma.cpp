@@ -59,7 +59,7 @@ void Batch::add(int64_t count, int64_t position, int64_t prefix, std::span<const
 }
 
 PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights,
-                     Rank rank, const Capacity& capacity, const Share& share)
+                     Rank rank, const Capacity& capacity, const StagePart& share)
     : config_(config),
       plan_(plan_for(config_, rank.comm.rank(), rank.comm.size())),
       rank_(rank),
@@ -124,21 +124,22 @@ void PaliGemma::tune() {
 }
 
 void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
-                       const Probe& probe) {
+                       const TensorHook& hook) {
   if (!vision_) throw std::logic_error("this rank shares no vision tower");
   const int64_t tokens = config_.vision.tokens(), count = static_cast<int64_t>(images.size());
   for (int64_t begin = 0; begin < count; begin += capacity_.images) {
     const int64_t end = std::min(count, begin + capacity_.images);
     vision_->encode(out.row_range(begin * tokens, end * tokens),
                     images.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), value_of,
-                    probe);
+                    hook);
   }
 }
 
-void PaliGemma::embed(Tensor x, const Batch& batch, Tensor board, Tensor images, const Probe& probe) {
+void PaliGemma::embed(Tensor x, const Batch& batch, Tensor token_table, Tensor images,
+                      const TensorHook& hook) {
   const Tensor mine = rank_.comm.size() > 1 ? embedded_.row_range(0, x.rows()) : x;
-  rank_.ops.embed(mine, embedding_, batch.ids, board, plan_.vocab.begin, text_scale_);
-  if (rank_.comm.size() > 1) rank_.comm.tree_sum(x, mine, embed_finish_);
+  rank_.ops.embed(mine, embedding_, batch.ids, token_table, plan_.vocab.begin, text_scale_);
+  if (rank_.comm.size() > 1) rank_.comm.all_reduce(x, mine, embed_finish_);
 
   const int64_t tokens = config_.vision.tokens();
   for (size_t i = 0; i < batch.image_rows.size(); ++i) {
@@ -147,12 +148,12 @@ void PaliGemma::embed(Tensor x, const Batch& batch, Tensor board, Tensor images,
     rank_.ops.copy(to, images.row_range(from, from + tokens));
     if (image_scale_ != 1) rank_.ops.scale(to, image_scale_);
   }
-  report(probe, "decoder.embeddings", x);
+  report(hook, "decoder.embeddings", x);
 }
 
 void PaliGemma::run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers,
-                           const Probe& probe) {
-  decoder_.forward(x, batch.rows, kv_, run, peers, probe);
+                           const TensorHook& hook) {
+  decoder_.forward(x, batch.rows, kv_, run, peers, hook);
 }
 
 Tensor PaliGemma::last_rows(Tensor x, const Batch& batch) {
@@ -170,12 +171,12 @@ Tensor PaliGemma::last_rows(Tensor x, const Batch& batch) {
   return last_.row_range(0, batch.sequences());
 }
 
-Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
-  if (probe) {
+Tensor PaliGemma::logits(Tensor x, const Batch& batch, const TensorHook& hook) {
+  if (hook) {
     Workspace traced(rank_.ops);
     const Tensor all = traced.make(x.rows(), x.cols());
     decoder_.norm(all, x);
-    report(probe, "decoder.norm", all);
+    report(hook, "decoder.norm", all);
   }
   const bool decodes = batch.decodes_only();
   const int64_t sequences = decodes ? x.rows() : batch.sequences();
@@ -186,7 +187,7 @@ Tensor PaliGemma::logits(Tensor x, const Batch& batch, const Probe& probe) {
   return logits;
 }
 
-void PaliGemma::report_logits(Tensor mine, const Probe& probe) {
+void PaliGemma::report_logits(Tensor mine, const TensorHook& hook) {
   Communicator& comm = rank_.comm;
   const int64_t rows = mine.rows(), vocab = config_.text.vocab_size;
   std::vector<size_t> sizes;
@@ -205,7 +206,7 @@ void PaliGemma::report_logits(Tensor mine, const Probe& probe) {
       std::copy(from, from + cols, whole.data() + r * vocab + first);
     first += cols;
   }
-  report(probe, "logits", view(whole.data(), DType::f32, rows, vocab));
+  report(hook, "logits", view(whole.data(), DType::f32, rows, vocab));
 }
 
 }  // namespace lapidary

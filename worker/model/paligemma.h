@@ -10,8 +10,8 @@
 #include "sharding/plan/plan.h"
 #include "worker/model/capacity.h"
 #include "worker/model/gemma2.h"
-#include "worker/model/share.h"
 #include "worker/model/siglip.h"
+#include "worker/model/stage_part.h"
 
 namespace lapidary {
 
@@ -39,7 +39,7 @@ class PaliGemma {
  public:
   /// `config` fits the weights (fit_to_weights).
   PaliGemma(const ModelConfig& config, const NumericsProfile& profile, WeightStore& weights, Rank rank,
-            const Capacity& capacity, const Share& share);
+            const Capacity& capacity, const StagePart& share);
 
   const ModelConfig& config() const { return config_; }
   const ShardPlan& plan() const { return plan_; }
@@ -51,20 +51,21 @@ class PaliGemma {
   /// The shared vision tower: out [images * tokens, hidden] from RGB8 images of image_size * image_size * 3
   /// bytes.
   void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
-              const Probe& probe = {});
+              const TensorHook& hook = {});
 
-  /// The first stage: x [rows, hidden] = the batch's tokens embedded (those at places of `board`, as
+  /// The first stage: x [rows, hidden] = the batch's tokens embedded (those at places of `token_table`, as
   /// Backend::embed has it), and the rows of `images` [images * tokens, hidden] where its images are.
-  void embed(Tensor x, const Batch& batch, Tensor board, Tensor images, const Probe& probe = {});
+  void embed(Tensor x, const Batch& batch, Tensor token_table, Tensor images, const TensorHook& hook = {});
   /// Layers `run`, which this rank holds, over x [rows, hidden] in place. After each of them what was sent on
   /// `peers` is moved on.
-  void run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers, const Probe& probe = {});
+  void run_layers(Tensor x, const Batch& batch, LayerRun run, Communicator& peers,
+                  const TensorHook& hook = {});
   /// The last stage: the logits after each sequence's last row, [sequences, my vocabulary rows], before their
   /// soft-cap logits_cap() (0: none); of padding too, where the batch decodes only.
-  Tensor logits(Tensor x, const Batch& batch, const Probe& probe = {});
+  Tensor logits(Tensor x, const Batch& batch, const TensorHook& hook = {});
   float logits_cap() const { return final_cap_; }
   /// Reports logits [sequences, vocabulary], whole on every rank.
-  void report_logits(Tensor mine, const Probe& probe);
+  void report_logits(Tensor mine, const TensorHook& hook);
 
   Memory memory() const;
 

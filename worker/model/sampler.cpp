@@ -9,7 +9,7 @@
 namespace lapidary {
 namespace {
 
-constexpr int64_t kMostListed = Backend::kMostListed;
+constexpr int64_t kMaxCandidates = Backend::kMaxCandidates;
 constexpr int kAll = std::numeric_limits<int>::max();  // the whole vocabulary
 
 /// The k best of all ranks' candidates, best first.
@@ -40,44 +40,46 @@ Tensor lists_in(Tensor room, int64_t rows, int64_t width) {
 Sampler::Sampler(Rank rank, int64_t rows)
     : rank_(rank),
       space_(rank.ops),
-      found_(space_.make(rows, 2 * kMostListed, DType::i32)),
-      all_(rank.comm.size() > 1 ? space_.make(rank.comm.size() * rows, 2 * kMostListed, DType::i32) : found_),
+      found_(space_.make(rows, 2 * kMaxCandidates, DType::i32)),
+      all_(rank.comm.size() > 1 ? space_.make(rank.comm.size() * rows, 2 * kMaxCandidates, DType::i32)
+                                : found_),
       tokens_(space_.make(rows, 1, DType::i32)) {}
 
-bool Sampler::needs_host(std::span<const TokenDraw> draws) {
-  return !std::ranges::all_of(draws, Backend::is_listed);
+bool Sampler::needs_host(std::span<const SamplingParams> sampling) {
+  return !std::ranges::all_of(sampling, Backend::samples_on_device);
 }
 
-int64_t Sampler::width(std::span<const TokenDraw> draws) {
+int64_t Sampler::width(std::span<const SamplingParams> sampling) {
   int64_t most = 1;
-  for (const TokenDraw& draw : draws)
-    if (draw.restricted() && Backend::is_listed(draw)) most = std::max<int64_t>(most, draw.top_k);
-  return most == 1 ? 1 : most <= 64 ? 64 : kMostListed;  // few kinds of steps
+  for (const SamplingParams& draw : sampling)
+    if (draw.restricted() && Backend::samples_on_device(draw)) most = std::max<int64_t>(most, draw.top_k);
+  return most == 1 ? 1 : most <= 64 ? 64 : kMaxCandidates;  // few kinds of steps
 }
 
-void Sampler::draw(Tensor logits, int64_t first_token, float cap, std::span<const TokenDraw> draws) {
-  const int64_t rows = std::ssize(draws), ranks = rank_.comm.size(), listed = width(draws);
-  if (needs_host(draws)) {
+void Sampler::sample(Tensor logits, int64_t first_token, float cap,
+                     std::span<const SamplingParams> sampling) {
+  const int64_t rows = std::ssize(sampling), ranks = rank_.comm.size(), listed = width(sampling);
+  if (needs_host(sampling)) {
     if (cap > 0) rank_.ops.softcap(logits, cap);
-    return draw_with_host(tokens(rows), logits, first_token, draws);
+    return sample_on_host(tokens(rows), logits, first_token, sampling);
   }
   const Tensor found = lists_in(found_, rows, listed), all = lists_in(all_, ranks * rows, listed);
-  rank_.ops.best(found, logits, first_token, cap, draws);
+  rank_.ops.top_candidates(found, logits, first_token, cap, sampling);
   if (ranks > 1) rank_.comm.gather_rows(all, found);
-  rank_.ops.choose(tokens(rows), all, draws);
+  rank_.ops.sample(tokens(rows), all, sampling);
 }
 
-void Sampler::draw_with_host(Tensor tokens, Tensor logits, int64_t first_token,
-                             std::span<const TokenDraw> draws) {
-  rank_.ops.perturb(logits, first_token, draws);
+void Sampler::sample_on_host(Tensor tokens, Tensor logits, int64_t first_token,
+                             std::span<const SamplingParams> sampling) {
+  rank_.ops.add_gumbel_noise(logits, first_token, sampling);
   std::vector<int32_t> drawn;
-  for (size_t row = 0; row < draws.size(); ++row) {
+  for (size_t row = 0; row < sampling.size(); ++row) {
     const auto r = static_cast<int64_t>(row);
-    const int k = !draws[row].restricted() ? 1 : draws[row].top_k > 0 ? draws[row].top_k : kAll;
+    const int k = !sampling[row].restricted() ? 1 : sampling[row].top_k > 0 ? sampling[row].top_k : kAll;
     const auto local = static_cast<int>(std::min<int64_t>(k, logits.cols()));
     auto mine = rank_.ops.top_k(logits.row_range(r, r + 1), first_token, local).at(0);
     const auto best = merge(rank_.comm, std::move(mine), static_cast<size_t>(k));
-    drawn.push_back(draws[row].restricted() ? draw_token(best, draws[row]) : best.at(0).token);
+    drawn.push_back(sampling[row].restricted() ? draw_token(best, sampling[row]) : best.at(0).token);
   }
   rank_.ops.copy(tokens, view(drawn.data(), DType::i32, std::ssize(drawn), 1));
 }

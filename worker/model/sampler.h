@@ -13,22 +13,23 @@ class Sampler {
   /// For up to `rows` rows a step.
   Sampler(Rank rank, int64_t rows);
 
-  /// Whether the host has to help: restricted draws from more candidates than Backend::kMostListed, and by
-  /// top-p alone. Then draw() waits for the device.
-  static bool needs_host(std::span<const TokenDraw> draws);
-  /// Candidates of a row that draw() gathers for these draws: what it does is otherwise the same work.
-  static int64_t width(std::span<const TokenDraw> draws);
+  /// Whether the host has to help: restricted draws from more candidates than Backend::kMaxCandidates, and by
+  /// top-p alone. Then sample() waits for the device.
+  static bool needs_host(std::span<const SamplingParams> sampling);
+  /// Candidates of a row that sample() gathers for these draws: what it does is otherwise the same work.
+  static int64_t width(std::span<const SamplingParams> sampling);
 
-  /// Where draw() puts its tokens.
+  /// Where sample() puts its tokens.
   Tensor tokens(int64_t rows) const { return tokens_.row_range(0, rows); }
   /// tokens(rows) [rows, 1] int32, from logits [rows, my vocabulary rows] before the soft-cap `cap` (0:
   /// none), which may be changed. first_token: of my vocabulary.
-  void draw(Tensor logits, int64_t first_token, float cap, std::span<const TokenDraw> draws);
+  void sample(Tensor logits, int64_t first_token, float cap, std::span<const SamplingParams> sampling);
 
   size_t bytes() const { return space_.bytes(); }
 
  private:
-  void draw_with_host(Tensor tokens, Tensor logits, int64_t first_token, std::span<const TokenDraw> draws);
+  void sample_on_host(Tensor tokens, Tensor logits, int64_t first_token,
+                      std::span<const SamplingParams> sampling);
 
   Rank rank_;
   Workspace space_;

@@ -8,7 +8,7 @@
 
 namespace lapidary {
 
-AttentionRoom attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images) {
+AttentionLimits attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images) {
   const int64_t tokens = config.tokens(), pages = (tokens + KvShape::kPageTokens - 1) / KvShape::kPageTokens;
   return {images, images * tokens, images * pages, plan.heads.size(), config.head_dim()};
 }
@@ -83,7 +83,7 @@ void Siglip::tune() {
 }
 
 void Siglip::encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
-                    const Probe& probe) {
+                    const TensorHook& hook) {
   const auto count = static_cast<int64_t>(images.size());
   const int64_t tokens = config_.tokens(), rows = count * tokens;
   if (count > images_) throw std::logic_error("more images at once than the vision tower was built for");
@@ -100,18 +100,18 @@ void Siglip::encode(Tensor out, std::span<const uint8_t* const> images, const fl
   patch_embedding_(rank_, x, patches);
   // The position table, seen as one long row, is added to each image's rows seen the same way.
   rank_.ops.add_bias(view(x.data, DType::f32, count, tokens * config_.hidden_size), position_.get());
-  report(probe, "vision.embeddings", x);
+  report(hook, "vision.embeddings", x);
   const auto norm_of = [&](size_t i) -> const LayerNorm& {
     return i < layers_.size() ? layers_[i].norm1 : post_norm_;
   };
   norm_of(0)(rank_, h, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     forward(layers_[i], norm_of(i + 1), x, spans);
-    report(probe, cat("vision.layers.", i), x);
+    report(hook, cat("vision.layers.", i), x);
   }
-  report(probe, "vision.output", h);
+  report(hook, "vision.output", h);
   projector_(rank_, out, h);
-  report(probe, "projector", out);
+  report(hook, "projector", out);
 }
 
 void Siglip::forward(const Layer& layer, const LayerNorm& next, Tensor x,

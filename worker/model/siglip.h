@@ -9,7 +9,7 @@
 namespace lapidary {
 
 /// What the attention of `images` at once needs of a backend.
-AttentionRoom attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images);
+AttentionLimits attention_of(const VisionConfig& config, const BlockPlan& plan, int64_t images);
 
 /// The vision tower and the projector: images to rows of the decoder's width. Every image sees itself only.
 class Siglip {
@@ -28,7 +28,7 @@ class Siglip {
   /// out [images * tokens, projection] from normalised RGB8 images of image_size * image_size * 3 bytes each;
   /// value_of maps a byte to its normalised value.
   void encode(Tensor out, std::span<const uint8_t* const> images, const float* value_of,
-              const Probe& probe = {});
+              const TensorHook& hook = {});
 
  private:
   struct Layer {

@@ -2,7 +2,7 @@
 
 namespace lapidary {
 
-void add_bench_command(CLI::App& app, Chosen& chosen) {
+void add_bench_command(CLI::App& app, SelectedCommand& chosen) {
   CLI::App& bench = *app.add_subcommand(
       "bench", "Measure this machine: each result is checked first, each figure stands beside its limit");
   bench.require_subcommand(1);

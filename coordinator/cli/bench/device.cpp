@@ -73,7 +73,7 @@ int run_device(const DeviceBench& bench) {
 
 }  // namespace
 
-void add_bench_device(CLI::App& bench, Chosen& chosen) {
+void add_bench_device(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<DeviceBench>();
   CLI::App& command = *bench.add_subcommand("device", "The limits of a device that figures stand beside");
   command.add_option("--device", options->engine.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
@@ -84,7 +84,7 @@ void add_bench_device(CLI::App& bench, Chosen& chosen) {
       ->check(CLI::Range(0.001, 64.0))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
-  when_named(command, chosen, [options] { return run_device(*options); });
+  when_selected(command, chosen, [options] { return run_device(*options); });
 }
 
 }  // namespace lapidary

@@ -91,7 +91,7 @@ int run_images(const ImageBench& bench) {
 
 }  // namespace
 
-void add_bench_images(CLI::App& bench, Chosen& chosen) {
+void add_bench_images(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<ImageBench>();
   CLI::App& command = *bench.add_subcommand("images", "JPEG file to resized pixels, on one core");
   command.add_option("--width", options->width, "Pixels")
@@ -106,7 +106,7 @@ void add_bench_images(CLI::App& bench, Chosen& chosen) {
   command.add_option("--repeats", options->repeats, "Timed runs")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  when_named(command, chosen, [options] { return run_images(*options); });
+  when_selected(command, chosen, [options] { return run_images(*options); });
 }
 
 }  // namespace lapidary

@@ -166,7 +166,7 @@ int run_kernels(const KernelBench& bench) {
 
 }  // namespace
 
-void add_bench_kernels(CLI::App& bench, Chosen& chosen) {
+void add_bench_kernels(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<KernelBench>();
   CLI::App& command = *bench.add_subcommand("kernels", "Matrix products and attention at the models' shapes");
   command.add_option("--threads", options->engine.threads, "CPU threads; 0: the cores this process may use")
@@ -185,7 +185,7 @@ void add_bench_kernels(CLI::App& bench, Chosen& chosen) {
   command.add_option("--repeats", options->repeats, "Timed runs")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  when_named(command, chosen, [options] { return run_kernels(*options); });
+  when_selected(command, chosen, [options] { return run_kernels(*options); });
 }
 
 }  // namespace lapidary

@@ -78,13 +78,13 @@ void expect_same(const std::string& name, int64_t row, const std::vector<float>&
 
 /// Rows of each tensor, evenly spread, against the source; how many.
 int64_t check_rows(const Loaded& loaded, TensorSource& source, Backend& backend) {
-  constexpr int64_t kMost = 32;
+  constexpr int64_t kMax = 32;
   int64_t checked = 0;
   std::vector<float> given, held;
   for (const auto& [name, w] : loaded.matrices) {
     given.resize(static_cast<size_t>(w.in));
     held.resize(given.size());
-    const int64_t count = std::min(kMost, w.out);
+    const int64_t count = std::min(kMax, w.out);
     for (int64_t i = 0; i < count; ++i, ++checked) {
       const int64_t row = count == 1 ? 0 : i * (w.out - 1) / (count - 1);
       source.read(name, {row, row + 1}, {0, w.in}, given.data());
@@ -110,7 +110,7 @@ int64_t check_rows(const Loaded& loaded, TensorSource& source, Backend& backend)
 double pinned_copy_rate(Backend& backend, WeightLoader& loader) {
   constexpr int64_t kRows = 1 << 16, kCols = 8192;
   const Matrix w = backend.make_matrix(kRows, kCols, DType::bf16, SumPlan::whole(kCols));
-  const int64_t step = loader.rows_at_once(kCols, DType::bf16);
+  const int64_t step = loader.mlp_chunk_rows(kCols, DType::bf16);
   const double seconds = median_seconds(3, [&] {
     std::atomic<int64_t> next{0};
     backend.threads().run([&](int) {
@@ -186,7 +186,7 @@ int run_load(const LoadBench& bench) {
 
 }  // namespace
 
-void add_bench_load(CLI::App& bench, Chosen& chosen) {
+void add_bench_load(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<LoadBench>();
   CLI::App& command = *bench.add_subcommand(
       "load", "A checkpoint's weights into memory, from the system's page cache; all of them on one rank");
@@ -198,7 +198,7 @@ void add_bench_load(CLI::App& bench, Chosen& chosen) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
-  when_named(command, chosen, [options] { return run_load(*options); });
+  when_selected(command, chosen, [options] { return run_load(*options); });
 }
 
 }  // namespace lapidary

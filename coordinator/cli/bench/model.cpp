@@ -93,7 +93,7 @@ void lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& engi
   for (const int sequences : bench.sequences)
     timings.decode.push_back({sequences, time_decode(bench, config, engine, sequences)});
   if (bench.together) {
-    const wire::Step step = prefilled(bench, config, engine, bench.most_sequences());
+    const wire::Step step = prefilled(bench, config, engine, bench.max_sequences());
     timings.together = time_together(engine, bench.flags.engine, step, ModelBench::kTogetherSteps,
                                      engine.backend().on_host() ? 0.5 : 0.3);
   }
@@ -136,7 +136,7 @@ int run_model(ModelBench bench) {
   Communicator& comm = shadow ? *shadow : *ranks;
   const ModelConfig config = read_model_config(bench.flags.engine.model);
   EngineOptions& options = bench.flags.engine;
-  options.max_num_seqs = std::max({2, bench.most_sequences(), bench.prefills});
+  options.max_num_seqs = std::max({2, bench.max_sequences(), bench.prefills});
   options.shared_vision = true;
   options.max_model_len = config.vision.tokens() * bench.images + bench.prompt_tokens + bench.room() + 8;
   options.max_num_batched_tokens = std::max(2, bench.prefills) * options.max_model_len;
@@ -171,7 +171,7 @@ int run_model(ModelBench bench) {
 
 }  // namespace
 
-void add_bench_model(CLI::App& bench, Chosen& chosen) {
+void add_bench_model(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<ModelBench>();
   CLI::App& command = *bench.add_subcommand("model", "End to end: vision, prefill and decode of one prompt");
   add_engine_flags(command, options->flags);
@@ -205,7 +205,7 @@ void add_bench_model(CLI::App& bench, Chosen& chosen) {
       ->check(CLI::Range(2, 16));
   command.add_flag("--together", options->together, "Also time a vision tower beside decode steps");
   add_figure_flags(command, options->figures);
-  when_named(command, chosen, [options] { return run_model(*options); });
+  when_selected(command, chosen, [options] { return run_model(*options); });
 }
 
 }  // namespace lapidary

@@ -23,7 +23,7 @@ struct ModelBench {
   int shard_of = 0;               // rank 0's part of so many alone
   bool together = false;          // the tower beside decode steps
 
-  int most_sequences() const { return *std::max_element(sequences.begin(), sequences.end()); }
+  int max_sequences() const { return *std::max_element(sequences.begin(), sequences.end()); }
   int tower_images() const { return vision_images > 0 ? vision_images : images; }
   int room() const { return new_tokens + (together ? kTogetherSteps : 0); }  // tokens after a prompt
   static constexpr int kTogetherSteps = 400;

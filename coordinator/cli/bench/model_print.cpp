@@ -60,7 +60,7 @@ double modelled_all_reduce(int ranks, double bytes) {
 void print_floor(const ModelBench& bench, const ModelWork& work, const Limits& limits, double weights,
                  double kv_element) {
   constexpr double kTokens = 32;
-  const double batch = bench.most_sequences();
+  const double batch = bench.max_sequences();
   const double decode = kTokens * (weights / batch + work.kv_elements * kv_element) / limits.bytes();
   const double seconds = work.vision / limits.vision + work.prefill / limits.prefill + decode;
   std::printf("# floor of captions of 32 tokens, %.0f at once: %.2f images/s\n", batch, 1 / seconds);

@@ -45,13 +45,13 @@ double time_sum(Communicator& comm, Backend& backend, int64_t bytes, int repeats
   const Tensor host = view(numbers.data(), DType::f32, rows, cols);
   const SumTree::Finish finish = one_block_a_rank(comm.size());
   backend.copy(mine, host);
-  comm.tree_sum(sum, mine, finish);
+  comm.all_reduce(sum, mine, finish);
   backend.synchronize();
   backend.copy(view(seen.data(), DType::f32, rows, cols), sum);
   agree(comm, [&] { check_sum(seen, comm.size()); });
   comm.barrier();
   return seconds_of([&] {
-           for (int i = 0; i < repeats; ++i) comm.tree_sum(sum, mine, finish);
+           for (int i = 0; i < repeats; ++i) comm.all_reduce(sum, mine, finish);
            backend.synchronize();
          }) /
          repeats;
@@ -62,7 +62,7 @@ int run_ranks(const RanksBench& bench) {
   ThreadPool threads(decoder_threads(bench.flags.engine));
   std::unique_ptr<Backend> backend;
   agree(*host, [&] { backend = make_backend(bench.flags.engine, threads); });
-  Watchdog watchdog({}, [&] { return backend->moved_on(); });
+  Watchdog watchdog({}, [&] { return backend->made_progress(); });
   const auto device = make_device_comm(*host, *backend, watchdog, bench.flags.engine);
   Communicator& comm = device ? *device : *host;
   if (comm.rank() == 0)
@@ -85,7 +85,7 @@ int run_ranks(const RanksBench& bench) {
 
 }  // namespace
 
-void add_bench_ranks(CLI::App& bench, Chosen& chosen) {
+void add_bench_ranks(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<RanksBench>();
   CLI::App& command =
       *bench.add_subcommand("ranks", "Sums over the ranks that mpirun starts, from 8 bytes to 36 MiB");
@@ -101,7 +101,7 @@ void add_bench_ranks(CLI::App& bench, Chosen& chosen) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
-  when_named(command, chosen, [options] { return run_ranks(*options); });
+  when_selected(command, chosen, [options] { return run_ranks(*options); });
 }
 
 }  // namespace lapidary

@@ -57,7 +57,7 @@ void add_figure_flags(CLI::App& command, FigureFile& file) {
   command.add_option("--label", file.label, "What the figures' names begin with there");
 }
 
-void add_bench_report(CLI::App& bench, Chosen& chosen) {
+void add_bench_report(CLI::App& bench, SelectedCommand& chosen) {
   auto flags = std::make_shared<ReportFlags>();
   CLI::App& report = *bench.add_subcommand("report", "One document of the figures that benchmarks wrote");
   report.add_option("figures", flags->figures, "What --figures named")->required();
@@ -69,7 +69,7 @@ void add_bench_report(CLI::App& bench, Chosen& chosen) {
   report.add_option("--machine", flags->head.machine, "What else the machine is");
   report.add_option("--command", flags->head.command, "What was run");
   report.add_option("--commit", flags->head.commit, "Of which commit");
-  when_named(report, chosen, [flags] { return write_report(*flags); });
+  when_selected(report, chosen, [flags] { return write_report(*flags); });
 
   auto note = std::make_shared<NoteFlags>();
   CLI::App& command = *bench.add_subcommand("note", "Add to a file of figures what no benchmark says");
@@ -84,7 +84,7 @@ void add_bench_report(CLI::App& bench, Chosen& chosen) {
   command.add_flag("--at-most", note->figure.at_most, "... or not exceed");
   CLI::Option* of = command.add_option("--of", note->of, "The share is the value of this figure …");
   command.add_option("--over", note->over, "… over that of this one")->needs(of);
-  when_named(command, chosen, [note] { return write_note(*note); });
+  when_selected(command, chosen, [note] { return write_note(*note); });
 }
 
 }  // namespace lapidary

@@ -62,9 +62,9 @@ std::vector<double> time_steps(const SchedulerBench& bench) {
     });
     const wire::StepDone done = workers.run(*step);
     const bool full = step->decodes_size() + step->prefills_size() >= bench.running * 9 / 10;
-    std::vector<Event> events;
+    std::vector<RequestOutput> events;
     const double finish = seconds_of([&] { events = scheduler.finish(done); });
-    for (const Event& event : events) client.take(event);
+    for (const RequestOutput& event : events) client.take(event);
     if (full) times.push_back(plan + finish);
   }
   return times;
@@ -109,7 +109,7 @@ int run_scheduler(const SchedulerBench& bench) {
 
 }  // namespace
 
-void add_bench_scheduler(CLI::App& bench, Chosen& chosen) {
+void add_bench_scheduler(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<SchedulerBench>();
   CLI::App& command =
       *bench.add_subcommand("scheduler", "What deciding costs: a step, and a job of many replicas");
@@ -125,7 +125,7 @@ void add_bench_scheduler(CLI::App& bench, Chosen& chosen) {
   command.add_option("--images", options->images, "Simulated images")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
-  when_named(command, chosen, [options] { return run_scheduler(*options); });
+  when_selected(command, chosen, [options] { return run_scheduler(*options); });
 }
 
 }  // namespace lapidary

@@ -33,10 +33,10 @@ class Tower {
 
 }  // namespace
 
-Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int most_steps,
+Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int max_steps,
                        double seconds) {
   Tower tower(options, engine.config());
-  int64_t left = most_steps;  // a sequence has room for so many tokens
+  int64_t left = max_steps;  // a sequence has room for so many tokens
   const auto decode = [&](int64_t steps) {
     run_decodes(engine, step, steps);
     left -= steps;

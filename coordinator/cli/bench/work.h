@@ -57,7 +57,7 @@ struct Together {
 };
 /// Decodes the sequences of `step`, which are prefilled, beside a tower of its own that encodes one picture
 /// after the other; about `seconds` of each.
-Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int most_steps,
+Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int max_steps,
                        double seconds);
 
 /// Every pixel of it random.

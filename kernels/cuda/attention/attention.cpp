@@ -29,7 +29,7 @@ void check(Tensor out, Tensor q, const KvShape& shape, const StepTable& table, c
 
 AttentionScratch::AttentionScratch(int64_t max_decode_spans, int64_t max_heads, int64_t max_head_dim,
                                    int64_t max_tokens)
-    : max_splits_(max_decode_spans * StepTable::most_splits(max_tokens)),
+    : max_splits_(max_decode_spans * StepTable::max_splits(max_tokens)),
       max_heads_(max_heads),
       max_head_dim_((max_head_dim + 7) / 8 * 8) {
   if (max_decode_spans < 0 || max_heads <= 0 || max_head_dim <= 0 || max_tokens < 0)
@@ -45,7 +45,7 @@ void attention(Stream stream, AttentionScratch& scratch, Tensor out, Tensor q, c
   check(out, q, shape, table, args);
   AttentionCall call(out, q, pages, shape, table, args);
   call.multiprocessors = multiprocessors;
-  if (shape.dtype == DType::f32 || args.group > kMostGroup || args.softcap > kMostSoftcap)
+  if (shape.dtype == DType::f32 || args.group > kMaxGroup || args.softcap > kMaxSoftcap)
     return attend_plain(stream, call, shape.dtype, table);
   if (prefill == PrefillKernel::warpgroups)
     attend_prefill_by_warpgroups(stream, call, table);

@@ -40,7 +40,7 @@ class AttentionScratch {
 };
 
 /// The kernels for rows of a prefill: products of a warp by mma.sync, or of a warpgroup on sm_90a. They round
-/// in other places, and are as exact.
+/// in other slots, and are as exact.
 enum class PrefillKernel { warps, warpgroups };
 
 /// Backend::attention on the device; q and out are float32 or bfloat16. Over a bfloat16 cache q and the

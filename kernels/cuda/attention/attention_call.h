@@ -80,7 +80,7 @@ struct AttentionCall {
     return {from, (end < heads ? end : heads) - from};
   }
   /// Most query heads of a KV head.
-  constexpr int most_heads() const { return group < heads ? group : heads; }
+  constexpr int max_heads() const { return group < heads ? group : heads; }
 
   constexpr KeyRange keys_of(const StepSpan& span, int row) const {
     return visible_keys(span.position + row, span.prefix, window, window_in_prefix);
@@ -91,8 +91,8 @@ struct AttentionCall {
 };
 
 /// What the kernels on tensor cores can do; attend_plain() does everything.
-constexpr int64_t kMostGroup = 16;  // of a decode
-constexpr float kMostSoftcap = 60;  // see softmax_weights.cuh
+constexpr int64_t kMaxGroup = 16;  // of a decode
+constexpr float kMaxSoftcap = 60;  // see softmax_weights.cuh
 
 /// Rows of all spans in float32: any cache, any head_dim up to 256, any group.
 void attend_plain(Stream stream, const AttentionCall& call, DType cache, const StepTable& table);
@@ -101,9 +101,9 @@ void attend_plain(Stream stream, const AttentionCall& call, DType cache, const S
 void attend_prefill(Stream stream, const AttentionCall& call, const StepTable& table);
 
 /// The same on the tensor cores' instructions of sm_90a: for devices of compute capability 9.0 alone, and
-/// heads of more than kMostNarrowHead elements. Other roundings, as exact.
+/// heads of more than kMaxNarrowHead elements. Other roundings, as exact.
 void attend_prefill_by_warpgroups(Stream stream, const AttentionCall& call, const StepTable& table);
-constexpr int kMostNarrowHead = 64;
+constexpr int kMaxNarrowHead = 64;
 
 /// The rows of the spans of one row; a bfloat16 cache.
 void attend_decode(Stream stream, const AttentionCall& call, AttentionScratch& scratch,

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kWarps = 4, kThreads = 32 * kWarps, kRows = 16;
 constexpr int kWarpKeys = kPageKeys / kWarps;  // scores: a warp has 16 of the page's keys
-constexpr int64_t kMostBlocks = 4096;          // of a grid; each then takes several units
+constexpr int64_t kMaxBlocks = 4096;           // of a grid; each then takes several units
 
 /// Where a unit, a split of one KV head, leaves its sums; see AttentionScratch.
 struct Partials {
@@ -44,7 +44,7 @@ struct DecodeBlock {
 
 /// What combine() needs, in the place of the keys and values.
 template <class Shape>
-struct CombineRoom {
+struct CombineScratch {
   float shares[kRows][StepTable::kMaxSplits];  // of each head's splits: factor of a split's sums,
   float counts[kRows][StepTable::kMaxSplits];  // and the sum of its weights
   float total[kRows];                          // sum of the head's weights
@@ -265,7 +265,7 @@ __device__ __forceinline__ bool ends_last(const Partials& partials, const Unit& 
 /// under way at once; a warp then sees to a head.
 template <class Shape>
 __device__ __forceinline__ void share_out(const Partials& partials, const Unit& unit,
-                                          CombineRoom<Shape>& room) {
+                                          CombineScratch<Shape>& room) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   const int heads = unit.pairs.heads.count, splits = unit.decode.splits;
   for (int i = thread; i < heads * splits; i += kThreads) {
@@ -322,9 +322,9 @@ __device__ __forceinline__ void add_splits(float (&x)[4], const float* sums, int
 template <class Shape>
 __device__ __forceinline__ void combine(const AttentionCall& call, const Partials& partials, const Unit& unit,
                                         DecodeBlock<Shape>& block) {
-  static_assert(sizeof(CombineRoom<Shape>) <= sizeof(block.keys) + sizeof(block.values) &&
+  static_assert(sizeof(CombineScratch<Shape>) <= sizeof(block.keys) + sizeof(block.values) &&
                 StepTable::kMaxSplits % kWarps == 0);
-  auto& room = *reinterpret_cast<CombineRoom<Shape>*>(&block);
+  auto& room = *reinterpret_cast<CombineScratch<Shape>*>(&block);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int splits = unit.decode.splits, end = call.layout.head_dim;
   const int first = splits * warp / kWarps, last = splits * (warp + 1) / kWarps;
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(kThreads, 4)  // the registers of more blocks 
 template <class Shape>
 void launch_decode(Stream stream, const AttentionCall& call, const Partials& partials, int64_t units) {
   const Exponents exponents(call.scale, call.softcap);
-  launch(stream, dim3(static_cast<unsigned>(std::min(units, kMostBlocks))), kThreads,
+  launch(stream, dim3(static_cast<unsigned>(std::min(units, kMaxBlocks))), kThreads,
          sizeof(DecodeBlock<Shape>), call.softcap > 0 ? decode<Shape, true> : decode<Shape, false>, call,
          exponents, partials);
 }

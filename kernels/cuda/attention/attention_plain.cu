@@ -12,10 +12,10 @@
 namespace lapidary::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = 32 * kWarps, kMostColumns = 256;
+constexpr int kWarps = 4, kThreads = 32 * kWarps, kMaxColumns = 256;
 
 struct WarpMemory {
-  float query[kMostColumns];
+  float query[kMaxColumns];
   float weights[32];
 };
 
@@ -74,7 +74,7 @@ __device__ void attend_row(const AttentionCall& call, const StepSpan& span, int 
     memory.query[8 * lane + i] = sizeof(Cached) == 2 ? from_bf16(to_bf16(q[i])) : q[i];
   __syncwarp();
 
-  float most = -INFINITY, sum = 0, out[kMostColumns / 32] = {};
+  float most = -INFINITY, sum = 0, out[kMaxColumns / 32] = {};
   for (int64_t first = keys.begin / 32 * 32; first < keys.end; first += 32) {
     const int64_t key = first + lane;
     const bool seen = key >= keys.begin && key < keys.end;
@@ -90,7 +90,7 @@ __device__ void attend_row(const AttentionCall& call, const StepSpan& span, int 
     for (int64_t k = max(keys.begin, first); k < end; ++k) {
       const Cached* value = keys_at<Cached>(call, span, k, kv_head) + KvShape::kPageTokens * call.layout.row;
       const float w = memory.weights[k - first];
-      for (int i = 0; i < kMostColumns / 32; ++i) {
+      for (int i = 0; i < kMaxColumns / 32; ++i) {
         const int column = lane + 32 * i;
         if (column >= call.layout.head_dim) break;
         if constexpr (sizeof(Cached) == 2)
@@ -103,7 +103,7 @@ __device__ void attend_row(const AttentionCall& call, const StepSpan& span, int 
   }
   sum = warp_sum(sum);
   const int64_t to = call.out.at(span.first_row + row, head);
-  for (int i = 0; i < kMostColumns / 32; ++i)
+  for (int i = 0; i < kMaxColumns / 32; ++i)
     if (lane + 32 * i < call.layout.head_dim) store_one(call.out, to + lane + 32 * i, out[i] / sum);
 }
 

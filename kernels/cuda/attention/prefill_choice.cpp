@@ -19,8 +19,8 @@ namespace lapidary::cuda {
 namespace {
 
 /// bfloat16 [rows, cols] in [-1, 1), on the device.
-struct MadeRows {
-  MadeRows(Stream stream, int64_t rows, int64_t cols, uint32_t seed)
+struct DummyRows {
+  DummyRows(Stream stream, int64_t rows, int64_t cols, uint32_t seed)
       : memory(allocate(static_cast<size_t>(rows * cols) * 2)),
         tensor(view(memory.get(), DType::bf16, rows, cols)) {
     std::vector<uint16_t> numbers(static_cast<size_t>(rows * cols));
@@ -63,12 +63,12 @@ PrefillTrial try_prefill(Stream stream, int64_t head_dim, int64_t rows, int64_t 
   std::vector<int32_t> pages(static_cast<size_t>((rows + KvShape::kPageTokens - 1) / KvShape::kPageTokens));
   std::iota(pages.rbegin(), pages.rend(), 0);
   const Buffer kv = allocate(pages.size() * page_bytes(shape));
-  const MadeRows q(stream, rows, heads * head_dim, 1), out(stream, rows, heads * head_dim, 2);
+  const DummyRows q(stream, rows, heads * head_dim, 1), out(stream, rows, heads * head_dim, 2);
   const AttentionSpan span{0, rows, 0, std::max<int64_t>(rows - kAlone, 1), pages};
   StepTable table(1, static_cast<int64_t>(pages.size()), rows);
   table.upload(stream, {&span, 1});
   {
-    const MadeRows k(stream, rows, shape.kv_heads * head_dim, 3), v(stream, rows, k.tensor.cols(), 4);
+    const DummyRows k(stream, rows, shape.kv_heads * head_dim, 3), v(stream, rows, k.tensor.cols(), 4);
     store_kv(stream, kv.get(), shape, table, k.tensor, v.tensor);
     synchronize(stream);
   }
@@ -96,7 +96,7 @@ PrefillChoice::PrefillChoice(Prefill how, const DeviceInfo& device)
                              ", and only 9.0 has matrix products of warpgroups");
 }
 
-bool PrefillChoice::has_both(int64_t head_dim) const { return warpgroups_ && head_dim > kMostNarrowHead; }
+bool PrefillChoice::has_both(int64_t head_dim) const { return warpgroups_ && head_dim > kMaxNarrowHead; }
 
 void PrefillChoice::make(Stream stream, int64_t head_dim, int burst) {
   if (how_ != Prefill::measured || !has_both(head_dim) || trials_.contains(head_dim)) return;

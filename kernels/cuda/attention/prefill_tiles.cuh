@@ -54,7 +54,7 @@ __device__ __forceinline__ bool find_tile(Pairs& pairs, const AttentionCall& cal
   const int spans = call.table.counts->prefills;
   for (int i = 0; i < spans; ++i) {
     const PrefillSpan span = call.table.prefills[i];
-    const int tiles = (span.rows * call.most_heads() + P::kRows - 1) / P::kRows;
+    const int tiles = (span.rows * call.max_heads() + P::kRows - 1) / P::kRows;
     if (tile >= tiles) {
       tile -= tiles;
       continue;
@@ -189,7 +189,7 @@ void launch_tiles(Stream stream, const AttentionCall& call, const StepTable& tab
                   Kernel* kernel) {
   int64_t tiles = 0;
   for (const PrefillSpan& span : table.prefills())
-    tiles += (static_cast<int64_t>(span.rows) * call.most_heads() + P::kRows - 1) / P::kRows;
+    tiles += (static_cast<int64_t>(span.rows) * call.max_heads() + P::kRows - 1) / P::kRows;
   if (tiles == 0) return;
   int64_t blocks = tiles * call.kv_heads();
   if (P::kLoops && call.multiprocessors > 0)

@@ -12,7 +12,7 @@ inline constexpr float kLog2E = 1.44269504f;
 inline constexpr uint32_t kAllLanes = 0xffffffffu;
 
 /// A weight is 2^(factor · s - offset), with the offset that makes a row's largest weight 1; with a soft-cap
-/// it is 2^(cap · log2(e) · tanh(inner · s)) and needs none: exponents lie in ±87 (kMostSoftcap), and sums of
+/// it is 2^(cap · log2(e) · tanh(inner · s)) and needs none: exponents lie in ±87 (kMaxSoftcap), and sums of
 /// 2^20 weights times values of up to 2^20 are inside float32 (and bfloat16, which has its range).
 struct Exponents {
   static constexpr int kTerms = 6;

@@ -34,7 +34,7 @@ void check_gemm(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
               static_cast<size_t>(x.stride) * size_of(x.dtype) % 16 == 0,
           "rows of x begin at multiples of 16 bytes");
   require(!end.add || (y.dtype == DType::f32 && !end.gelu), "only a float32 y is added to, without gelu");
-  require(end.bias == nullptr || y.dtype == DType::f32 || w.out <= Blas::kMostBias,
+  require(end.bias == nullptr || y.dtype == DType::f32 || w.out <= Blas::kMaxBias,
           "the bias is longer than the room for it");
 }
 
@@ -47,7 +47,7 @@ Blas::Blas(std::unique_ptr<GemmLibrary> library, const std::filesystem::path& ca
       multiprocessors_(multiprocessors),
       choices_(cache, device, library_->version()),
       workspace_(allocate(GemmLibrary::kWorkspace)),
-      rounded_bias_(allocate(kMostBias * sizeof(uint16_t))) {}
+      rounded_bias_(allocate(kMaxBias * sizeof(uint16_t))) {}
 
 GemmCall Blas::call_of(Stream stream, Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
   check_gemm(y, x, w, end);

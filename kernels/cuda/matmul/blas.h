@@ -37,9 +37,9 @@ class Blas {
   /// y [rows, out], f32 or bf16 = x [rows, in] · wᵀ through the epilogue. x is bf16, its rows begin at
   /// multiples of 16 bytes; w is bf16 with one output; bias in device memory, or null. Throws
   /// std::logic_error for what doesn't fit, std::runtime_error where the library refuses. With a bias, y bf16
-  /// takes a bias of at most kMostBias elements, which is rounded to bf16.
+  /// takes a bias of at most kMaxBias elements, which is rounded to bf16.
   void gemm(Stream stream, Tensor y, Tensor x, const Matrix& w, const Epilogue& end = {});
-  static constexpr int64_t kMostBias = 1 << 19;
+  static constexpr int64_t kMaxBias = 1 << 19;
 
   /// The same of e4m3 operands, without an epilogue: scales a row and a channel multiply the sums, in the
   /// library or after it. false: the library has no such product, and nothing was done.
@@ -53,7 +53,7 @@ class Blas {
   void save() { choices_.save(); }
 
   /// Of the device, held.
-  size_t bytes() const { return GemmLibrary::kWorkspace + kMostBias * sizeof(uint16_t); }
+  size_t bytes() const { return GemmLibrary::kWorkspace + kMaxBias * sizeof(uint16_t); }
 
  private:
   GemmCall call_of(Stream stream, Tensor y, Tensor x, const Matrix& w, const Epilogue& end);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/matmul/made_rows.h"
+#include "kernels/cuda/matmul/dummy_rows.h"
 #include "kernels/cuda/matmul/matmul_kernels.h"
 #include "kernels/cuda/matmul/pack.h"
 
@@ -37,7 +37,7 @@ class Loader::Lease {
 };
 
 Loader::Loader(int device, int buffers, size_t bytes_each)
-    : device_(device), most_(static_cast<size_t>(std::max(1, buffers))), bytes_each_(bytes_each) {
+    : device_(device), max_(static_cast<size_t>(std::max(1, buffers))), bytes_each_(bytes_each) {
   use_device(device_);
   for (Stream& stream : streams_) stream = make_stream(false);
 }
@@ -55,7 +55,7 @@ Loader::~Loader() {
 WeightRows Loader::rows_of(const Matrix& w) const { return cuda::rows_of(w); }
 WeightRows NoLoader::rows_of(const Matrix& w) const { return cuda::rows_of(w); }
 
-int64_t Loader::rows_at_once(int64_t cols, DType stored) const {
+int64_t Loader::mlp_chunk_rows(int64_t cols, DType stored) const {
   const auto row = static_cast<int64_t>(size_of(stored)) * std::max<int64_t>(cols, 1);
   return std::max<int64_t>(1, static_cast<int64_t>(bytes_each_) / row);
 }
@@ -82,7 +82,7 @@ void Loader::load(const WeightRows& to, DType stored, const std::function<void(s
   record(slot->passed, slot->stream);
 }
 
-void Loader::make(const WeightRows& to, const MadeNumbers& made, int64_t first_row, int64_t first_col) {
+void Loader::make(const WeightRows& to, const DummyValues& made, int64_t first_row, int64_t first_col) {
   use_device(device_);
   if (to.dtype != DType::e4m3) {
     make_rows(streams_[0], to, made, first_row, first_col);
@@ -90,7 +90,7 @@ void Loader::make(const WeightRows& to, const MadeNumbers& made, int64_t first_r
   }
   // A row's scale follows from all of it: made whole, then converted as if it had been read.
   const int64_t cols = to.brought(), pitch = cols * static_cast<int64_t>(sizeof(uint16_t));
-  const int64_t at_once = to.whole_runs(rows_at_once(cols, DType::bf16));
+  const int64_t at_once = to.whole_runs(mlp_chunk_rows(cols, DType::bf16));
   for (int64_t row = 0; row < to.rows; row += at_once) {
     const WeightRows some = to.row_range(row, std::min(row + at_once, to.rows));
     const Lease slot(*this);
@@ -120,7 +120,7 @@ size_t Loader::pinned_bytes() const {
 /// make more.
 Loader::Slot* Loader::take() {
   std::unique_lock lock(mutex_);
-  if (slots_.size() < most_ && (free_.empty() || !done(free_.front()->passed))) {
+  if (slots_.size() < max_ && (free_.empty() || !done(free_.front()->passed))) {
     auto& slot = *slots_.emplace_back(std::make_unique<Slot>());
     slot.stream = streams_[(slots_.size() - 1) % streams_.size()];
     slot.passed = make_event();

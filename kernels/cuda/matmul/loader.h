@@ -22,9 +22,9 @@ class Loader final : public WeightLoader {
   ~Loader() override;
 
   WeightRows rows_of(const Matrix& w) const override;
-  int64_t rows_at_once(int64_t cols, DType stored) const override;
+  int64_t mlp_chunk_rows(int64_t cols, DType stored) const override;
   void load(const WeightRows& to, DType stored, const std::function<void(std::byte*)>& fill) override;
-  void make(const WeightRows& to, const MadeNumbers& made, int64_t first_row, int64_t first_col) override;
+  void make(const WeightRows& to, const DummyValues& made, int64_t first_row, int64_t first_col) override;
   void finish() override;
 
   /// Of pinned memory, held.
@@ -44,7 +44,7 @@ class Loader final : public WeightLoader {
   void give_back(Slot* slot);
 
   const int device_;
-  const size_t most_;
+  const size_t max_;
   const size_t bytes_each_;
   std::array<Stream, 4> streams_;  // a conversion and the next copy run at the same time
   mutable std::mutex mutex_;       // of the rest
@@ -57,9 +57,9 @@ class Loader final : public WeightLoader {
 class NoLoader final : public WeightLoader {
  public:
   WeightRows rows_of(const Matrix& w) const override;
-  int64_t rows_at_once(int64_t, DType) const override { return 1 << 20; }
+  int64_t mlp_chunk_rows(int64_t, DType) const override { return 1 << 20; }
   void load(const WeightRows&, DType, const std::function<void(std::byte*)>&) override {}
-  void make(const WeightRows&, const MadeNumbers&, int64_t, int64_t) override {}
+  void make(const WeightRows&, const DummyValues&, int64_t, int64_t) override {}
   void finish() override {}
 };
 

@@ -12,13 +12,13 @@ namespace lapidary::cuda {
 namespace {
 
 // More than this a scratch does not hold: larger products go part by part.
-constexpr size_t kMostBytes = size_t{64} << 20;
+constexpr size_t kMaxBytes = size_t{64} << 20;
 constexpr size_t kLeastPartials = size_t{1} << 20;
 // Leaves and rows that reserve() counts on for sums apart.
 constexpr int64_t kLeaves = 16, kPartialRows = 128;
 constexpr int64_t kTickets = 4096;
 // Rows of one part, at most: a grid's second dimension ends at 65535.
-constexpr int64_t kMostRows = 32768;
+constexpr int64_t kMaxRows = 32768;
 
 int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
@@ -67,8 +67,8 @@ bool grow(Buffer& buffer, size_t& held, size_t bytes) {
 SumUnits units_of(const SumPlan& sums, int64_t in) {
   require(sums.leaves() > 0 && sums.cuts.size() == sums.merges.size() + 1,
           "a sum of n leaves has n + 1 cuts, n > 0");
-  require(sums.leaves() <= SumUnits::kMost,
-          std::to_string(sums.leaves()) + " leaves, more than " + std::to_string(SumUnits::kMost));
+  require(sums.leaves() <= SumUnits::kMax,
+          std::to_string(sums.leaves()) + " leaves, more than " + std::to_string(SumUnits::kMax));
   require(sums.cuts.front() == 0 && sums.cuts.back() == in,
           "the cuts go from 0 to the inner size " + std::to_string(in));
   SumUnits units;
@@ -88,7 +88,7 @@ SumUnits split_into_pieces(const SumUnits& leaves) {
   SumUnits units;
   for (int leaf = 0; leaf < leaves.count; ++leaf) {
     const int begin = leaves.cuts[leaf], n = leaves.columns(leaf), pieces = pieces_of(n);
-    if (units.count + pieces > SumUnits::kMost) return leaves;
+    if (units.count + pieces > SumUnits::kMax) return leaves;
     for (int p = 0; p < pieces; ++p, ++units.count) {
       units.cuts[units.count + 1] = begin + piece_begin(n, pieces, p + 1);
       units.merges[units.count] = p > 0 ? 1 : 0;
@@ -110,10 +110,10 @@ void MatmulScratch::reserve(int64_t rows, int64_t width) {
   rows = std::max<int64_t>(rows, 1);
   width = std::max<int64_t>(round_up(width, 8), 8);
   const auto row = static_cast<size_t>(width);
-  const auto operand = std::max(row * 2, std::min(kMostBytes, row * static_cast<size_t>(rows) * 2));
+  const auto operand = std::max(row * 2, std::min(kMaxBytes, row * static_cast<size_t>(rows) * 2));
   grow(operand_, operand_bytes_, operand);
   const auto sums = row * static_cast<size_t>(std::min(rows, kPartialRows) * kLeaves) * sizeof(float);
-  grow(partials_, partial_bytes_, std::clamp(sums, kLeastPartials, kMostBytes));
+  grow(partials_, partial_bytes_, std::clamp(sums, kLeastPartials, kMaxBytes));
   grow(tickets_, ticket_bytes_, kTickets * sizeof(uint32_t));
 }
 
@@ -185,9 +185,9 @@ class MatmulRun {
   }
 
   /// The most rows of one part, if the leaves' sums are kept apart.
-  int64_t rows_at_once() const {
-    if (units_.count == 1) return kMostRows;
-    const int64_t rows = std::min(kMostRows, fitting_rows(units_.count));
+  int64_t mlp_chunk_rows() const {
+    if (units_.count == 1) return kMaxRows;
+    const int64_t rows = std::min(kMaxRows, fitting_rows(units_.count));
     require(rows > 0, "no scratch for " + std::to_string(units_.count) + " sums of " +
                           std::to_string(w_.out) + " channels was reserved");
     return rows > kTileSide ? rows / kTileSide * kTileSide : rows;
@@ -209,7 +209,7 @@ class MatmulRun {
   }
 
   void plain() const {
-    in_parts(rows_at_once(), [&](Tensor x, int64_t r) {
+    in_parts(mlp_chunk_rows(), [&](Tensor x, int64_t r) {
       ProductArgs p = args(x, r);
       p.partials = partials(units_);
       plain_product(stream_, p, units_);
@@ -218,7 +218,7 @@ class MatmulRun {
   }
 
   void skinny(int64_t most) const {
-    in_parts(std::min(most, rows_at_once()), [&](Tensor x, int64_t r) {
+    in_parts(std::min(most, mlp_chunk_rows()), [&](Tensor x, int64_t r) {
       ProductArgs p = args(x, r);
       const int64_t tiles = parts_of(w_.out, skinny_channels(p.rows));
       const SumUnits units =
@@ -235,7 +235,7 @@ class MatmulRun {
   void tiled() const {
     const bool as_it_is = x_.dtype == DType::bf16 && reads_in_eights(x_);
     const int64_t pitch = round_up(w_.in, 8);
-    int64_t most = rows_at_once();
+    int64_t most = mlp_chunk_rows();
     if (!as_it_is)
       most = std::min(most, static_cast<int64_t>(scratch_.operand_bytes_) / std::max<int64_t>(2 * pitch, 1));
     if (most <= kSkinnyRows) return skinny(kSkinnyRows);  // which rounds x by itself

@@ -39,10 +39,10 @@ constexpr int piece_begin(int n, int pieces, int p) {
 /// A SumPlan as kernels take it, by value. A unit is what one block sums by itself: a leaf, or a piece of
 /// one; units are added as leaves are (SumPlan).
 struct SumUnits {
-  static constexpr int kMost = 64;
+  static constexpr int kMax = 64;
   int count = 0;
-  int cuts[kMost + 1] = {};    // columns, ascending
-  uint8_t merges[kMost] = {};  // after each unit
+  int cuts[kMax + 1] = {};    // columns, ascending
+  uint8_t merges[kMax] = {};  // after each unit
   bool are_pieces = false;
 
   constexpr int columns(int unit) const { return cuts[unit + 1] - cuts[unit]; }
@@ -50,10 +50,10 @@ struct SumUnits {
   constexpr int pieces(int unit) const { return are_pieces ? 1 : pieces_of(columns(unit)); }
 };
 
-/// Throws std::logic_error for a plan that can't be, or of more than kMost leaves.
+/// Throws std::logic_error for a plan that can't be, or of more than kMax leaves.
 SumUnits units_of(const SumPlan& sums, int64_t in);
 /// The leaves' pieces as units: those of a leaf are added from left to right, then the leaves as they were.
-/// The leaves themselves where the pieces are more than kMost.
+/// The leaves themselves where the pieces are more than kMax.
 SumUnits split_into_pieces(const SumUnits& leaves);
 
 /// One product as the kernels take it, by value.

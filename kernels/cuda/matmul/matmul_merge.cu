@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads)
 unsigned tiles_of(int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); }
 
 // Blocks of a grid's second dimension, at most.
-constexpr int64_t kMostRows = 65535;
+constexpr int64_t kMaxRows = 65535;
 
 }  // namespace
 
@@ -49,8 +49,8 @@ void merge_units(Stream stream, const ProductArgs& p, const SumUnits& units) {
 }
 
 void round_rows(Stream stream, uint16_t* to, int64_t pitch, Tensor x) {
-  for (int64_t row = 0; row < x.rows() && pitch > 0; row += kMostRows) {
-    const Tensor part = x.row_range(row, std::min(x.rows(), row + kMostRows));
+  for (int64_t row = 0; row < x.rows() && pitch > 0; row += kMaxRows) {
+    const Tensor part = x.row_range(row, std::min(x.rows(), row + kMaxRows));
     launch(stream, dim3(tiles_of(pitch, 8 * kThreads), static_cast<unsigned>(part.rows())), kThreads, 0,
            round_kernel, to + row * pitch, pitch, part.data, part.dtype, part.stride, part.cols());
   }

@@ -133,7 +133,7 @@ __device__ __forceinline__ void put_sums(const ProductArgs& p, int unit, int64_t
 }
 
 /// Adds the units' sums of one element, `level` floats apart; returns how many outputs are left in the first
-/// places.
+/// slots.
 __device__ inline int merge_element(const SumUnits& units, float* stack, int level) {
   int top = 0;
   for (int u = 0; u < units.count; ++u, ++top) {

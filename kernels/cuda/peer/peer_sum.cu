@@ -35,12 +35,12 @@ __global__ void sum_over_peers(EarlyStart, float* y, const float* mine, int64_t 
 
 /// Threads of a block that adds and norms a row; where each holds two chunks there are fewer, which then have
 /// the registers for what comes from eight ranks. So a row has up to 6144 columns.
-constexpr int most_row_threads(int held) { return held == 1 ? kMostHeldThreads : 768; }
-constexpr int64_t kMostRow = int64_t{kMostHeld} * most_row_threads(kMostHeld) * kHeldColumns;
+constexpr int max_row_threads(int held) { return held == 1 ? kMaxHeldThreads : 768; }
+constexpr int64_t kMaxRow = int64_t{kMaxHeld} * max_row_threads(kMaxHeld) * kHeldColumns;
 
 /// A block adds its row and norms it: a rank waits for the same row of the others.
 template <class H, int kHeld, class Order>
-__global__ void __launch_bounds__(most_row_threads(kHeld), 1)
+__global__ void __launch_bounds__(max_row_threads(kHeld), 1)
     sum_add_norm_rows(EarlyStart, AddNormRows<H> to, RowsOf<const float> mine, Peers peers, Order order) {
   const int64_t row = blockIdx.x;
   const auto first = static_cast<uint32_t>(row * chunks_of(to.cols, kPeerChunk));
@@ -74,10 +74,10 @@ void with_order(std::span<const int> merges, const F& f) {
   if (BalancedOrder<2>::is(merges)) return f(BalancedOrder<2>());
   if (BalancedOrder<4>::is(merges)) return f(BalancedOrder<4>());
   if (BalancedOrder<8>::is(merges)) return f(BalancedOrder<8>());
-  f(MergedOrder{checked_merges<MergedOrder::kMost, MergedOrder::kMostDepth>("peer_sum", merges)});
+  f(MergedOrder{checked_merges<MergedOrder::kMax, MergedOrder::kMaxDepth>("peer_sum", merges)});
 }
 
-class Sum final : public PeerSum {
+class Sum final : public PeerAllReduce {
  public:
   Sum(std::function<Stream()> stream, int rank, std::span<std::byte* const> windows)
       : stream_(std::move(stream)),
@@ -89,12 +89,12 @@ class Sum final : public PeerSum {
                reinterpret_cast<uint4*>(windows[static_cast<size_t>(rank)]),
                reinterpret_cast<uint32_t*>(turns_.get()),
                reinterpret_cast<uint32_t*>(abort_.get())} {
-    require(windows.size() <= static_cast<size_t>(kMostPeers), "peer_sum", "there are too many ranks");
+    require(windows.size() <= static_cast<size_t>(kMaxPeers), "peer_sum", "there are too many ranks");
     std::memset(abort_.get(), 0, sizeof(uint32_t));
     for (size_t r = 0; r < windows.size(); ++r) peers_.windows[r] = reinterpret_cast<uint4*>(windows[r]);
   }
 
-  int64_t most() const override { return kMostPeerNumbers; }
+  int64_t max_elements() const override { return kMaxPeerNumbers; }
 
   void sum(Tensor y, Tensor mine, std::span<const int> merges) override {
     check(y, mine, merges);
@@ -109,7 +109,7 @@ class Sum final : public PeerSum {
     });
   }
 
-  void sum_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) override {
+  void all_reduce_add_norm(const AddNorm& to, Tensor mine, std::span<const int> merges) override {
     check(to.y, mine, merges);
     require_f32("peer_sum", to.x);
     require_same_shape("peer_sum", to.x, to.y);
@@ -117,7 +117,7 @@ class Sum final : public PeerSum {
     const int64_t rows = to.x.rows(), cols = to.x.cols();
     if (rows * cols == 0) return;
     static_assert(kPeerChunk == kHeldColumns);
-    if (cols > kMostRow || rows * chunks_of(cols, kPeerChunk) * kPeerChunk > kMostPeerNumbers) {
+    if (cols > kMaxRow || rows * chunks_of(cols, kPeerChunk) * kPeerChunk > kMaxPeerNumbers) {
       sum(to.y, mine, merges);
       return add_rms_norm(stream_(), to);
     }
@@ -138,7 +138,7 @@ class Sum final : public PeerSum {
     require(mine.shape == y.shape && y.stride == y.cols() && mine.stride == mine.cols(), "peer_sum",
             "both shapes must be equal, and contiguous");
     require(merges.size() == static_cast<size_t>(peers_.ranks), "peer_sum", "each rank has one block");
-    require(y.rows() * y.cols() <= kMostPeerNumbers, "peer_sum", "there are too many numbers");
+    require(y.rows() * y.cols() <= kMaxPeerNumbers, "peer_sum", "there are too many numbers");
   }
 
   const std::function<Stream()> stream_;
@@ -149,11 +149,11 @@ class Sum final : public PeerSum {
 }  // namespace
 
 size_t peer_window_bytes(int ranks) {
-  return 2 * static_cast<size_t>(ranks) * static_cast<size_t>(kMostPeerNumbers) * sizeof(uint32_t);
+  return 2 * static_cast<size_t>(ranks) * static_cast<size_t>(kMaxPeerNumbers) * sizeof(uint32_t);
 }
 
-std::unique_ptr<PeerSum> make_peer_sum(std::function<Stream()> stream, int rank,
-                                       std::span<std::byte* const> windows) {
+std::unique_ptr<PeerAllReduce> make_peer_all_reduce(std::function<Stream()> stream, int rank,
+                                                    std::span<std::byte* const> windows) {
   return std::make_unique<Sum>(std::move(stream), rank, windows);
 }
 

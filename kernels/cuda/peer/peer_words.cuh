@@ -31,7 +31,7 @@ __device__ __forceinline__ uint32_t word_of(float number) {
 /// The ranks' numbers added in a balanced tree, as they are when each rank has as many leaves.
 template <int kRanks>
 struct BalancedOrder {
-  static constexpr int kMost = kRanks;
+  static constexpr int kMax = kRanks;
 
   template <int kFirst = 0, int kCount = kRanks, class Number>
   __device__ __forceinline__ float sum(const Number& number) const {
@@ -49,15 +49,15 @@ struct BalancedOrder {
 
 /// In any other order.
 struct MergedOrder {
-  static constexpr int kMost = kMostPeers;
-  static constexpr int kMostDepth = 4;  // of the stack, for a balanced tree; in rank order it takes 2
-  Merges<kMost, kMostDepth> merges;
+  static constexpr int kMax = kMaxPeers;
+  static constexpr int kMaxDepth = 4;  // of the stack, for a balanced tree; in rank order it takes 2
+  Merges<kMax, kMaxDepth> merges;
 
   template <class Number>
   __device__ __forceinline__ float sum(const Number& number) const {
-    SumStack<kMostDepth> stack;
+    SumStack<kMaxDepth> stack;
     LAPIDARY_UNROLL
-    for (int r = 0; r < kMost; ++r)
+    for (int r = 0; r < kMax; ++r)
       if (r < merges.count) stack.push(number(r), merges.of[r]);
     return stack.sums[0];
   }
@@ -67,16 +67,16 @@ struct MergedOrder {
 /// and ranks are named by numbers of compile time, or they and what has come would not lie in registers.
 struct Peers {
   int ranks, rank;
-  uint4* windows[kMostPeers];  // chunks of words [2 halves, ranks, kMostPeerNumbers / kPeerChunk]
-  uint4* own;                  // windows[rank]
-  uint32_t* turns;             // [2], this device's own: sums that are done; blocks that are, of the next
-  const uint32_t* abort;       // memory of the host; not 0: nobody waits any more
+  uint4* windows[kMaxPeers];  // chunks of words [2 halves, ranks, kMaxPeerNumbers / kPeerChunk]
+  uint4* own;                 // windows[rank]
+  uint32_t* turns;            // [2], this device's own: sums that are done; blocks that are, of the next
+  const uint32_t* abort;      // memory of the host; not 0: nobody waits any more
 
   __device__ uint32_t half() const { return *turns & 1; }
 
   /// Where chunk i of a rank's numbers lies in each window.
   __device__ __forceinline__ uint32_t place(uint32_t half, int from, uint32_t i) const {
-    constexpr auto kChunks = static_cast<uint32_t>(kMostPeerNumbers / kPeerChunk);
+    constexpr auto kChunks = static_cast<uint32_t>(kMaxPeerNumbers / kPeerChunk);
     return (half * static_cast<uint32_t>(ranks) + static_cast<uint32_t>(from)) * kChunks + i;
   }
 
@@ -87,7 +87,7 @@ struct Peers {
     const uint4 words = make_uint4(word_of(mine[0]), word_of(mine[1]), word_of(mine[2]), word_of(mine[3]));
     const uint32_t at = place(half, rank, i);
     LAPIDARY_UNROLL
-    for (int to = 0; to < Order::kMost; ++to)
+    for (int to = 0; to < Order::kMax; ++to)
       if (to < ranks && to != rank) ptx::store_far(windows[to] + at, words);
   }
 
@@ -95,10 +95,10 @@ struct Peers {
   template <class Order>
   __device__ __forceinline__ void sum(uint32_t half, uint32_t i, float (&mine)[kPeerChunk],
                                       const Order& order) const {
-    uint4 words[Order::kMost] = {};
+    uint4 words[Order::kMax] = {};
     await(half, i, words);
     LAPIDARY_UNROLL
-    for (int r = 0; r < Order::kMost; ++r)
+    for (int r = 0; r < Order::kMax; ++r)
       if (r < ranks && r != rank) own[place(half, r, i)] = make_uint4(0, 0, 0, 0);
     const auto added = [&](float one, auto word) {
       return order.sum([&](int r) { return r == rank ? one : __uint_as_float(~word(words[r])); });
@@ -119,15 +119,15 @@ struct Peers {
 
  private:
   /// All that is missing is asked for at once, and then again.
-  template <int kMost>
-  __device__ __forceinline__ void await(uint32_t half, uint32_t i, uint4 (&words)[kMost]) const {
+  template <int kMax>
+  __device__ __forceinline__ void await(uint32_t half, uint32_t i, uint4 (&words)[kMax]) const {
     uint32_t missing = ((1u << ranks) - 1) & ~(1u << rank);
     for (uint32_t asked = 1; missing != 0; ++asked) {
       LAPIDARY_UNROLL
-      for (int r = 0; r < kMost; ++r)
+      for (int r = 0; r < kMax; ++r)
         if ((missing >> r & 1) != 0) words[r] = ptx::load_fresh(own + place(half, r, i));
       LAPIDARY_UNROLL
-      for (int r = 0; r < kMost; ++r)
+      for (int r = 0; r < kMax; ++r)
         if (words[r].x != 0 && words[r].y != 0 && words[r].z != 0 && words[r].w != 0) missing &= ~(1u << r);
       if ((asked & 255) == 0 && ptx::load_acquire(abort) != 0) break;
     }

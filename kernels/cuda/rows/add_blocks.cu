@@ -8,9 +8,9 @@ namespace lapidary::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kMostDepth = 8;  // of the stack: 64 blocks in a balanced tree take 7
+constexpr int kMaxDepth = 8;  // of the stack: 64 blocks in a balanced tree take 7
 
-using BlockMerges = Merges<kMostBlocks, kMostDepth>;
+using BlockMerges = Merges<kMaxBlocks, kMaxDepth>;
 
 /// y [size] from blocks [merges.count, size]
 __global__ void add_all(EarlyStart, float* y, const float* blocks, int64_t size, BlockMerges merges) {
@@ -27,7 +27,7 @@ void add_blocks(Stream stream, Tensor y, Tensor blocks, std::span<const int> mer
   require(blocks.rows() == y.rows() * static_cast<int64_t>(merges.size()) && blocks.cols() == y.cols() &&
               y.stride == y.cols() && blocks.stride == blocks.cols(),
           "add_blocks", "blocks must be [blocks * rows, columns of y], contiguous");
-  const auto all = checked_merges<kMostBlocks, kMostDepth>("add_blocks", merges);
+  const auto all = checked_merges<kMaxBlocks, kMaxDepth>("add_blocks", merges);
   const int64_t size = y.rows() * y.cols();
   if (size == 0) return;
   launch(stream, dim3(static_cast<unsigned>((size + kThreads - 1) / kThreads)), kThreads, 0, add_all,

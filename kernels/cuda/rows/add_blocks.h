@@ -9,8 +9,8 @@ namespace lapidary::cuda {
 
 /// y [rows, n] = blocks [merges.size() * rows, n] added by SumPlan's stack machine; both float32 and
 /// contiguous. Throws std::logic_error for shapes that don't fit, merges that leave more than one sum, and
-/// more than kMostBlocks blocks.
-constexpr int kMostBlocks = 64;
+/// more than kMaxBlocks blocks.
+constexpr int kMaxBlocks = 64;
 void add_blocks(Stream stream, Tensor y, Tensor blocks, std::span<const int> merges);
 
 }  // namespace lapidary::cuda

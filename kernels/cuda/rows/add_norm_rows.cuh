@@ -12,9 +12,9 @@
 
 namespace lapidary::cuda {
 
-constexpr int kHeldColumns = 4;         // of a chunk, of any type
-constexpr int kMostHeldThreads = 1024;  // of a block
-constexpr int kMostHeld = 2;            // chunks a thread: a row of up to 8192 columns
+constexpr int kHeldColumns = 4;        // of a chunk, of any type
+constexpr int kMaxHeldThreads = 1024;  // of a block
+constexpr int kMaxHeld = 2;            // chunks a thread: a row of up to 8192 columns
 constexpr size_t kAddNormShared = 32 * sizeof(float);
 
 /// Chunks of a row that a thread holds: chunk i begins at column(i).
@@ -109,16 +109,14 @@ __device__ __forceinline__ void add_normed(const AddNormRows<H>& to, const HeldG
   stream.store(to.h.row(row), to.cols, to.aligned);
 }
 
-inline bool add_norm_fits(int64_t cols) {
-  return cols <= int64_t{kMostHeldThreads} * kMostHeld * kHeldColumns;
-}
+inline bool add_norm_fits(int64_t cols) { return cols <= int64_t{kMaxHeldThreads} * kMaxHeld * kHeldColumns; }
 
 /// Calls f(H, chunks held as a constant, threads, whether all is aligned), fewest chunks that do; `y` is what
 /// the kernel reads for to.y.
 template <class F>
 void with_held(const AddNorm& to, Tensor y, const F& f) {
   constexpr int kN = kHeldColumns;
-  const int64_t chunks = chunks_of(to.x.cols(), kN), held = chunks_of(chunks, kMostHeldThreads);
+  const int64_t chunks = chunks_of(to.x.cols(), kN), held = chunks_of(chunks, kMaxHeldThreads);
   const auto threads = static_cast<int>((chunks_of(chunks, static_cast<int>(held)) + 31) / 32 * 32);
   const bool aligned = chunk_aligned(to.h, kN) && chunk_aligned(to.x, kN) && chunk_aligned(y, kN) &&
                        chunk_aligned(to.post, DType::f32, kN) && chunk_aligned(to.pre, DType::f32, kN);
@@ -126,7 +124,7 @@ void with_held(const AddNorm& to, Tensor y, const F& f) {
     if (held == 1)
       f.template operator()<H, 1>(threads, aligned);
     else
-      f.template operator()<H, kMostHeld>(threads, aligned);
+      f.template operator()<H, kMaxHeld>(threads, aligned);
   });
 }
 

@@ -11,7 +11,7 @@ namespace lapidary::cuda {
 namespace {
 
 template <class H, class Y, int kHeld>
-__global__ void __launch_bounds__(kMostHeldThreads)
+__global__ void __launch_bounds__(kMaxHeldThreads)
     add_rms_norm_rows(EarlyStart, AddNormRows<H> to, RowsOf<const Y> y) {
   const int64_t row = blockIdx.x;
   HeldGains<kHeld> gains;

@@ -27,11 +27,11 @@ struct SumStack {
   }
 };
 
-/// SumPlan's stack machine for up to kMost blocks and sums of up to kDepth at a time, as kernels take it.
-template <int kMost, int kDepth>
+/// SumPlan's stack machine for up to kMax blocks and sums of up to kDepth at a time, as kernels take it.
+template <int kMax, int kDepth>
 struct Merges {
   int count = 0;
-  int8_t of[kMost] = {};  // after each block: how many sums are merged
+  int8_t of[kMax] = {};  // after each block: how many sums are merged
 
   /// block(b), b < count, added in that order.
   template <class Block>
@@ -43,10 +43,10 @@ struct Merges {
 };
 
 /// `what` is who asks. Throws where the blocks are too many, or do not become one sum.
-template <int kMost, int kDepth>
-Merges<kMost, kDepth> checked_merges(const char* what, std::span<const int> merges) {
-  require(merges.size() <= static_cast<size_t>(kMost), what, "there are too many blocks");
-  Merges<kMost, kDepth> all;
+template <int kMax, int kDepth>
+Merges<kMax, kDepth> checked_merges(const char* what, std::span<const int> merges) {
+  require(merges.size() <= static_cast<size_t>(kMax), what, "there are too many blocks");
+  Merges<kMax, kDepth> all;
   all.count = static_cast<int>(merges.size());
   int depth = 0, deepest = 0;
   for (size_t b = 0; b < merges.size(); ++b) {

@@ -9,7 +9,7 @@
 namespace lapidary::cuda {
 namespace {
 
-constexpr int64_t kMostThreads = 512;
+constexpr int64_t kMaxThreads = 512;
 constexpr size_t kSharedBytes = 32 * sizeof(float);
 
 /// Sum over the row of f(x); f of an absent element is not asked for.
@@ -77,7 +77,7 @@ void with_types(Tensor y, Tensor x, const F& f) {
   });
 }
 
-int threads_for(int64_t cols, int chunk) { return RowGrid(1, chunks_of(cols, chunk), kMostThreads).threads; }
+int threads_for(int64_t cols, int chunk) { return RowGrid(1, chunks_of(cols, chunk), kMaxThreads).threads; }
 
 }  // namespace
 

@@ -30,14 +30,14 @@ __global__ void patchify_rows(RowsOf<Y> y, const uint8_t* rgb, int size, int pat
 /// y[r] = row (ids[r] - first_id) of table times factor, zeros where the table has no such row.
 template <class Y, class W>
 __global__ void embed_rows(EarlyStart, RowsOf<Y> y, RowsOf<const W> table, int64_t rows, int64_t cols,
-                           const int32_t* ids, RowsOf<const int32_t> board, int64_t places, int64_t first_id,
-                           float factor, bool aligned) {
+                           const int32_t* ids, RowsOf<const int32_t> token_table, int64_t slots,
+                           int64_t first_id, float factor, bool aligned) {
   ptx::follow_previous();
   constexpr int kN = kChunk<Y, W>;
   const int64_t c = first_column(kN);
   if (c >= cols) return;
   int64_t id = ids[blockIdx.x];
-  if (id < 0 && -1 - id < places) id = *board.row(-1 - id);  // Backend::id_at
+  if (id < 0 && -1 - id < slots) id = *token_table.row(-1 - id);  // Backend::token_slot_id
   id -= first_id;
   float v[kN] = {};
   if (id >= 0 && id < rows) load_chunk(v, table.row(id) + c, cols - c, aligned);
@@ -63,12 +63,12 @@ void patchify(Stream stream, Tensor y, const uint8_t* rgb, int64_t size, int64_t
   });
 }
 
-void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor board, int64_t first_id,
+void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor token_table, int64_t first_id,
            float factor) {
   require_rows("embed", y);
   require_rows("embed", table);
   require(y.cols() == table.cols(), "embed", "y must have the columns of the table");
-  require(board.rows() == 0 || (board.dtype == DType::i32 && board.cols() == 1), "embed",
+  require(token_table.rows() == 0 || (token_table.dtype == DType::i32 && token_table.cols() == 1), "embed",
           "the board is int32 [places, 1]");
   if (y.rows() == 0 || y.cols() == 0) return;
   with_type(y, [&]<class Y>(Y) {
@@ -76,8 +76,8 @@ void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor boa
       constexpr int kN = kChunk<Y, W>;
       const RowGrid grid(y.rows(), chunks_of(y.cols(), kN));
       launch(stream, grid.blocks, grid.threads, 0, embed_rows<Y, W>, rows_of<Y>(y), rows_of<const W>(table),
-             table.rows(), y.cols(), ids, rows_of<const int32_t>(board), board.rows(), first_id, factor,
-             chunk_aligned(y, kN) && chunk_aligned(table, kN));
+             table.rows(), y.cols(), ids, rows_of<const int32_t>(token_table), token_table.rows(), first_id,
+             factor, chunk_aligned(y, kN) && chunk_aligned(table, kN));
     });
   });
 }

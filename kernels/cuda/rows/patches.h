@@ -16,9 +16,9 @@ void patchify(Stream stream, Tensor y, const uint8_t* rgb, int64_t size, int64_t
               const float* value_of);
 
 /// Backend::embed. y [ids, in], float32 or bfloat16; table [rows, in], float32 or bfloat16; ids [rows of y];
-/// board [places, 1] int32, or empty: then ids below 0 give zeros.
+/// token_table [slots, 1] int32, or empty: then ids below 0 give zeros.
 /// All in device memory.
-void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor board, int64_t first_id,
+void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor token_table, int64_t first_id,
            float factor);
 
 }  // namespace lapidary::cuda

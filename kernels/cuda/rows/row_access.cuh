@@ -117,8 +117,8 @@ struct RowGrid {
   dim3 blocks;
   int threads;
 
-  RowGrid(int64_t rows, int64_t chunks, int64_t most_threads = 256) : threads(32) {
-    const int64_t parts = std::max<int64_t>(1, (chunks + most_threads - 1) / most_threads);
+  RowGrid(int64_t rows, int64_t chunks, int64_t max_threads = 256) : threads(32) {
+    const int64_t parts = std::max<int64_t>(1, (chunks + max_threads - 1) / max_threads);
     const int64_t each = (chunks + parts - 1) / parts;
     threads = static_cast<int>(std::max<int64_t>(32, (each + 31) / 32 * 32));
     blocks = dim3(static_cast<unsigned>(rows), static_cast<unsigned>(parts));

@@ -14,8 +14,8 @@ void add_bias(Stream stream, Tensor x, const float* bias);
 void scale(Stream stream, Tensor x, float factor);
 void gelu(Stream stream, Tensor x);
 void gelu_mul(Stream stream, Tensor y, Tensor gate_up);
-/// Columns of gate, and as many of up, that lie together in a gated weight (Backend::gate_run): what one lane
-/// of the matrix kernels holds of both belongs together.
+/// Columns of gate, and as many of up, that lie together in a gated weight (Backend::gate_up_interleave):
+/// what one lane of the matrix kernels holds of both belongs together.
 constexpr int kGateRun = 8;
 constexpr int64_t gated_columns(int64_t n) { return (n + kGateRun - 1) / kGateRun * (2 * kGateRun); }
 /// y [rows, n] = gelu(gate) · up of gate_up [rows, gated_columns(n)].

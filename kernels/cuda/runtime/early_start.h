@@ -16,7 +16,7 @@ namespace lapidary::cuda {
 ///     its earlier readers have ended, however many kernels lie between.
 ///   - copies, events, kernels of libraries and kernels without this parameter wait for all work in front,
 ///     and all work behind them waits for them, as ever.
-/// ptx::let_next_start() lets the next kernel's blocks take the places that this kernel's leave free, as soon
+/// ptx::let_next_start() lets the next kernel's blocks take the slots that this kernel's leave free, as soon
 /// as all its blocks have said so or ended. It says nothing about data, so it comes first.
 struct EarlyStart {};
 

@@ -13,7 +13,7 @@ size_t padded(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
 StepInputs::StepInputs(int64_t max_spans, int64_t max_rows)
     : max_spans_(max_spans), max_rows_(std::max(max_spans, max_rows)) {
-  bytes_ = padded(static_cast<size_t>(max_spans_) * sizeof(TokenDraw)) +
+  bytes_ = padded(static_cast<size_t>(max_spans_) * sizeof(SamplingParams)) +
            padded(static_cast<size_t>(max_spans_) * sizeof(int32_t)) +
            2 * padded(static_cast<size_t>(max_rows_) * sizeof(int32_t));
   device_ = allocate(bytes_);
@@ -36,15 +36,15 @@ size_t StepInputs::put(Held<T>& held, std::span<const T> array, size_t at, int64
 
 void StepInputs::upload(Stream stream, const StepArrays& step) {
   const auto rows = static_cast<int64_t>(std::max(step.ids.size(), step.positions.size()));
-  if (std::ssize(step.draws) > max_spans_ || std::ssize(step.places) > max_spans_ || rows > max_rows_)
+  if (std::ssize(step.sampling) > max_spans_ || std::ssize(step.slots) > max_spans_ || rows > max_rows_)
     throw std::logic_error("StepInputs: more rows, places or draws than it has room for");
   const size_t turn = next_++ % kUploads;
   wait(copied_[turn]);
   std::byte* to = pinned_[turn].get();
   // Steps of many rows have their ids further apart: so the copy of a small one is small.
   const int64_t room = rows <= max_spans_ ? max_spans_ : max_rows_;
-  size_t end = put(draws_, step.draws, 0, max_spans_, to);
-  end = put(places_, step.places, end, max_spans_, to);
+  size_t end = put(sampling_, step.sampling, 0, max_spans_, to);
+  end = put(slots_, step.slots, end, max_spans_, to);
   end = put(ids_, step.ids, end, room, to);
   put(positions_, step.positions, end, room, to);
   copy(stream, device_.get(), to, end + step.positions.size_bytes());

@@ -26,8 +26,10 @@ class StepInputs {
   /// Where an array is that has the contents of one that was uploaded last; null: nowhere.
   const int32_t* positions(std::span<const int32_t> array) const { return positions_.find(array); }
   const int32_t* ids(std::span<const int32_t> array) const { return ids_.find(array); }
-  const int32_t* places(std::span<const int32_t> array) const { return places_.find(array); }
-  const TokenDraw* draws(std::span<const TokenDraw> array) const { return draws_.find(array); }
+  const int32_t* slots(std::span<const int32_t> array) const { return slots_.find(array); }
+  const SamplingParams* sampling(std::span<const SamplingParams> array) const {
+    return sampling_.find(array);
+  }
 
   size_t bytes() const { return bytes_; }
 
@@ -52,8 +54,8 @@ class StepInputs {
   std::array<Buffer, kUploads> pinned_;
   std::array<Event, kUploads> copied_;
   size_t next_ = 0;
-  Held<TokenDraw> draws_;
-  Held<int32_t> places_, ids_, positions_;
+  Held<SamplingParams> sampling_;
+  Held<int32_t> slots_, ids_, positions_;
 };
 
 }  // namespace lapidary::cuda

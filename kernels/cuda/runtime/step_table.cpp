@@ -16,10 +16,10 @@ int64_t pages_of(int64_t tokens) { return (tokens + kTokens - 1) / kTokens; }
 int64_t tokens_of(const AttentionSpan& span) { return std::max(span.position + span.rows, span.prefix); }
 
 void check_span(const AttentionSpan& span) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max() - kTokens;
-  if (span.rows < 0 || span.first_row < 0 || span.first_row > kMost - span.rows)
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max() - kTokens;
+  if (span.rows < 0 || span.first_row < 0 || span.first_row > kMax - span.rows)
     throw std::logic_error("a span's rows lie outside the tensor");
-  if (span.position < 0 || span.position > kMost - span.rows || span.prefix > kMost ||
+  if (span.position < 0 || span.position > kMax - span.rows || span.prefix > kMax ||
       tokens_of(span) > static_cast<int64_t>(span.pages.size()) * kTokens)
     throw std::logic_error("a span has too few pages for its tokens");
   const auto used = span.pages.first(static_cast<size_t>(pages_of(tokens_of(span))));
@@ -132,9 +132,9 @@ StepTable::~StepTable() {
 
 int64_t StepTable::pages_per_split(int64_t tokens) { return 1 + pages_of(tokens) / kMaxSplits; }
 
-int64_t StepTable::most_splits(int64_t tokens) { return std::min(pages_of(tokens), kMaxSplits); }
+int64_t StepTable::max_splits(int64_t tokens) { return std::min(pages_of(tokens), kMaxSplits); }
 
-void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, DecodeRoom room) {
+void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, DecodeScratch room) {
   int64_t rows = 0, pages = 0, end_row = 0;
   for (const AttentionSpan& span : spans) {
     check_span(span);
@@ -158,9 +158,9 @@ void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, Deco
   counts_ = writer.counts;
   prefills_.assign(writer.prefills().begin(), writer.prefills().end());
   end_row_ = end_row;
-  decode_room_ = std::max<int64_t>(counts_.decodes, room.spans);
-  split_room_ =
-      std::max<int64_t>(counts_.splits, std::min(room.spans * most_splits(room.tokens), max_pages_));
+  decode_scratch_ = std::max<int64_t>(counts_.decodes, room.spans);
+  split_scratch_ =
+      std::max<int64_t>(counts_.splits, std::min(room.spans * max_splits(room.tokens), max_pages_));
 }
 
 }  // namespace lapidary::cuda

@@ -11,19 +11,19 @@
 #include "kernels/cuda/sampling/sampling.h"
 #include "kernels/draw.h"
 
-// Sampling that stays on the device: logits → candidates → tokens → the board that the next step's embedding
-// reads. Nothing here asks the host for anything.
+// Sampling that stays on the device: logits → candidates → tokens → the token_table that the next step's
+// embedding reads. Nothing here asks the host for anything.
 
 namespace lapidary::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kSlice = 4096;  // columns of a block
-constexpr int kListed = Backend::kMostListed;
+constexpr int kListed = Backend::kMaxCandidates;
 constexpr int32_t kNoToken = kNoCandidate.token;
 static_assert(kListed <= kThreads);
 
-__device__ int64_t candidates_of(const TokenDraw& draw) { return draw.restricted() ? draw.top_k : 1; }
+__device__ int64_t candidates_of(const SamplingParams& draw) { return draw.restricted() ? draw.top_k : 1; }
 
 /// Rows of lists: `width` candidates each.
 struct Lists {
@@ -38,7 +38,7 @@ struct RowValue {
   float cap, temperature;
   uint64_t stream;
 
-  __device__ RowValue(float cap_, const TokenDraw& draw)
+  __device__ RowValue(float cap_, const SamplingParams& draw)
       : cap(cap_), temperature(draw.restricted() ? 0 : draw.temperature), stream(noise_stream(draw)) {}
   __device__ float operator()(float x, int64_t token) const {
     if (cap > 0) x = cap * tanhf(x / cap);
@@ -54,10 +54,10 @@ struct SelectBlock {
 
 /// Block (slice, row): the slice's best keys, zeros behind them. found [rows, slices, room]
 __global__ void best_of_slices(EarlyStart, RowsOf<const float> logits, int64_t cols, int64_t first_token,
-                               float cap, const TokenDraw* draws, uint64_t* found, int64_t room) {
+                               float cap, const SamplingParams* sampling, uint64_t* found, int64_t room) {
   ptx::follow_previous();
   auto& block = *shared_memory<SelectBlock>();
-  const TokenDraw draw = draws[blockIdx.y];
+  const SamplingParams draw = sampling[blockIdx.y];
   const RowValue value(cap, draw);
   const int64_t begin = blockIdx.x * kSlice, size = min(kSlice, cols - begin);
   const float* row = logits.row(blockIdx.y) + begin;
@@ -94,11 +94,11 @@ __device__ Candidate candidate_of(uint64_t key) {
 
 /// Block: a row: the best of its slices' keys, best first. n: slices * room
 __global__ void merge_slices(EarlyStart, Lists to, int64_t width, const uint64_t* found, int64_t n,
-                             int64_t cols, const TokenDraw* draws) {
+                             int64_t cols, const SamplingParams* sampling) {
   ptx::follow_previous();
   auto& block = *shared_memory<MergeBlock>();
   const int thread = static_cast<int>(threadIdx.x);
-  const auto k = static_cast<int>(min(candidates_of(draws[blockIdx.x]), cols));
+  const auto k = static_cast<int>(min(candidates_of(sampling[blockIdx.x]), cols));
   const uint64_t* keys = found + blockIdx.x * n;
   Candidate* list = to.row(blockIdx.x);
   if (k == 1) {
@@ -139,7 +139,7 @@ struct ChooseBlock {
 };
 
 /// kernels/draw.cpp's, operation for operation; `list` ends at the first that is none.
-__device__ int32_t draw_token(const ChooseBlock& block, int count, const TokenDraw& draw) {
+__device__ int32_t draw_token(const ChooseBlock& block, int count, const SamplingParams& draw) {
   int listed = 0;
   double total = 0;
   for (; listed < count && block.list[listed].token != kNoToken; ++listed) total += block.weights[listed];
@@ -156,10 +156,10 @@ __device__ int32_t draw_token(const ChooseBlock& block, int count, const TokenDr
 
 /// Block: a row. found [ranks * rows] lists.
 __global__ void choose_tokens(EarlyStart, RowsOf<int32_t> tokens, Lists found, int64_t rows, int ranks,
-                              const TokenDraw* draws) {
+                              const SamplingParams* sampling) {
   ptx::follow_previous();
   auto& block = *shared_memory<ChooseBlock>();
-  const TokenDraw draw = draws[blockIdx.x];
+  const SamplingParams draw = sampling[blockIdx.x];
   const auto list_of = [&](int rank) { return found.row(rank * rows + blockIdx.x); };
   const int thread = static_cast<int>(threadIdx.x);
   if (!draw.restricted()) {
@@ -189,10 +189,10 @@ __global__ void choose_tokens(EarlyStart, RowsOf<int32_t> tokens, Lists found, i
   if (thread == 0) *tokens.row(blockIdx.x) = draw_token(block, count, draw);
 }
 
-__global__ void scatter_tokens(EarlyStart, RowsOf<int32_t> board, const int32_t* places,
+__global__ void scatter_tokens(EarlyStart, RowsOf<int32_t> token_table, const int32_t* slots,
                                RowsOf<const int32_t> tokens, int64_t rows) {
   ptx::follow_previous();
-  for (int64_t r = threadIdx.x; r < rows; r += kThreads) *board.row(places[r]) = *tokens.row(r);
+  for (int64_t r = threadIdx.x; r < rows; r += kThreads) *token_table.row(slots[r]) = *tokens.row(r);
 }
 
 void require_tokens(const char* operation, Tensor x) {
@@ -208,18 +208,18 @@ Lists lists_of(const char* operation, Tensor found) {
 
 }  // namespace
 
-int64_t longest_list(const char* operation, std::span<const TokenDraw> draws) {
+int64_t longest_list(const char* operation, std::span<const SamplingParams> sampling) {
   int64_t longest = 1;
-  for (const TokenDraw& draw : draws) {
+  for (const SamplingParams& draw : sampling) {
     require(draw.temperature >= 0, operation, "a temperature is 0 or above");
-    require(Backend::is_listed(draw), operation, "a list of this length");
+    require(Backend::samples_on_device(draw), operation, "a list of this length");
     if (draw.restricted()) longest = std::max<int64_t>(longest, draw.top_k);
   }
   return longest;
 }
 
-void best(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token, float cap,
-          const TokenDraw* draws) {
+void top_candidates(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token,
+                    float cap, const SamplingParams* sampling) {
   require_f32("best", logits);
   const Lists lists = lists_of("best", found);
   require(found.rows() == logits.rows() && logits.cols() > 0, "best", "a list a row of logits");
@@ -232,28 +232,28 @@ void best(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int6
     const int64_t rows = std::min(at_once, logits.rows() - r);
     launch(stream, dim3(static_cast<unsigned>(slices), static_cast<unsigned>(rows)), kThreads, shared,
            best_of_slices, rows_of<const float>(logits.row_range(r, r + rows)), cols, first_token, cap,
-           draws + r, scratch.device(), width);
+           sampling + r, scratch.device(), width);
     launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, sizeof(MergeBlock), merge_slices,
            Lists{lists.data + r * lists.stride, lists.stride}, width, scratch.device(), slices * width, cols,
-           draws + r);
+           sampling + r);
   }
 }
 
-void choose(Stream stream, Tensor tokens, Tensor found, const TokenDraw* draws) {
+void sample(Stream stream, Tensor tokens, Tensor found, const SamplingParams* sampling) {
   require_tokens("choose", tokens);
   const Lists lists = lists_of("choose", found);
   const int64_t rows = tokens.rows();
   if (rows == 0) return;
   require(found.rows() % rows == 0, "choose", "a list a rank and row");
   launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, sizeof(ChooseBlock), choose_tokens,
-         rows_of<int32_t>(tokens), lists, rows, static_cast<int>(found.rows() / rows), draws);
+         rows_of<int32_t>(tokens), lists, rows, static_cast<int>(found.rows() / rows), sampling);
 }
 
-void scatter(Stream stream, Tensor board, const int32_t* places, Tensor tokens) {
-  require_tokens("scatter", board);
+void scatter(Stream stream, Tensor token_table, const int32_t* slots, Tensor tokens) {
+  require_tokens("scatter", token_table);
   require_tokens("scatter", tokens);
   if (tokens.rows() == 0) return;
-  launch(stream, dim3(1), kThreads, 0, scatter_tokens, rows_of<int32_t>(board), places,
+  launch(stream, dim3(1), kThreads, 0, scatter_tokens, rows_of<int32_t>(token_table), slots,
          rows_of<const int32_t>(tokens), tokens.rows());
 }
 

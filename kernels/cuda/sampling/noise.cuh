@@ -51,7 +51,7 @@ __device__ inline float gumbel(uint32_t bits) {
 }
 
 /// Where the numbers of a draw's row begin.
-__host__ __device__ inline uint64_t noise_stream(const TokenDraw& draw) {
+__host__ __device__ inline uint64_t noise_stream(const SamplingParams& draw) {
   return mix(mix(draw.seed + kGolden) + static_cast<uint64_t>(draw.position));
 }
 __device__ inline float noise_of(uint64_t stream, int64_t token) {

@@ -16,11 +16,11 @@ struct RowDraw {
 
 /// logits [rows, cols] = logits / temperature + noise(stream, first_token + column)
 __global__ void perturb_rows(EarlyStart, RowsOf<float> logits, int64_t cols, int64_t first_token,
-                             const RowDraw* draws, bool aligned) {
+                             const RowDraw* sampling, bool aligned) {
   ptx::follow_previous();
   constexpr int kN = kChunk<float>;
   const int64_t c = first_column(kN);
-  const RowDraw draw = draws[blockIdx.x];
+  const RowDraw draw = sampling[blockIdx.x];
   if (c >= cols || draw.temperature == 0) return;
   float* at = logits.row(blockIdx.x) + c;
   float v[kN];
@@ -31,16 +31,17 @@ __global__ void perturb_rows(EarlyStart, RowsOf<float> logits, int64_t cols, int
 
 }  // namespace
 
-void perturb(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
-             std::span<const Backend::Draw> draws) {
+void add_gumbel_noise(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
+                      std::span<const SamplingParams> sampling) {
   require_f32("perturb", logits);
-  require(static_cast<int64_t>(draws.size()) == logits.rows(), "perturb", "one draw a row of logits");
-  for (const Backend::Draw& draw : draws)
+  require(static_cast<int64_t>(sampling.size()) == logits.rows(), "perturb",
+          "one SamplingParams a row of logits");
+  for (const SamplingParams& draw : sampling)
     require(draw.temperature >= 0, "perturb", "a temperature is 0 or above");
   if (logits.rows() == 0 || logits.cols() == 0) return;
   std::vector<RowDraw> rows;
-  rows.reserve(draws.size());
-  for (const Backend::Draw& draw : draws)
+  rows.reserve(sampling.size());
+  for (const SamplingParams& draw : sampling)
     rows.push_back({noise_stream(draw), draw.restricted() ? 0 : draw.temperature});
   const RowGrid grid(logits.rows(), chunks_of(logits.cols(), kChunk<float>));
   launch(stream, grid.blocks, grid.threads, 0, perturb_rows, rows_of<float>(logits), logits.cols(),

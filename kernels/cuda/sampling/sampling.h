@@ -14,8 +14,8 @@ namespace lapidary::cuda {
 
 /// Backend::perturb. logits [rows, tokens] float32 in device memory. The noise is that of
 /// kernels/cpu/sampling.h: the same bits as on processors with a fused multiply-add.
-void perturb(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
-             std::span<const Backend::Draw> draws);
+void add_gumbel_noise(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
+                      std::span<const SamplingParams> sampling);
 
 /// Memory of top_k(): candidates on the device, and pinned where they arrive.
 class TopKScratch {
@@ -37,14 +37,14 @@ class TopKScratch {
 std::vector<std::vector<Candidate>> top_k(Stream stream, TopKScratch& scratch, Tensor logits,
                                           int64_t first_token, int k, int multiprocessors);
 
-/// Most candidates of a row. std::logic_error for a draw that is not listed (Backend::is_listed).
-int64_t longest_list(const char* operation, std::span<const TokenDraw> draws);
+/// Most candidates of a row. std::logic_error for a draw that is not listed (Backend::samples_on_device).
+int64_t longest_list(const char* operation, std::span<const SamplingParams> sampling);
 
-/// Backend::best, choose and scatter; draws and places are in device memory, one a row, and have been
+/// Backend::best, choose and scatter; draws and slots are in device memory, one a row, and have been
 /// checked.
-void best(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token, float cap,
-          const TokenDraw* draws);
-void choose(Stream stream, Tensor tokens, Tensor found, const TokenDraw* draws);
-void scatter(Stream stream, Tensor board, const int32_t* places, Tensor tokens);
+void top_candidates(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token,
+                    float cap, const SamplingParams* sampling);
+void sample(Stream stream, Tensor tokens, Tensor found, const SamplingParams* sampling);
+void scatter(Stream stream, Tensor token_table, const int32_t* slots, Tensor tokens);
 
 }  // namespace lapidary::cuda

@@ -189,7 +189,7 @@ TEST(ControlServer, WhoSaysNoWholeHelloInTimeIsClosed) {
 
 TEST(ControlServer, ThousandsOfConnectionsNeitherFillTheLogNorKeepAWorkerOut) {
   ControlServerOptions options = ServerRig::options();
-  options.strangers = 50;
+  options.max_pending = 50;
   ServerRig rig(options);
   Peer worker(rig.port());
   worker.say(ServerRig::hello(0, 0));

@@ -67,12 +67,13 @@ inline std::vector<uint64_t> prefilled(const wire::Step& step) {
 inline int32_t place(const wire::Step& step, int prefill) { return step.prefills(prefill).sequence(); }
 inline std::pair<int, int> layers(const wire::Step& step) { return {step.first_layer(), step.end_layer()}; }
 
-inline auto told(uint64_t request, std::optional<int32_t> token, Finish finish = Finish::no,
+inline auto told(uint64_t request, std::optional<int32_t> token, FinishReason finish = FinishReason::no,
                  int32_t width = 0, int32_t height = 0) {
-  return testing::AllOf(
-      testing::Field("request", &Event::request, request), testing::Field("token", &Event::token, token),
-      testing::Field("finish", &Event::finish, finish), testing::Field("width", &Event::width, width),
-      testing::Field("height", &Event::height, height));
+  return testing::AllOf(testing::Field("request", &RequestOutput::request, request),
+                        testing::Field("token", &RequestOutput::token, token),
+                        testing::Field("finish", &RequestOutput::finish, finish),
+                        testing::Field("width", &RequestOutput::width, width),
+                        testing::Field("height", &RequestOutput::height, height));
 }
 
 /// The sentence of the Error that `body` throws; empty where it does not.

@@ -70,7 +70,7 @@ TEST(Dispatcher, WhatADeadReplicaHadGoesFirstAndBeginsAnew) {
   EXPECT_EQ(dispatcher.finish(0, done(1, {5, 5, 5, 5})).size(), 3u);
   const auto events = dispatcher.leave(0);
   EXPECT_EQ(events.size(), 7u);
-  for (const Event& event : events) EXPECT_TRUE(event.restarted);
+  for (const RequestOutput& event : events) EXPECT_TRUE(event.restarted);
   EXPECT_THAT(dispatcher.leave(0), IsEmpty());
   EXPECT_FALSE(dispatcher.poll());
   EXPECT_THAT(error_of([&] { dispatcher.finish(0, done(2, {})); }), HasSubstr("not there"));
@@ -100,7 +100,7 @@ TEST(Dispatcher, ARequestThatCouldNeverRunIsRefusedOrEndsWithAnError) {
   dispatcher.join(0, roomy());
   const auto actions = dispatcher.poll();
   ASSERT_TRUE(actions && actions->events.size() == 1);
-  EXPECT_EQ(actions->events[0].finish, Finish::error);
+  EXPECT_EQ(actions->events[0].finish, FinishReason::error);
   EXPECT_THAT(actions->events[0].error, HasSubstr("400 tokens"));
   EXPECT_EQ(dispatcher.unfinished(), 0u);
   EXPECT_THAT(error_of([&] { dispatcher.submit(ask(2, 400, 9)); }), HasSubstr("400 tokens"));
@@ -168,10 +168,10 @@ class Deadly {
     return true;
   }
 
-  void take(const std::vector<Event>& events) {
-    for (const Event& event : events) {
-      if (event.finish != Finish::no) ++ended[event.request];
-      if (event.finish == Finish::error) failed[event.request] = event.error;
+  void take(const std::vector<RequestOutput>& events) {
+    for (const RequestOutput& event : events) {
+      if (event.finish != FinishReason::no) ++ended[event.request];
+      if (event.finish == FinishReason::error) failed[event.request] = event.error;
     }
   }
 

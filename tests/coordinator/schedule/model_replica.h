@@ -264,22 +264,22 @@ class ModelClient {
   ModelReplica::Requests requests;  // all that were ever submitted
   std::set<uint64_t> unfinished;
 
-  void take(const Event& event, bool error_allowed) {
+  void take(const RequestOutput& event, bool error_allowed) {
     require(unfinished.contains(event.request), "an event of a request that has ended");
     if (event.restarted) {
       received_[event.request] = 0;
       return;
     }
-    if (event.finish == Finish::error) {
+    if (event.finish == FinishReason::error) {
       require(!event.error.empty() && error_allowed, "an error without a reason");
     } else {
       take_token(event);
     }
-    if (event.finish != Finish::no) unfinished.erase(event.request);
+    if (event.finish != FinishReason::no) unfinished.erase(event.request);
   }
 
  private:
-  void take_token(const Event& event) {
+  void take_token(const RequestOutput& event) {
     const Request& request = requests.at(event.request);
     int64_t& received = received_[event.request];
     const int32_t token = token_of(event.request, received++);
@@ -287,7 +287,10 @@ class ModelClient {
     require(event.token.has_value() == !eos, "the end token is not part of the text");
     require(eos || *event.token == token, "another token");
     const bool full = received == request.max_new_tokens;
-    require(event.finish == (eos ? Finish::eos : full ? Finish::length : Finish::no), "another end");
+    require(event.finish == (eos    ? FinishReason::eos
+                             : full ? FinishReason::length
+                                    : FinishReason::no),
+            "another end");
     if (request.images.empty()) return;
     const uint64_t first = request.images.front().key;
     require(event.width == width_of(first) && event.height == height_of(first), "another picture's size");

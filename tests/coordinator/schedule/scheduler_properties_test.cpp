@@ -93,10 +93,10 @@ class SchedulerPlay {
 
   void step_done() { take(scheduler_.finish(replica_.step_done()), false); }
 
-  void take(const std::vector<Event>& events, bool error_allowed) {
-    for (const Event& event : events) {
+  void take(const std::vector<RequestOutput>& events, bool error_allowed) {
+    for (const RequestOutput& event : events) {
       client_.take(event, error_allowed);
-      if (event.finish != Finish::no) over(event.request);
+      if (event.finish != FinishReason::no) over(event.request);
     }
   }
 
@@ -251,9 +251,9 @@ class FleetPlay {
   void leave(size_t who) {
     deaths_ += replicas_[who] ? 1 : 0;
     replicas_[who].reset();
-    for (const Event& event : dispatcher_.leave(static_cast<int>(who))) {
+    for (const RequestOutput& event : dispatcher_.leave(static_cast<int>(who))) {
       const bool often_enough = deaths_ - deaths_at_submit_.at(event.request) >= 3;
-      require(event.restarted || event.finish == Finish::error, "a dead replica answers");
+      require(event.restarted || event.finish == FinishReason::error, "a dead replica answers");
       client_.take(event, often_enough);
     }
   }
@@ -272,10 +272,10 @@ class FleetPlay {
       take(who, dispatcher_.finish(static_cast<int>(who), replicas_[who]->step_done()), false);
   }
 
-  void take(size_t who, const std::vector<Event>& events, bool error_allowed) {
-    for (const Event& event : events) {
+  void take(size_t who, const std::vector<RequestOutput>& events, bool error_allowed) {
+    for (const RequestOutput& event : events) {
       client_.take(event, error_allowed);
-      if (event.finish != Finish::no) replicas_[who]->over(event.request);
+      if (event.finish != FinishReason::no) replicas_[who]->over(event.request);
     }
   }
 
@@ -285,7 +285,7 @@ class FleetPlay {
       require(replica.has_value(), "actions for a replica that is not there");
       for (const LaneEncode& encode : actions->encodes) replica->issue(encode);
       for (const wire::Step& step : actions->steps) replica->issue(step);
-      for (const Event& event : actions->events)
+      for (const RequestOutput& event : actions->events)
         client_.take(event, !could_run(limits_, client_.requests.at(event.request)));
     }
     require(client_.unfinished.size() == dispatcher_.unfinished(), "lost or doubled");

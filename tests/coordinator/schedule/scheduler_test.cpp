@@ -45,12 +45,12 @@ TEST(Scheduler, PrefillThenOneTokenAStep) {
   const int32_t place = prefill.sequence();
   EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place)) << "planned before the first has ended";
   EXPECT_FALSE(scheduler.next()) << "two steps are in flight";
-  EXPECT_THAT(scheduler.finish(done(1, {42})), ElementsAre(told(9, 42, Finish::no, 640, 480)));
+  EXPECT_THAT(scheduler.finish(done(1, {42})), ElementsAre(told(9, 42, FinishReason::no, 640, 480)));
   EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place));
-  EXPECT_THAT(scheduler.finish(done(2, {43})), ElementsAre(told(9, 43, Finish::no, 640, 480)));
+  EXPECT_THAT(scheduler.finish(done(2, {43})), ElementsAre(told(9, 43, FinishReason::no, 640, 480)));
   EXPECT_FALSE(scheduler.next()) << "all of its three tokens are planned";
   EXPECT_EQ(scheduler.counts().free_pages, 97u) << "the last step still writes to its pages";
-  EXPECT_THAT(scheduler.finish(done(3, {44})), ElementsAre(told(9, 44, Finish::length, 640, 480)));
+  EXPECT_THAT(scheduler.finish(done(3, {44})), ElementsAre(told(9, 44, FinishReason::length, 640, 480)));
   EXPECT_EQ(scheduler.counts().free_pages, 100u);
 }
 
@@ -59,7 +59,7 @@ TEST(Scheduler, WhatRanPastTheEndTokenIsTrimmed) {
   scheduler.submit(ask(1, 4, 9, {}, {1, 107}));
   scheduler.next();
   scheduler.next();
-  EXPECT_THAT(scheduler.finish(done(1, {107})), ElementsAre(told(1, std::nullopt, Finish::eos)));
+  EXPECT_THAT(scheduler.finish(done(1, {107})), ElementsAre(told(1, std::nullopt, FinishReason::eos)));
   EXPECT_FALSE(scheduler.next());
   EXPECT_EQ(scheduler.counts().free_pages, 97u);
   EXPECT_EQ(scheduler.unfinished(), 0u);
@@ -208,8 +208,8 @@ TEST(Scheduler, APictureThatCannotBeEncodedEndsItsRequestsAndIsTriedAnew) {
   failed.set_error("a.jpg is no picture");
   const auto events = scheduler.encoded(failed);
   ASSERT_EQ(events.size(), 2u);
-  for (const Event& event : events) {
-    EXPECT_EQ(event.finish, Finish::error);
+  for (const RequestOutput& event : events) {
+    EXPECT_EQ(event.finish, FinishReason::error);
     EXPECT_EQ(event.error, "a.jpg is no picture");
   }
   scheduler.encoded(encoded(encodes[1]));

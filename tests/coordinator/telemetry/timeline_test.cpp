@@ -48,7 +48,9 @@ class Beat {
   wire::Heartbeat beat_;
 };
 
-Pulse::Time at(int64_t nanoseconds) { return Pulse::Time(std::chrono::nanoseconds(nanoseconds)); }
+HeartbeatMonitor::Time at(int64_t nanoseconds) {
+  return HeartbeatMonitor::Time(std::chrono::nanoseconds(nanoseconds));
+}
 
 boost::json::array parsed(const std::string& text) { return boost::json::parse(text).as_array(); }
 

@@ -67,7 +67,7 @@ TEST_F(EmulatedDriver, MemoryIsPlannedAsItIsThenTaken) {
     const auto alone = make_solo();
     const Engine engine(options, config, one_stage(*alone));
     VisionTower tower(options, config, true);
-    const EmbeddingSlots slots(tower.backend(), engine.capacity().slots, tower.tokens(), tower.hidden());
+    const EncoderCache slots(tower.backend(), engine.capacity().slots, tower.tokens(), tower.hidden());
     taken = emulation::device_memory_held() - before;
   }
   // The plan asks for a thirty-second more than it counts, for the libraries, and counts the lane's own

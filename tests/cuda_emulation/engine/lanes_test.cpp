@@ -10,7 +10,7 @@
 #include "configs/model/model_config.h"
 #include "tests/cuda_emulation/emulated_backend.h"
 #include "tests/cuda_emulation/host_gemm.h"
-#include "worker/engine/embedding_slots.h"
+#include "worker/engine/encoder_cache.h"
 #include "worker/engine/vision_tower.h"
 #include "worker/images/image.h"
 #include "worker/images/resize.h"
@@ -42,7 +42,7 @@ class EmulatedSlots : public testing::Test {
   ThreadPool threads{1};
   std::unique_ptr<Backend> vision = make_emulated_cuda_backend(threads),
                            decoder = make_emulated_cuda_backend(threads);
-  EmbeddingSlots slots{*vision, 2, kTokens, kHidden};
+  EncoderCache slots{*vision, 2, kTokens, kHidden};
   std::vector<Buffer> buffers;
 };
 
@@ -68,9 +68,9 @@ TEST_F(EmulatedSlots, WhatIsStoredNextWaitsForTheReader) {
 TEST_F(EmulatedSlots, MarksPassInOrder) {
   const Tensor one = rows_of(*vision, 1), to = rows_of(*vision, 0);
   vision->copy(to, one);
-  const Mark mark = vision->mark();
+  const DeviceEvent mark = vision->record_event();
   vision->scale(to, 2);
-  vision->synchronize_to(mark);
+  vision->synchronize_event(mark);
   EXPECT_EQ(fetched(*vision, to), std::vector<float>(kTokens * kHidden, 2));
 }
 
@@ -78,13 +78,13 @@ TEST(EmulatedLane, AnswersWhenTheEmbeddingsAreInTheirSlots) {
   constexpr int64_t kSide = 28, kPatch = 14, kRows = 4, kCols = 3 * kPatch * kPatch;
   ThreadPool threads(1);
   const auto backend = make_emulated_cuda_backend(threads);
-  EmbeddingSlots slots(*backend, 6, kRows, kCols);
+  EncoderCache slots(*backend, 6, kRows, kCols);
   std::array<float, 256> value_of{};
   for (size_t i = 0; i < value_of.size(); ++i) value_of[i] = static_cast<float>(i);
   std::mutex mutex;
   std::condition_variable changed;
   std::map<uint64_t, wire::Encoded> answers;
-  Recorder recorder(true);
+  SpanRecorder recorder(true);
   VisionLane::Parts parts;
   parts.make_tower = [&] {
     return LaneTower{kSide, 2, backend.get(), &slots, [&](Tensor out, std::span<const uint8_t* const> rgb) {

@@ -117,7 +117,7 @@ TEST_P(NcclHalves, PrefillsThatAddUpBesideTheirProductsGiveTheBitsOfOneGpu) {
   EngineOptions options = company_options(dtype);
   const Heard whole = heard_on(1, options, false);
   streams_used();
-  options.rows_beside = 12;  // all prefills and no decode step
+  options.overlap_min_rows = 12;  // all prefills and no decode step
   const Heard halves = heard_on(ranks, options, false);
   EXPECT_EQ(streams_used(), 2 * ranks);
   expect_equal(halves, whole);

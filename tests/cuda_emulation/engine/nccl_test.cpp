@@ -37,7 +37,7 @@ Function* stand_ins(const char* name) {
 struct Device {
   explicit Device(int index, const Rescue& rescue = {})
       : backend(make_cuda_backend(threads, {index, true})),
-        watchdog(rescue, [this] { return backend->moved_on(); }) {}
+        watchdog(rescue, [this] { return backend->made_progress(); }) {}
   ~Device() { watchdog.close(); }
 
   ThreadPool threads{1};
@@ -106,10 +106,10 @@ std::vector<std::string> heard_when_one_falls(double deadline, const std::functi
     SumTree::Finish finish{{1, 1, 1}, {0, 1, 1}};
     const auto at = [&](size_t i) { return view(memory.get() + i * sizeof(float), DType::f32, 1, 1); };
     // The sum is given to the device without complaint; who waits for it is freed.
-    EXPECT_NO_THROW(comm->tree_sum(at(0), at(1), finish));
+    EXPECT_NO_THROW(comm->all_reduce(at(0), at(1), finish));
     ++given;
     EXPECT_ANY_THROW(device.backend->synchronize());
-    EXPECT_THAT(error_of([&] { comm->tree_sum(at(0), at(1), finish); }), HasSubstr("told to end"));
+    EXPECT_THAT(error_of([&] { comm->all_reduce(at(0), at(1), finish); }), HasSubstr("told to end"));
   });
   EXPECT_EQ(ended, 2);
   return {heard[0], heard[1]};

@@ -23,9 +23,9 @@ inline EngineOptions options_for(const std::filesystem::path& model, const std::
   return options;
 }
 
-inline wire::Step decode(const std::vector<int32_t>& places) {
+inline wire::Step decode(const std::vector<int32_t>& slots) {
   wire::Step step;
-  for (int32_t place : places) step.add_decodes(place);
+  for (int32_t place : slots) step.add_decodes(place);
   return step;
 }
 

@@ -72,7 +72,7 @@ class EmulatedWeights : public testing::Test {
 
   /// The device holds the rows of both in turn, the CPU one below the other.
   void expect_same_gated(TensorSource& source, const Slice& gate, const Slice& up) {
-    ASSERT_GT(gpu->gate_run(), 0);
+    ASSERT_GT(gpu->gate_up_interleave(), 0);
     for (const DType linear : {DType::f32, DType::bf16})
       for (const DType dtype : {linear, DType::e4m3}) {
         SCOPED_TRACE(gate.name + " in " + name_of(dtype) + " by " + name_of(linear));
@@ -80,7 +80,7 @@ class EmulatedWeights : public testing::Test {
         const Matrix a = packed.matrix({gate, up}, SumPlan::whole(gate.cols.size()), dtype);
         const Matrix b = loaded.gated(gate, up, dtype);
         loaded.finish();
-        expect_same_rows(a, b, gpu->gate_run());
+        expect_same_rows(a, b, gpu->gate_up_interleave());
       }
   }
 

@@ -226,8 +226,8 @@ TEST_P(ActivationForms, OverlappingRowsAndOtherTypesAreRefused) {
     EXPECT_THROW(ops.gelu(wrong), std::logic_error);
     EXPECT_THROW(ops.rms_norm(x.tensor(), wrong, nullptr, 0), std::logic_error);
   }
-  const Backend::Draw draw{1, 1, 1};
-  EXPECT_THROW(ops.perturb(x.as(DType::bf16, true).tensor(), 0, {&draw, 1}), std::logic_error);
+  const SamplingParams draw{1, 1, 1};
+  EXPECT_THROW(ops.add_gumbel_noise(x.as(DType::bf16, true).tensor(), 0, {&draw, 1}), std::logic_error);
   EXPECT_THROW(ops.top_k(x.as(DType::bf16, true).tensor(), 0, 1), std::logic_error);
 }
 

@@ -125,7 +125,7 @@ class AttentionDevice {
     const AttentionSpan span{0, tokens, 0, std::min(s.prefix, tokens), s.pages};
     store({&span, 1}, s.k, s.v);
   }
-  Rows attend(std::span<const AttentionSpan> spans, const Rows& q, DecodeRoom room = {}) {
+  Rows attend(std::span<const AttentionSpan> spans, const Rows& q, DecodeScratch room = {}) {
     const DeviceRows queries(q, as_.dtype, as_.gap);
     DeviceRows out(q.rows(), q.cols(), out_dtype, as_.gap);
     table_->upload(kStream, spans, room);

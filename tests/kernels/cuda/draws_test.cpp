@@ -24,10 +24,10 @@ TEST_P(Draws, HaveTheNoiseOfProcessorsWithAFusedMultiplyAdd) {
   ThreadPool threads(1);
   cpu::CpuBackend processor(threads, *isas.front());
   Rows here = Rows::random(2, kTokens, 1, 5), there = here;
-  const std::vector<Backend::Draw> draws{{0.7f, 1234567, 89}, {1.5f, 0xfedcba9876543210u, 4112}};
-  ops.perturb(here.tensor(), kFirst, draws);
+  const std::vector<SamplingParams> sampling{{0.7f, 1234567, 89}, {1.5f, 0xfedcba9876543210u, 4112}};
+  ops.add_gumbel_noise(here.tensor(), kFirst, sampling);
   ops.synchronize();
-  processor.perturb(there.tensor(), kFirst, draws);
+  processor.add_gumbel_noise(there.tensor(), kFirst, sampling);
   EXPECT_TRUE(here.same_bits(there));
 }
 

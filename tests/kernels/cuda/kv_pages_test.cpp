@@ -60,7 +60,7 @@ TEST(CudaStepTable, SplitsDependOnTheLengthAlone) {
     const int64_t splits = (pages + each - 1) / each;
     most = std::max(most, splits);
     ASSERT_LE(splits, StepTable::kMaxSplits);
-    ASSERT_LE(most, StepTable::most_splits(tokens));  // also of all shorter ones
+    ASSERT_LE(most, StepTable::max_splits(tokens));  // also of all shorter ones
   }
 }
 

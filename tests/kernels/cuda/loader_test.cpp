@@ -10,7 +10,7 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/cuda/matmul/made_rows.h"
+#include "kernels/cuda/matmul/dummy_rows.h"
 #include "kernels/cuda/matmul/pack.h"
 
 namespace lapidary::cuda {
@@ -91,7 +91,7 @@ TEST_P(LoaderTest, BringsWhatPackWouldByManyThreadsThroughAFewSmallBuffers) {
   Matrix loaded = make_matrix(out, in, held(), SumPlan::whole(in));
   Loader loader(0, 3, 1000);
   const WeightRows rows = loader.rows_of(loaded);
-  const int64_t step = loader.rows_at_once(in, stored());
+  const int64_t step = loader.mlp_chunk_rows(in, stored());
   ASSERT_LE(step, 4);
   std::atomic<int64_t> next{0};
   std::vector<std::thread> threads;
@@ -139,7 +139,7 @@ TEST_P(LoaderTest, ColumnsOfARowHaveItsScaleAndItsRoundingToBfloat16) {
       rows.rounded = rounded;
       rows.whole = in;
       rows.skip = begin;
-      const int64_t step = loader.rows_at_once(rows.brought(), stored());
+      const int64_t step = loader.mlp_chunk_rows(rows.brought(), stored());
       for (int64_t row = 0; row < out; row += step) {
         const int64_t last = std::min(row + step, out);
         loader.load(rows.row_range(row, last), stored(), file.reader(row, last));
@@ -155,7 +155,7 @@ TEST(Loader, TakesARowThatIsLongerThanItsBuffers) {
   const Stored file(DType::f32, 3, 700);
   Matrix w = make_matrix(3, 700, DType::f32, SumPlan::whole(700));
   Loader loader(0, 2, 100);
-  EXPECT_EQ(loader.rows_at_once(700, DType::f32), 1);
+  EXPECT_EQ(loader.mlp_chunk_rows(700, DType::f32), 1);
   for (int64_t r = 0; r < 3; ++r)
     loader.load(loader.rows_of(w).row_range(r, r + 1), DType::f32, file.reader(r, r + 1));
   loader.finish();
@@ -183,7 +183,7 @@ TEST(Loader, WhatAReaderThrowsComesThroughAndCostsNoBuffer) {
 TEST_P(LoaderTest, MakesTheNumbersThatTheHostMakes) {
   if (stored() != DType::f32) return;  // nothing is stored
   const int64_t out = 37, in = 101, first_row = 1000, first_col = 77;
-  for (const MadeNumbers made : {MadeNumbers{12345, 0x1p-13f, 0, 8}, MadeNumbers{99, 0x1p-7f, 1, 3}}) {
+  for (const DummyValues made : {DummyValues{12345, 0x1p-13f, 0, 8}, DummyValues{99, 0x1p-7f, 1, 3}}) {
     std::vector<float> numbers;
     for (int64_t r = 0; r < out; ++r)
       for (int64_t c = 0; c < in; ++c)

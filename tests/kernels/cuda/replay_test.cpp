@@ -16,11 +16,11 @@ TEST(Replay, IsTheSameBitsWithOtherLengthsTokensPagesAndNeighbours) {
   const std::vector<std::pair<std::vector<int32_t>, int64_t>> steps{
       {{0, 1, 2}, 4}, {{0, 1, 2}, 4}, {{2, 4, 0, 1}, 4}, {{3}, 1},          {{3, 0, 1}, 4}, {{5, 3}, 4},
       {{4}, 1},       {{3}, 1},       {{0, 5}, 4},       {{1, 2, 3, 4}, 4}, {{3}, 1}};
-  for (const auto& [places, rows] : steps) {
-    plain.step(places, std::ssize(places));  // no padding either
-    recorded.step(places, rows);
-    ASSERT_EQ(recorded.board(), plain.board());
-    ASSERT_EQ(recorded.logits(std::ssize(places)), plain.logits(std::ssize(places)));
+  for (const auto& [slots, rows] : steps) {
+    plain.step(slots, std::ssize(slots));  // no padding either
+    recorded.step(slots, rows);
+    ASSERT_EQ(recorded.token_table(), plain.token_table());
+    ASSERT_EQ(recorded.logits(std::ssize(slots)), plain.logits(std::ssize(slots)));
   }
   EXPECT_EQ(plain.ops.replays(), 0);
   EXPECT_EQ(recorded.ops.replays(), 7);  // eleven steps of two sizes: two plain, two recorded
@@ -28,13 +28,13 @@ TEST(Replay, IsTheSameBitsWithOtherLengthsTokensPagesAndNeighbours) {
 
 TEST(Replay, MemoryThatMovesEndsItsRecordings) {
   Toy plain(device_of_program(), false), recorded(device_of_program(), true);
-  const std::vector<int32_t> places{0, 2};
+  const std::vector<int32_t> slots{0, 2};
   for (int i = 0; i < 6; ++i) {
-    plain.step(places, 2);
+    plain.step(slots, 2);
     if (i == 3) recorded.ops.reserve_attention({100, 9000, 5000, 20, 256});
-    recorded.step(places, 2);
+    recorded.step(slots, 2);
   }
-  EXPECT_EQ(recorded.board(), plain.board());
+  EXPECT_EQ(recorded.token_table(), plain.token_table());
   EXPECT_EQ(recorded.ops.replays(), 2);  // the third step and the sixth; else four
 }
 

@@ -118,7 +118,7 @@ TEST(Pieces, FollowFromALeafsLength) {
   EXPECT_EQ(cuts_of(4608), (std::vector<int>{0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096}));
   EXPECT_EQ(pieces_of(9216), 9);
   EXPECT_EQ(pieces_of(36864), 36);
-  EXPECT_LE(pieces_of(36864), SumUnits::kMost);
+  EXPECT_LE(pieces_of(36864), SumUnits::kMax);
   for (int n = 1; n < 40000; n += 37)
     for (int p = 0, pieces = pieces_of(n); p < pieces; ++p) {
       const int length = (p + 1 < pieces ? piece_begin(n, pieces, p + 1) : n) - piece_begin(n, pieces, p);

@@ -42,14 +42,14 @@ TEST_F(StagingTest, NothingIsOverwrittenBeforeItWasUsed) {
 
 TEST_F(StagingTest, TheLastThreeArraysLiveTogether) {
   Staging staging(stream, 400);
-  std::vector<const int32_t*> places;
+  std::vector<const int32_t*> slots;
   for (int32_t i = 0; i < 8; ++i) {
     const std::vector<int32_t> array = numbers(100 * i, 100);
-    places.push_back(staging.upload(std::span<const int32_t>(array)));
+    slots.push_back(staging.upload(std::span<const int32_t>(array)));
   }
   for (size_t i = 5; i < 8; ++i) {
     std::vector<int32_t> seen(100);
-    copy(stream, seen.data(), places[i], 400);
+    copy(stream, seen.data(), slots[i], 400);
     synchronize(stream);
     EXPECT_EQ(seen, numbers(static_cast<int32_t>(100 * i), 100));
   }

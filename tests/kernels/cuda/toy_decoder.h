@@ -9,19 +9,20 @@
 namespace lapidary {
 
 inline constexpr int64_t kHead = 16, kHeads = 2, kColumns = (kHeads + 2) * kHead, kVocabulary = 40;
-inline constexpr int64_t kPlaces = 6, kPagesEach = 3, kMost = kPagesEach * KvShape::kPageTokens;
+inline constexpr int64_t kPlaces = 6, kPagesEach = 3, kMax = kPagesEach * KvShape::kPageTokens;
 
-/// A decoder of one layer: embedding from the board, RoPE, KV pages, attention, head, sampling to the board.
+/// A decoder of one layer: embedding from the token_table, RoPE, KV pages, attention, head, sampling to the
+/// token_table.
 class Toy {
  public:
   Toy(const DeviceChoice& choice, bool recorded) : device_(choice, 1), ops(device_.ops), recorded_(recorded) {
     embedding_ = matrix(kVocabulary, kColumns, 1);
     head_ = matrix(kVocabulary, kHeads * kHead, 2);
     std::vector<int32_t> first{3, 11, 27, 5, 39, 0, 0};
-    board_ = tensor(kPlaces + 1, 1, DType::i32);
-    ops.copy(board_, view(first.data(), DType::i32, kPlaces + 1, 1));
-    Rows table = Rows::random(kMost, kHead, 3);
-    cos_sin_ = tensor(kMost, kHead, DType::f32);
+    token_table_ = tensor(kPlaces + 1, 1, DType::i32);
+    ops.copy(token_table_, view(first.data(), DType::i32, kPlaces + 1, 1));
+    Rows table = Rows::random(kMax, kHead, 3);
+    cos_sin_ = tensor(kMax, kHead, DType::f32);
     ops.copy(cos_sin_, table.tensor());
     x_ = tensor(kPlaces, kColumns, DType::f32);
     out_ = tensor(kPlaces, kHeads * kHead, DType::f32);
@@ -37,30 +38,30 @@ class Toy {
     }
   }
 
-  /// A token more for each of these places, `rows` with the padding; behind other steps, nobody waits.
-  void step(const std::vector<int32_t>& places, int64_t rows) {
-    spans_.clear(), positions_.clear(), ids_.clear(), draws_.clear();
-    places_ = places;
-    for (int32_t place : places) {
+  /// A token more for each of these slots, `rows` with the padding; behind other steps, nobody waits.
+  void step(const std::vector<int32_t>& slots, int64_t rows) {
+    spans_.clear(), positions_.clear(), ids_.clear(), sampling_.clear();
+    slots_ = slots;
+    for (int32_t place : slots) {
       const auto p = static_cast<size_t>(place);
       const int64_t position = lengths_[p]++;
       spans_.push_back({std::ssize(spans_), 1, position, 0, own_pages_[p]});
       positions_.push_back(static_cast<int32_t>(position));
-      ids_.push_back(Backend::id_at(place));
-      draws_.push_back(
+      ids_.push_back(Backend::token_slot_id(place));
+      sampling_.push_back(
           {place % 2 == 0 ? 0.0f : 1.5f, static_cast<uint64_t>(place), position, place == 3 ? 5 : 0, 1});
     }
     positions_.resize(static_cast<size_t>(rows));
-    ids_.resize(static_cast<size_t>(rows), Backend::id_at(kPlaces));
-    draws_.resize(static_cast<size_t>(rows));
-    places_.resize(static_cast<size_t>(rows), kPlaces);
-    ops.prepare({spans_, positions_, ids_, places_, draws_, rows, kMost});
+    ids_.resize(static_cast<size_t>(rows), Backend::token_slot_id(kPlaces));
+    sampling_.resize(static_cast<size_t>(rows));
+    slots_.resize(static_cast<size_t>(rows), kPlaces);
+    ops.prepare({spans_, positions_, ids_, slots_, sampling_, rows, kMax});
     recorded_ ? ops.replay(static_cast<uint64_t>(rows), [&] { compute(rows); }) : compute(rows);
   }
 
-  std::vector<int32_t> board() {
+  std::vector<int32_t> token_table() {
     std::vector<int32_t> values(kPlaces);
-    ops.copy(view(values.data(), DType::i32, kPlaces, 1), board_.row_range(0, kPlaces));
+    ops.copy(view(values.data(), DType::i32, kPlaces, 1), token_table_.row_range(0, kPlaces));
     return values;
   }
   std::vector<float> logits(int64_t rows) {
@@ -91,15 +92,15 @@ class Toy {
   void compute(int64_t rows) {
     const Tensor x = x_.row_range(0, rows), out = out_.row_range(0, rows);
     const int64_t q = kHeads * kHead;
-    ops.embed(x, embedding_, ids_, board_, 0, 1);
+    ops.embed(x, embedding_, ids_, token_table_, 0, 1);
     ops.rope(x.col_range(0, q + kHead), kHead, cos_sin_, positions_);
     ops.store_kv(pages_.get(), shape_, spans_, x.col_range(q, q + kHead), x.col_range(q + kHead, kColumns));
     ops.attention(out, x.col_range(0, q), pages_.get(), shape_, spans_, args_);
     const Tensor logits = logits_.row_range(0, rows), tokens = tokens_.row_range(0, rows);
     ops.matmul(logits, out, head_);
-    ops.best(found_.row_range(0, rows), logits, 0, 3, draws_);
-    ops.choose(tokens, found_.row_range(0, rows), draws_);
-    ops.scatter(board_, places_, tokens);
+    ops.top_candidates(found_.row_range(0, rows), logits, 0, 3, sampling_);
+    ops.sample(tokens, found_.row_range(0, rows), sampling_);
+    ops.scatter(token_table_, slots_, tokens);
   }
 
   const bool recorded_;
@@ -107,13 +108,13 @@ class Toy {
   const AttentionArgs args_{kHeads, 2, 0, 0.25f, 0, 0, false};
   std::vector<Buffer> buffers_;
   Matrix embedding_, head_;
-  Tensor board_, cos_sin_, x_, out_, logits_, found_, tokens_;
+  Tensor token_table_, cos_sin_, x_, out_, logits_, found_, tokens_;
   Buffer pages_;
   std::array<int64_t, kPlaces> lengths_{};
   std::array<std::vector<int32_t>, kPlaces> own_pages_;
   std::vector<AttentionSpan> spans_;
-  std::vector<int32_t> positions_, ids_, places_;
-  std::vector<TokenDraw> draws_;
+  std::vector<int32_t> positions_, ids_, slots_;
+  std::vector<SamplingParams> sampling_;
 };
 
 }  // namespace lapidary

@@ -35,12 +35,12 @@ std::vector<Prompt> make_prompts(const ModelConfig& config, int count) {
 }
 
 /// The prompt as a prefill of sequence `place`, which has its own run of pages.
-wire::Prefill& add_prefill(wire::Step& step, size_t place, const Prompt& prompt, int64_t pages_each) {
+wire::Prefill& add_prefill(wire::Step& step, size_t coord, const Prompt& prompt, int64_t pages_each) {
   wire::Prefill& prefill = *step.add_prefills();
-  prefill.set_sequence(static_cast<int32_t>(place));
+  prefill.set_sequence(static_cast<int32_t>(coord));
   prefill.mutable_ids()->Add(prompt.ids.begin(), prompt.ids.end());
   for (int64_t page = 0; page < pages_each; ++page)
-    prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(place) * pages_each + page));
+    prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(coord) * pages_each + page));
   prefill.add_images()->set_rgb(prompt.rgb);
   return prefill;
 }
@@ -61,7 +61,7 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
   const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
   std::vector<Result> results(prompts.size());
   struct Running {
-    size_t prompt, place;
+    size_t prompt, coord;
   };
   std::vector<Running> running;
   std::vector<size_t> free_places;
@@ -70,13 +70,13 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
   while (!order.empty() || !running.empty()) {
     wire::Step step;
     step.set_gather_logits(true);
-    for (const Running& sequence : running) step.add_decodes(static_cast<int32_t>(sequence.place));
+    for (const Running& sequence : running) step.add_decodes(static_cast<int32_t>(sequence.coord));
     if (!order.empty() && !free_places.empty()) {  // one arrival a step
       running.push_back({order.back(), free_places.back()});
       order.pop_back();
       free_places.pop_back();
-      const auto [number, place] = running.back();
-      wire::Prefill& prefill = add_prefill(step, place, prompts[number], pages_each);
+      const auto [number, coord] = running.back();
+      wire::Prefill& prefill = add_prefill(step, coord, prompts[number], pages_each);
       *prefill.mutable_sampling() = sampling;
       prefill.mutable_sampling()->set_seed(sampling.seed() + number);
     }
@@ -92,7 +92,7 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
       const auto at = logits.begin() + static_cast<int64_t>(i) * vocab;
       result.logits.insert(result.logits.end(), at, at + vocab);
       if (result.tokens.size() == kNewTokens) {
-        free_places.push_back(running[i].place);
+        free_places.push_back(running[i].coord);
       } else {
         left.push_back(running[i]);
       }

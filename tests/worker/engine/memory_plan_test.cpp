@@ -21,20 +21,20 @@ TEST(MemoryPlan, SaysWhatAnEngineThenHolds) {
         "portable";  // AMX pads leaves to 32 columns: the weights of models this small are then all padding
     const ModelConfig config = read_model_config(options.model);
     run_threads(mesh.world(), [&](Communicator& comm) {
-      const Place place = place_of(mesh, comm.rank());
-      const auto tp = comm.split(place.stage);
-      Engine engine(options, config, {comm, *tp, mesh, place});
+      const MeshCoord coord = coord_of(mesh, comm.rank());
+      const auto tp = comm.split(coord.stage);
+      Engine engine(options, config, {comm, *tp, mesh, coord});
       const auto planned =
-          plan_memory(engine.config(), PaliGemma::plan_for(engine.config(), place.tp_rank, mesh.tp),
+          plan_memory(engine.config(), PaliGemma::plan_for(engine.config(), coord.tp_rank, mesh.tp),
                       engine.share(), false, engine.capacity(), engine.types(), engine.backend());
       const auto held = engine.memory();
       EXPECT_EQ(planned.kv, held.kv);
       EXPECT_EQ(planned.embeddings, held.embeddings);
       // Packing pads panels to 16 rows and leaves to the kernels' step: much in models this small, little in
       // real ones.
-      EXPECT_GE(held.weights, planned.weights) << model << " " << place.rank;
-      EXPECT_LE(held.weights, 2 * planned.weights) << model << " " << place.rank;
-      EXPECT_EQ(held.weights > 0, place.decodes());
+      EXPECT_GE(held.weights, planned.weights) << model << " " << coord.rank;
+      EXPECT_LE(held.weights, 2 * planned.weights) << model << " " << coord.rank;
+      EXPECT_EQ(held.weights > 0, coord.decodes());
     });
   }
 }
@@ -49,12 +49,12 @@ TEST(MemoryPlan, AVisionLaneHoldsAWholeTowerAndItsSlots) {
     VisionTower tower(options, config, false);
     const Mesh mesh{2, 1, 1, 1};
     const Capacity capacity = fit_capacity(options, config, mesh);
-    const auto planned = plan_memory(config, PaliGemma::plan_for(config, 0, 2), Share{}, true, capacity,
+    const auto planned = plan_memory(config, PaliGemma::plan_for(config, 0, 2), StagePart{}, true, capacity,
                                      resolve_dtype("auto", config), tower.backend());
     EXPECT_EQ(planned.kv, 0u);
     EXPECT_GE(tower.weight_bytes(), planned.weights) << model;
     EXPECT_LE(tower.weight_bytes(), 2 * planned.weights) << model;
-    const EmbeddingSlots slots(tower.backend(), capacity.slots, tower.tokens(), tower.hidden());
+    const EncoderCache slots(tower.backend(), capacity.slots, tower.tokens(), tower.hidden());
     EXPECT_EQ(planned.embeddings, slots.bytes());
   }
 }

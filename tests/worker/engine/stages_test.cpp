@@ -14,7 +14,7 @@ namespace {
 
 const std::filesystem::path kModels = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models";
 constexpr int64_t kPlaces = 4;
-constexpr int kMost = 12;  // tokens of a request
+constexpr int kMax = 12;  // tokens of a request
 
 struct Prompt {
   std::vector<int32_t> ids;           // one id an image
@@ -61,7 +61,7 @@ class Script {
   /// A step: requests that decode, and requests that begin, each at a place.
   struct Begin {
     size_t request;
-    int32_t place;
+    int32_t coord;
   };
   Script& step(const std::vector<size_t>& decodes, const std::vector<Begin>& begins = {}) {
     wire::Step& step = add();
@@ -114,7 +114,7 @@ class Script {
   }
   const std::vector<size_t>& who(size_t step) const { return who_[step]; }
   int64_t longest() const {  // tokens of a sequence
-    return 2 * config_.vision.tokens() + static_cast<int64_t>(prompts_.back().ids.size()) + kMost;
+    return 2 * config_.vision.tokens() + static_cast<int64_t>(prompts_.back().ids.size()) + kMax;
   }
 
  private:
@@ -136,16 +136,16 @@ class Script {
     wire::Prefill& prefill = *step.add_prefills();
     const Prompt& prompt = prompts_[begin.request];
     prefill.set_request(begin.request);
-    prefill.set_sequence(begin.place);
+    prefill.set_sequence(begin.coord);
     prefill.mutable_ids()->Add(prompt.ids.begin(), prompt.ids.end());
     const int64_t pages = longest() / KvShape::kPageTokens + 1;
-    for (int64_t p = 0; p < pages; ++p) prefill.add_pages(static_cast<int32_t>(begin.place * pages + p));
+    for (int64_t p = 0; p < pages; ++p) prefill.add_pages(static_cast<int32_t>(begin.coord * pages + p));
     if (begin.request % 2 == 1) {
       prefill.mutable_sampling()->set_temperature(1);
       prefill.mutable_sampling()->set_top_k(begin.request == 3 ? 9 : 0);
       prefill.mutable_sampling()->set_seed(77 + begin.request);
     }
-    place_of_[begin.request] = begin.place;
+    place_of_[begin.request] = begin.coord;
   }
 
   ModelConfig config_;
@@ -195,11 +195,11 @@ class Lane {
       if (spot_of(mesh, i).rank == rank)
         tower_.encode(slots_.at(spot_of(mesh, i).slot), std::span(&pictures[i], 1));
   }
-  const EmbeddingSlots* slots() const { return &slots_; }
+  const EncoderCache* slots() const { return &slots_; }
 
  private:
   VisionTower tower_;
-  EmbeddingSlots slots_;
+  EncoderCache slots_;
 };
 
 /// Runs the script on a mesh; every rank runs all steps without looking at any result.
@@ -209,14 +209,14 @@ Results run_mesh(const Case& c, const Script& script, const Mesh& mesh, std::vec
   options.pp_layers = std::move(pp_layers);
   Results results;
   run_threads(mesh.world(), [&](Communicator& comm) {
-    const Place place = place_of(mesh, comm.rank());
-    const auto tp = comm.split(place.decodes() ? place.stage : mesh.pp + place.rank);
-    Engine engine(options, config, {comm, *tp, mesh, place});
+    const MeshCoord coord = coord_of(mesh, comm.rank());
+    const auto tp = comm.split(coord.decodes() ? coord.stage : mesh.pp + coord.rank);
+    Engine engine(options, config, {comm, *tp, mesh, coord});
     std::optional<Lane> lane;
-    if (has_vision_lane(mesh, place)) lane.emplace(options, config, script, mesh, comm.rank());
+    if (has_vision_lane(mesh, coord)) lane.emplace(options, config, script, mesh, comm.rank());
     if (lane) engine.read_slots(lane->slots());
     const auto steps = script.steps(&mesh);
-    const bool last = place.stage == mesh.pp - 1, tells = last && place.tp_rank == 0;
+    const bool last = coord.stage == mesh.pp - 1, tells = last && coord.tp_rank == 0;
     for (size_t s = 0; s < steps.size(); ++s) {
       std::vector<float> logits;
       const auto done = engine.run(steps[s], [&](const std::string& name, Tensor value) {
@@ -245,7 +245,7 @@ Results run_alone(const Case& c) {
   Script script(config);
   for (size_t request = 0; request < 6; ++request) {
     script.step({}, {{request, 0}});
-    for (int t = 1; t < kMost; ++t) script.step({request});
+    for (int t = 1; t < kMax; ++t) script.step({request});
   }
   EngineOptions options = options_for(c, script);
   options.shared_vision = true;

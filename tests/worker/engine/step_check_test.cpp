@@ -57,7 +57,7 @@ class StepCheck : public ::testing::Test {
   std::unique_ptr<Communicator> solo_;
   ModelConfig config_;
   std::optional<Engine> engine_;
-  std::optional<EmbeddingSlots> slots_;
+  std::optional<EncoderCache> slots_;
   uint64_t number_ = 0;
 };
 

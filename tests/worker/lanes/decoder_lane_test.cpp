@@ -35,7 +35,7 @@ DecoderLane::Parts at_once(std::function<wire::StepDone(const wire::Step&)> run,
 }
 
 TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
-  Recorder recorder(true);
+  SpanRecorder recorder(true);
   std::vector<uint64_t> ran, told;
   const auto here = std::this_thread::get_id();
   DecoderLane lane(at_once(
@@ -62,7 +62,7 @@ TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
 }
 
 TEST(DecoderLane, AStepLeftOutIsNotRunPast) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   DecoderLane lane(at_once(done_of, [](wire::StepDone) {}, {}), recorder);
   lane.add(step(1));
   EXPECT_THROW(lane.add(step(3)), std::logic_error);
@@ -72,7 +72,7 @@ TEST(DecoderLane, AStepLeftOutIsNotRunPast) {
 
 TEST(DecoderLane, FinishRunsWhatWaitsAndStopDropsIt) {
   for (const bool finish : {true, false}) {
-    Recorder recorder(false);
+    SpanRecorder recorder(false);
     std::vector<uint64_t> ran;
     DecoderLane* self = nullptr;
     DecoderLane lane(at_once(
@@ -92,7 +92,7 @@ TEST(DecoderLane, FinishRunsWhatWaitsAndStopDropsIt) {
 
 TEST(DecoderLane, AWaitingLaneIsEndedFromOutside) {
   for (const bool finish : {true, false}) {
-    Recorder recorder(false);
+    SpanRecorder recorder(false);
     std::promise<void> waiting;
     std::atomic<bool> told = false;
     DecoderLane lane(at_once(
@@ -110,7 +110,7 @@ TEST(DecoderLane, AWaitingLaneIsEndedFromOutside) {
 }
 
 TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   std::promise<void> delivered;
   int left = 20;
   DecoderLane lane(at_once(
@@ -127,7 +127,7 @@ TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
 }
 
 TEST(DecoderLane, WhatAStepThrowsComesThrough) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   DecoderLane lane(at_once([](const wire::Step&) -> wire::StepDone { throw std::runtime_error("broken"); },
                            [](wire::StepDone) { FAIL() << "a broken step is not done"; }, {}),
                    recorder);
@@ -136,7 +136,7 @@ TEST(DecoderLane, WhatAStepThrowsComesThrough) {
 }
 
 TEST(DecoderLane, IdleIsWhatLiesBetweenStepsWhenNoneWaits) {
-  Recorder recorder(true);
+  SpanRecorder recorder(true);
   DecoderLane* self = nullptr;
   std::promise<void> first_done;
   DecoderLane lane(at_once(
@@ -201,7 +201,7 @@ struct Device {
 using Log = std::vector<std::string>;
 
 TEST(DecoderLane, TheNextStepIsStartedBeforeTheEndOfTheLastIsWaitedFor) {
-  Recorder recorder(true);
+  SpanRecorder recorder(true);
   Device device;
   DecoderLane lane(device.parts(), recorder);
   for (uint64_t n = 1; n <= 4; ++n) lane.add(step(n, n == 4));
@@ -221,7 +221,7 @@ TEST(DecoderLane, TheNextStepIsStartedBeforeTheEndOfTheLastIsWaitedFor) {
 
 TEST(DecoderLane, AStepThatIsDoneOrHasNoNextIsToldAtOnce) {
   for (const bool quick : {true, false}) {
-    Recorder recorder(false);
+    SpanRecorder recorder(false);
     Device device;
     device.quick = quick;
     DecoderLane* self = nullptr;
@@ -240,7 +240,7 @@ TEST(DecoderLane, AStepThatIsDoneOrHasNoNextIsToldAtOnce) {
 }
 
 TEST(DecoderLane, AStepThatComesWhileOneRunsIsStartedBehindIt) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   Device device;
   DecoderLane* self = nullptr;
   auto parts = device.parts();
@@ -260,7 +260,7 @@ TEST(DecoderLane, AStepThatComesWhileOneRunsIsStartedBehindIt) {
 }
 
 TEST(DecoderLane, WhatWasStartedIsFinishedWhenTheLaneEnds) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   Device device;
   DecoderLane* self = nullptr;
   auto parts = device.parts();
@@ -276,7 +276,7 @@ TEST(DecoderLane, WhatWasStartedIsFinishedWhenTheLaneEnds) {
 }
 
 TEST(DecoderLane, WhatTheEndOfAStepThrowsComesThrough) {
-  Recorder recorder(false);
+  SpanRecorder recorder(false);
   Device device;
   auto parts = device.parts();
   parts.finish = []() -> wire::StepDone { throw std::runtime_error("broken"); };

@@ -82,7 +82,7 @@ class Rig {
   }
 
   VisionLane::Parts parts;
-  Recorder recorder{true};
+  SpanRecorder recorder{true};
   std::function<void(size_t images)> on_encode = [](size_t) {};
   std::vector<size_t> batches;  // to be read between answers
   std::promise<std::exception_ptr> failed;
@@ -101,7 +101,7 @@ class Rig {
 
   ThreadPool threads_{1};
   std::unique_ptr<Backend> backend_;
-  EmbeddingSlots slots_;
+  EncoderCache slots_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, wire::Encoded> answers_;

@@ -1,27 +1,27 @@
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 
 namespace lapidary {
 namespace {
 
-int64_t nanoseconds(Pulse::Duration time) {
+int64_t nanoseconds(HeartbeatMonitor::Duration time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
 }
 
 }  // namespace
 
-void Pulse::heard(const wire::Heartbeat& beat, Time now) {
+void HeartbeatMonitor::heard(const wire::Heartbeat& beat, Time now) {
   heard_ = now;
   peer_clock_ = beat.clock();
   peer_clock_at_ = now;
 }
 
-bool Pulse::is_dead(Time now) {
+bool HeartbeatMonitor::is_dead(Time now) {
   if (now - looked_ >= dead_after_ / 2) heard_ = now;
   looked_ = now;
   return now - heard_ > dead_after_;
 }
 
-wire::Heartbeat Pulse::beat(Time now) const {
+wire::Heartbeat HeartbeatMonitor::beat(Time now) const {
   wire::Heartbeat beat;
   beat.set_clock(nanoseconds(now.time_since_epoch()));
   if (peer_clock_ == 0) return beat;
@@ -30,7 +30,7 @@ wire::Heartbeat Pulse::beat(Time now) const {
   return beat;
 }
 
-ClockOffset clock_offset(const wire::Heartbeat& beat, Pulse::Time received) {
+ClockOffset clock_offset(const wire::Heartbeat& beat, HeartbeatMonitor::Time received) {
   constexpr int64_t kCenturies = int64_t{1} << 61;  // what no clock shows; sums of fewer fit
   for (const int64_t value : {beat.clock(), beat.echo(), beat.echo_delay()})
     if (value < 0 || value > kCenturies) return {};

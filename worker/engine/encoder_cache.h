@@ -12,10 +12,10 @@ namespace lapidary {
 /// lane is not told to write it again before that step is done, so the two never touch one slot at once and
 /// need no lock. Where their backends work later than they are told to, each waits on the device for what the
 /// other was told before.
-class EmbeddingSlots {
+class EncoderCache {
  public:
   /// `backend` is the vision lane's, and outlives this.
-  EmbeddingSlots(Backend& backend, int64_t slots, int64_t tokens, int64_t hidden);
+  EncoderCache(Backend& backend, int64_t slots, int64_t tokens, int64_t hidden);
 
   int64_t count() const { return slots_; }
   int64_t tokens() const { return tokens_; }
@@ -38,8 +38,8 @@ class EmbeddingSlots {
   Backend& backend_;
   int64_t slots_, tokens_, hidden_;
   Buffer data_;
-  std::vector<Mark> stored_;        // of each slot, in the lane's backend
-  mutable std::vector<Mark> read_;  // in the reader's
+  std::vector<DeviceEvent> stored_;        // of each slot, in the lane's backend
+  mutable std::vector<DeviceEvent> read_;  // in the reader's
 };
 
 }  // namespace lapidary

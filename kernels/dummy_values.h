@@ -7,7 +7,7 @@ namespace lapidary {
 /// Numbers that follow from a seed, their row and their column alone: step · (2k + 1) + center, k an
 /// eight-bit hash of the three, cut to its upper `bits`. What makes them is the same on every device, bit by
 /// bit: steps are powers of two, and no product or sum is rounded.
-struct MadeNumbers {
+struct DummyValues {
   uint64_t seed = 0;
   float step = 1;
   float center = 0;
@@ -29,11 +29,11 @@ constexpr uint32_t mix(uint32_t x) {
 }
 
 /// What all numbers of a row have in common.
-constexpr uint32_t row_key(const MadeNumbers& made, int64_t row) {
+constexpr uint32_t row_key(const DummyValues& made, int64_t row) {
   return static_cast<uint32_t>(mix(made.seed + static_cast<uint64_t>(row) * 0x9e3779b97f4a7c15u));
 }
 
-constexpr float number_at(const MadeNumbers& made, uint32_t key, uint32_t col) {
+constexpr float number_at(const DummyValues& made, uint32_t key, uint32_t col) {
   const auto hash = static_cast<int32_t>(mix(col * 0x9e3779b1u + key));
   return made.center + made.step * static_cast<float>(2 * (hash >> (32 - made.bits)) + 1);
 }

@@ -1,4 +1,4 @@
-#include "worker/model/share.h"
+#include "worker/model/stage_part.h"
 
 #include <numeric>
 
@@ -21,7 +21,7 @@ LayerRun given_layers(std::span<const int64_t> pp_layers, int64_t layers, int st
 
 }  // namespace
 
-Share whole_share(const ModelConfig& config) { return {{0, config.text.layers}, true, true, true}; }
+StagePart whole_model_part(const ModelConfig& config) { return {{0, config.text.layers}, true, true, true}; }
 
 /// A decode step costs the bytes it reads, and the head's weigh vocabulary * hidden / a layer's: 2.1 layers
 /// at 28B, 7.6 at 3B. A prefill runs the head over one row a sequence, which is nothing. Captioning spends
@@ -32,20 +32,20 @@ double head_in_layers(const ModelConfig& config) {
   return 0.5 * static_cast<double>(t.vocab_size * t.hidden_size) / static_cast<double>(layer);
 }
 
-Share share_of(const ModelConfig& config, const Mesh& mesh, const Place& place,
-               std::span<const int64_t> pp_layers, bool shared_vision) {
-  if (!place.decodes()) return {};
-  Share share;
+StagePart stage_part_of(const ModelConfig& config, const Mesh& mesh, const MeshCoord& coord,
+                        std::span<const int64_t> pp_layers, bool shared_vision) {
+  if (!coord.decodes()) return {};
+  StagePart share;
   share.layers = pp_layers.empty()
-                     ? layers_of_stage(config.text.layers, head_in_layers(config), place.stage, mesh.pp)
-                     : given_layers(pp_layers, config.text.layers, place.stage, mesh.pp);
-  share.embedding = place.stage == 0;
-  share.head = place.stage == mesh.pp - 1;
+                     ? layers_of_stage(config.text.layers, head_in_layers(config), coord.stage, mesh.pp)
+                     : given_layers(pp_layers, config.text.layers, coord.stage, mesh.pp);
+  share.embedding = coord.stage == 0;
+  share.head = coord.stage == mesh.pp - 1;
   share.shared_vision = shared_vision && share.embedding;
   return share;
 }
 
-void ignore_others(WeightStore& weights, const ModelConfig& config, const Share& share) {
+void ignore_others(WeightStore& weights, const ModelConfig& config, const StagePart& share) {
   for (int64_t i = 0; i < config.text.layers; ++i)
     if (i < share.layers.begin || i >= share.layers.end)
       weights.ignore_below(cat("language_model.layers.", i, "."));

@@ -1,21 +1,21 @@
-#include "worker/lanes/recorder.h"
+#include "worker/lanes/span_recorder.h"
 
 namespace lapidary {
 
-Recorder::Recorder(bool spans) : spans_(spans) {
+SpanRecorder::SpanRecorder(bool spans) : spans_(spans) {
   if (!spans) return;
-  entries_.reserve(kMostSpans);
-  taken_.reserve(kMostSpans);
+  entries_.reserve(kMaxSpans);
+  taken_.reserve(kMaxSpans);
 }
 
-void Recorder::add(Kind kind, int64_t begin, int64_t end, uint64_t number, bool prefills) {
+void SpanRecorder::add(Kind kind, int64_t begin, int64_t end, uint64_t number, bool prefills) {
   busy_[static_cast<size_t>(kind)].fetch_add(end - begin, std::memory_order_relaxed);
   if (!spans_) return;
   const std::lock_guard lock(mutex_);
-  if (entries_.size() < kMostSpans) entries_.push_back({kind, begin, end, number, prefills});
+  if (entries_.size() < kMaxSpans) entries_.push_back({kind, begin, end, number, prefills});
 }
 
-void Recorder::take(wire::Heartbeat& heartbeat) {
+void SpanRecorder::take(wire::Heartbeat& heartbeat) {
   heartbeat.clear_busy();
   for (const auto& busy : busy_) heartbeat.add_busy(busy.load(std::memory_order_relaxed));
   if (!spans_) return;

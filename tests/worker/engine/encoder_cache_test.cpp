@@ -1,4 +1,4 @@
-#include "worker/engine/embedding_slots.h"
+#include "worker/engine/encoder_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +7,10 @@
 namespace lapidary {
 namespace {
 
-TEST(EmbeddingSlots, EachSlotHoldsWhatWasStoredInIt) {
+TEST(EncoderCache, EachSlotHoldsWhatWasStoredInIt) {
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads, "portable");
-  EmbeddingSlots slots(*backend, 3, 2, 4);
+  EncoderCache slots(*backend, 3, 2, 4);
   EXPECT_EQ(slots.count(), 3);
   EXPECT_EQ(slots.bytes(), 3u * 2 * 4 * sizeof(float));
   std::vector<float> rows(8);

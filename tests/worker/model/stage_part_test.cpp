@@ -1,4 +1,4 @@
-#include "worker/model/share.h"
+#include "worker/model/stage_part.h"
 
 #include <gtest/gtest.h>
 
@@ -13,14 +13,14 @@
 namespace lapidary {
 namespace {
 
-TEST(Share, StagesCoverTheLayersAndTheLastOnesAreFewerForTheHead) {
+TEST(StagePart, StagesCoverTheLayersAndTheLastOnesAreFewerForTheHead) {
   const std::filesystem::path models = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "configs/models";
   const auto runs = [&](const char* name, int pp) {
     const ModelConfig config = read_model_config(models / name);
     std::vector<int64_t> sizes;
     int64_t at = 0;
     for (int stage = 0; stage < pp; ++stage) {
-      const Share share = share_of(config, {1, pp, 1, 0}, {0, stage, stage, 0});
+      const StagePart share = stage_part_of(config, {1, pp, 1, 0}, {0, stage, stage, 0});
       EXPECT_EQ(share.layers.begin, at);
       at = share.layers.end;
       sizes.push_back(share.layers.size());
@@ -36,16 +36,16 @@ TEST(Share, StagesCoverTheLayersAndTheLastOnesAreFewerForTheHead) {
   EXPECT_EQ(runs("paligemma2-28b-pt-896.json", 2), (std::vector<int64_t>{24, 22}));
 }
 
-TEST(Share, GivenLayersMustFitMeshAndModel) {
+TEST(StagePart, GivenLayersMustFitMeshAndModel) {
   const ModelConfig config = tiny_model();  // 2 layers
   const auto error = [&](std::vector<int64_t> layers) {
-    return error_of([&] { share_of(config, {1, 2, 1, 0}, {0, 1, 1, 0}, layers); });
+    return error_of([&] { stage_part_of(config, {1, 2, 1, 0}, {0, 1, 1, 0}, layers); });
   };
   EXPECT_EQ(error({1, 1}), "no error");
   EXPECT_EQ(error({2}), "--pp-layers gives 1 number, but --pp is 2");
   EXPECT_EQ(error({1, 2}), "--pp-layers adds up to 3 layers, but the model has 2");
   EXPECT_EQ(error({2, 0}), "--pp-layers gives a stage 0 layers, each needs at least 1");
-  const Share rank = share_of(config, {1, 2, 1, 1}, {0, 2, -1, 0}, std::vector<int64_t>{1, 1});
+  const StagePart rank = stage_part_of(config, {1, 2, 1, 1}, {0, 2, -1, 0}, std::vector<int64_t>{1, 1});
   EXPECT_EQ(rank.layers.size(), 0);
 }
 
@@ -76,11 +76,11 @@ std::string load_stage(ModelConfig config, int stage, const std::string& stray, 
   return error_of([&] {
     WeightStore weights(source, *backend, DType::f32);
     PaliGemma(config, numerics_profile("hf"), weights, {*backend, *solo}, {1, 1, 1, 64, 1, 64, 1},
-              share_of(config, {1, 2, 1, 0}, {0, stage, stage, 0}, {}, true));
+              stage_part_of(config, {1, 2, 1, 0}, {0, stage, stage, 0}, {}, true));
   });
 }
 
-TEST(Share, WhatOtherStagesHoldIsNotMissedAndAStrayTensorIsFoundWhereItsPartIs) {
+TEST(StagePart, WhatOtherStagesHoldIsNotMissedAndAStrayTensorIsFoundWhereItsPartIs) {
   const ModelConfig config = tiny_model();
   for (bool tied : {true, false})
     for (int stage : {0, 1}) EXPECT_EQ(load_stage(config, stage, "", tied), "no error") << tied << stage;

@@ -1,4 +1,4 @@
-#include "worker/control/dial.h"
+#include "worker/control/connect.h"
 
 #include <algorithm>
 #include <boost/asio/connect.hpp>
@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "configs/error.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 
 namespace lapidary {
 namespace {
@@ -14,13 +14,13 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
-using Time = Pulse::Time;
+using Time = HeartbeatMonitor::Time;
 
 constexpr std::chrono::milliseconds kFirstPause{50}, kLongestPause{1000};
 
 /// Why an endpoint did not welcome: it may yet, or it said that it won't.
 struct Answer {
-  std::optional<Dialed> dialed;
+  std::optional<Connection> connection;
   std::string why;
   bool refused = false;
 };
@@ -80,9 +80,9 @@ Answer greet(asio::io_context& io, const std::shared_ptr<FrameChannel>& channel,
   channel->send(encode_frame(greeting));
   const bool in_time = run_until(io, deadline, [&] { return !early->frames.empty() || early->closed; });
   if (!early->frames.empty() && early->frames[0].has_welcome()) {
-    Dialed dialed{channel, early->frames[0].welcome(), {}};
-    dialed.early.assign(std::next(early->frames.begin()), early->frames.end());
-    if (!early->closed) return {std::move(dialed), "", false};
+    Connection connection{channel, early->frames[0].welcome(), {}};
+    connection.early.assign(std::next(early->frames.begin()), early->frames.end());
+    if (!early->closed) return {std::move(connection), "", false};
   }
   channel->close();
   if (!early->frames.empty() && early->frames[0].has_refusal())
@@ -91,9 +91,9 @@ Answer greet(asio::io_context& io, const std::shared_ptr<FrameChannel>& channel,
   return {std::nullopt, early->closed.value_or("answers as no coordinator does"), false};
 }
 
-Answer try_endpoint(asio::io_context& io, const DialOptions& options, const std::string& endpoint,
+Answer try_endpoint(asio::io_context& io, const ConnectOptions& options, const std::string& endpoint,
                     const wire::Hello& hello) {
-  const Time deadline = Pulse::Clock::now() + nanoseconds_of(options.answer_seconds);
+  const Time deadline = HeartbeatMonitor::Clock::now() + nanoseconds_of(options.answer_seconds);
   tcp::socket socket(io);
   if (const std::string why = connect(io, socket, endpoint, deadline); !why.empty())
     return {std::nullopt, why, false};
@@ -102,22 +102,23 @@ Answer try_endpoint(asio::io_context& io, const DialOptions& options, const std:
 
 }  // namespace
 
-Dialed dial(asio::io_context& io, const DialOptions& options, const wire::Hello& hello) {
+Connection connect_to_coordinator(asio::io_context& io, const ConnectOptions& options,
+                                  const wire::Hello& hello) {
   if (options.endpoints.empty()) fail("no coordinator's address is known");
-  const Time deadline = Pulse::Clock::now() + nanoseconds_of(options.connect_seconds);
+  const Time deadline = HeartbeatMonitor::Clock::now() + nanoseconds_of(options.connect_seconds);
   for (auto pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
     std::string reasons;
     bool refused = false;
     for (const std::string& endpoint : options.endpoints) {
       Answer answer = try_endpoint(io, options, endpoint, hello);
-      if (answer.dialed) return std::move(*answer.dialed);
+      if (answer.connection) return std::move(*answer.connection);
       // One that refuses may be another job's, at an address that means another host over there.
       if (answer.refused && !refused) reasons.clear();
       if (answer.refused || !refused) reasons += cat(reasons.empty() ? "" : "; ", endpoint, ": ", answer.why);
       refused = refused || answer.refused;
     }
     if (refused) fail("the coordinator refused this rank: ", reasons);
-    if (Pulse::Clock::now() + pause > deadline)
+    if (HeartbeatMonitor::Clock::now() + pause > deadline)
       fail("no coordinator was found within ", options.connect_seconds, " s: ", reasons);
     std::this_thread::sleep_for(pause);
   }

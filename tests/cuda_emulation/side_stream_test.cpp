@@ -32,14 +32,14 @@ class Beside : public testing::Test {
 TEST_F(Beside, ABodyHoldsUpNothingBeforeItIsWaitedFor) {
   for (size_t i = 0; i < 4; ++i) set(i, static_cast<float>(1 << i));
   ops->add(at(0), at(1));  // 3; the body sees it
-  const Mark body = ops->beside([&] {
+  const DeviceEvent body = ops->on_side_stream([&] {
     hold();
     ops->add(at(0), at(2));  // 7
   });
   ops->add(at(3), at(1));
   EXPECT_EQ(get(3), 10);
   EXPECT_EQ(get(0), 3);
-  ops->wait_for(body);
+  ops->wait_event(body);
   ops->add(at(3), at(0));
   opened.set_value();
   EXPECT_EQ(get(3), 17);
@@ -49,20 +49,20 @@ TEST_F(Beside, BodiesComeAfterEachOtherAndAfterWhatWasBefore) {
   for (size_t i = 0; i < 4; ++i) set(i, 1);
   hold();
   ops->scale(at(0), 3);
-  ops->beside([&] { ops->add(at(1), at(0)); });                    // 4
-  const Mark last = ops->beside([&] { ops->add(at(2), at(1)); });  // 5
-  for (int i = 0; i < 40; ++i) ops->beside([&] { ops->scale(at(3), 1); });
+  ops->on_side_stream([&] { ops->add(at(1), at(0)); });                           // 4
+  const DeviceEvent last = ops->on_side_stream([&] { ops->add(at(2), at(1)); });  // 5
+  for (int i = 0; i < 40; ++i) ops->on_side_stream([&] { ops->scale(at(3), 1); });
   opened.set_value();
-  ops->wait_for(last);
+  ops->wait_event(last);
   ops->add(at(0), at(2));
   EXPECT_EQ(get(0), 8);
 }
 
 TEST_F(Beside, ABodyThatFailsLeavesTheBackendAsItWas) {
-  EXPECT_THROW(ops->beside([] { throw std::runtime_error("no"); }), std::runtime_error);
-  EXPECT_THROW(ops->beside([&] { ops->beside([] {}); }), std::logic_error);
+  EXPECT_THROW(ops->on_side_stream([] { throw std::runtime_error("no"); }), std::runtime_error);
+  EXPECT_THROW(ops->on_side_stream([&] { ops->on_side_stream([] {}); }), std::logic_error);
   void* const stream = ops->native_stream();
-  ops->wait_for(ops->beside([&] { EXPECT_NE(ops->native_stream(), stream); }));
+  ops->wait_event(ops->on_side_stream([&] { EXPECT_NE(ops->native_stream(), stream); }));
   EXPECT_EQ(ops->native_stream(), stream);
 }
 

@@ -12,22 +12,22 @@ namespace lapidary {
 
 /// What a worker's lanes did when: sums of time by kind, and where asked for every span. Any thread may add,
 /// any may take.
-class Recorder {
+class SpanRecorder {
  public:
   using Kind = wire::Span::Kind;
 
   /// Without spans an add is one atomic addition.
-  explicit Recorder(bool spans);
+  explicit SpanRecorder(bool spans);
 
   /// Times are of steady_time(); `number` is the step's, or how many images were encoded; `prefills`: a step
   /// that runs some.
   void add(Kind kind, int64_t begin, int64_t end, uint64_t number, bool prefills = false);
 
   /// Fills in the sums since the start, and moves out the spans since the last call. Of spans nobody takes
-  /// only the first kMostSpans are kept (sums stay whole), so that a heartbeat stays a message of a few MB.
+  /// only the first kMaxSpans are kept (sums stay whole), so that a heartbeat stays a message of a few MB.
   void take(wire::Heartbeat& heartbeat);
 
-  static constexpr size_t kMostSpans = 65'536;
+  static constexpr size_t kMaxSpans = 65'536;
 
  private:
   struct Entry {

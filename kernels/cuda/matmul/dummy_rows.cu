@@ -1,4 +1,4 @@
-#include "kernels/cuda/matmul/made_rows.h"
+#include "kernels/cuda/matmul/dummy_rows.h"
 
 #include <cuda_platform.h>
 
@@ -10,8 +10,8 @@ namespace {
 
 /// Every number fits in bfloat16, so rounding changes none.
 template <class Y>
-__global__ void made_rows(WeightRows to, MadeNumbers made, int64_t first_row, uint32_t first_col,
-                          bool aligned) {
+__global__ void dummy_rows(WeightRows to, DummyValues made, int64_t first_row, uint32_t first_col,
+                           bool aligned) {
   constexpr int kN = kChunk<Y>;
   const int64_t c = first_column(kN);
   if (c >= to.cols) return;
@@ -24,7 +24,7 @@ __global__ void made_rows(WeightRows to, MadeNumbers made, int64_t first_row, ui
 
 }  // namespace
 
-void make_rows(Stream stream, const WeightRows& to, const MadeNumbers& made, int64_t first_row,
+void make_rows(Stream stream, const WeightRows& to, const DummyValues& made, int64_t first_row,
                int64_t first_col) {
   const auto element = static_cast<int64_t>(size_of(to.dtype));
   require((to.dtype == DType::f32 || to.dtype == DType::bf16) && to.pitch % element == 0, "make_rows",
@@ -34,7 +34,7 @@ void make_rows(Stream stream, const WeightRows& to, const MadeNumbers& made, int
   with_type(y, [&]<class Y>(Y) {
     constexpr int kN = kChunk<Y>;
     const RowGrid grid(y.rows(), chunks_of(y.cols(), kN));
-    launch(stream, grid.blocks, grid.threads, 0, made_rows<Y>, to, made, first_row,
+    launch(stream, grid.blocks, grid.threads, 0, dummy_rows<Y>, to, made, first_row,
            static_cast<uint32_t>(first_col), chunk_aligned(y, kN));
   });
 }

@@ -1,4 +1,4 @@
-#include "worker/lanes/recorder.h"
+#include "worker/lanes/span_recorder.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 namespace lapidary {
 namespace {
 
-TEST(Recorder, SumsAreOfTheWholeTimeSpansOfTheTimeSinceTheLastTake) {
-  Recorder recorder(true);
+TEST(SpanRecorder, SumsAreOfTheWholeTimeSpansOfTheTimeSinceTheLastTake) {
+  SpanRecorder recorder(true);
   recorder.add(wire::Span::STEP, 100, 150, 1);
   recorder.add(wire::Span::SUM, 110, 120, 1);
   wire::Heartbeat first, second;
@@ -29,8 +29,8 @@ TEST(Recorder, SumsAreOfTheWholeTimeSpansOfTheTimeSinceTheLastTake) {
   EXPECT_EQ(second.busy(wire::Span::ENCODE), 0);
 }
 
-TEST(Recorder, WithoutSpansThereAreSums) {
-  Recorder recorder(false);
+TEST(SpanRecorder, WithoutSpansThereAreSums) {
+  SpanRecorder recorder(false);
   recorder.add(wire::Span::ENCODE, 5, 12, 4);
   wire::Heartbeat beat;
   recorder.take(beat);
@@ -38,19 +38,19 @@ TEST(Recorder, WithoutSpansThereAreSums) {
   EXPECT_EQ(beat.busy(wire::Span::ENCODE), 7);
 }
 
-TEST(Recorder, WhatNobodyTakesIsBoundedAndItsSumsAreWhole) {
-  Recorder recorder(true);
-  constexpr int64_t kMany = static_cast<int64_t>(Recorder::kMostSpans) + 1000;
+TEST(SpanRecorder, WhatNobodyTakesIsBoundedAndItsSumsAreWhole) {
+  SpanRecorder recorder(true);
+  constexpr int64_t kMany = static_cast<int64_t>(SpanRecorder::kMaxSpans) + 1000;
   for (int64_t i = 0; i < kMany; ++i) recorder.add(wire::Span::SUM, 0, 1, static_cast<uint64_t>(i));
   wire::Heartbeat beat;
   recorder.take(beat);
-  EXPECT_EQ(beat.spans_size(), static_cast<int>(Recorder::kMostSpans));
+  EXPECT_EQ(beat.spans_size(), static_cast<int>(SpanRecorder::kMaxSpans));
   EXPECT_EQ(beat.spans(0).number(), 0u);
   EXPECT_EQ(beat.busy(wire::Span::SUM), kMany);
 }
 
-TEST(Recorder, ManyThreadsAddWhileOneTakes) {
-  Recorder recorder(true);
+TEST(SpanRecorder, ManyThreadsAddWhileOneTakes) {
+  SpanRecorder recorder(true);
   constexpr uint64_t kThreads = 4, kEach = 10'000;
   std::atomic<int> running = kThreads;
   std::vector<std::thread> threads;

@@ -8,13 +8,13 @@ namespace lapidary {
 
 /// When a peer was last heard of, and what it is told now and then. Knows no clock: every call is given the
 /// time.
-class Pulse {
+class HeartbeatMonitor {
  public:
   using Clock = std::chrono::steady_clock;
   using Time = Clock::time_point;
   using Duration = Clock::duration;
 
-  Pulse(Duration dead_after, Time now) : dead_after_(dead_after), heard_(now), looked_(now) {}
+  HeartbeatMonitor(Duration dead_after, Time now) : dead_after_(dead_after), heard_(now), looked_(now) {}
 
   /// Any frame has come.
   void heard(Time now) { heard_ = now; }
@@ -39,7 +39,7 @@ struct ClockOffset {
   int64_t offset = 0;
   int64_t round_trip = -1;  // below 0: the heartbeat echoes nothing yet
 };
-ClockOffset clock_offset(const wire::Heartbeat& beat, Pulse::Time received);
+ClockOffset clock_offset(const wire::Heartbeat& beat, HeartbeatMonitor::Time received);
 
 std::chrono::nanoseconds nanoseconds_of(double seconds);
 

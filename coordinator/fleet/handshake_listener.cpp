@@ -1,9 +1,9 @@
-#include "coordinator/fleet/doorkeeper.h"
+#include "coordinator/fleet/handshake_listener.h"
 
 #include <boost/asio/ip/v6_only.hpp>
 
 #include "configs/error.h"
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 #include "coordinator/fleet/host_addresses.h"
 
 namespace lapidary {
@@ -38,7 +38,7 @@ void listen_at(tcp::acceptor& acceptor, const std::string& address, uint16_t por
   acceptor.listen();
 }
 
-void listen(tcp::acceptor& acceptor, const DoorkeeperOptions& options) {
+void listen(tcp::acceptor& acceptor, const HandshakeListenerOptions& options) {
   std::vector<std::string> choices = {"127.0.0.1"};
   if (!options.local) choices = {"::", "0.0.0.0"};  // the second for a host without IPv6
   if (!options.address.empty()) choices = {options.address};
@@ -54,7 +54,8 @@ void listen(tcp::acceptor& acceptor, const DoorkeeperOptions& options) {
 
 }  // namespace
 
-Doorkeeper::Doorkeeper(asio::io_context& io, const DoorkeeperOptions& options, Events events)
+HandshakeListener::HandshakeListener(asio::io_context& io, const HandshakeListenerOptions& options,
+                                     Events events)
     : options_(options),
       events_(std::move(events)),
       acceptor_(io),
@@ -64,19 +65,19 @@ Doorkeeper::Doorkeeper(asio::io_context& io, const DoorkeeperOptions& options, E
   listening_ = acceptor_.local_endpoint();
 }
 
-void Doorkeeper::close() {
+void HandshakeListener::close() {
   closed_ = true;
   error_code ignored;
   acceptor_.close(ignored);
   pause_.cancel();
-  for (const Stranger& stranger : strangers_) stranger.channel->close();
+  for (const PendingConnection& pending : pending_) pending.channel->close();
 }
 
-void Doorkeeper::accept() {
+void HandshakeListener::accept() {
   acceptor_.async_accept([self = shared_from_this()](const error_code& error, tcp::socket socket) {
     if (self->closed_) return;
     if (!error) {
-      self->greet(std::move(socket));
+      self->start_handshake(std::move(socket));
       return self->accept();
     }
     // Mostly that no descriptor is free; trying again at once would only keep the thread busy.
@@ -88,53 +89,53 @@ void Doorkeeper::accept() {
   });
 }
 
-void Doorkeeper::greet(tcp::socket socket) {
-  if (strangers_.size() >= options_.strangers)
-    turn_away(strangers_.begin(), "was closed without a hello, to make room for newer connections");
+void HandshakeListener::start_handshake(tcp::socket socket) {
+  if (pending_.size() >= options_.max_pending)
+    close_pending(pending_.begin(), "was closed without a hello, to make room for newer connections");
   std::string peer = name_of(socket);
   auto channel = std::make_shared<FrameChannel>(
       std::move(socket), FrameChannelLimits{kStrangerFrameLimit, options_.queue_limit});
-  strangers_.push_back({channel, std::move(peer), Pulse::Clock::now()});
-  // Callbacks end with the place: whoever removes a stranger has closed its channel or handed it over.
-  const Place place = std::prev(strangers_.end());
-  channel->start({[this, place](wire::Frame frame) { spoke(place, std::move(frame)); },
-                  [this, place](const std::string& why) { turn_away(place, "has not joined: " + why); }});
+  pending_.push_back({channel, std::move(peer), HeartbeatMonitor::Clock::now()});
+  // Callbacks end with the place: whoever removes a pending has closed its channel or handed it over.
+  const Iterator place = std::prev(pending_.end());
+  channel->start({[this, place](wire::Frame frame) { on_frame(place, std::move(frame)); },
+                  [this, place](const std::string& why) { close_pending(place, "has not joined: " + why); }});
 }
 
-void Doorkeeper::spoke(Place stranger, wire::Frame frame) {
-  if (stranger->refused) return;
-  if (!frame.has_hello()) return turn_away(stranger, cat("said ", frame_name(frame), " before hello"));
-  if (const auto reason = events_.refusal(frame.hello())) return refuse(*stranger, *reason);
-  Guest guest{stranger->channel, stranger->peer, std::move(*frame.mutable_hello())};
-  strangers_.erase(stranger);
-  events_.admitted(std::move(guest));
+void HandshakeListener::on_frame(Iterator pending, wire::Frame frame) {
+  if (pending->refused) return;
+  if (!frame.has_hello()) return close_pending(pending, cat("said ", frame_name(frame), " before hello"));
+  if (const auto reason = events_.refusal(frame.hello())) return refuse(*pending, *reason);
+  WorkerConnection connection{pending->channel, pending->peer, std::move(*frame.mutable_hello())};
+  pending_.erase(pending);
+  events_.admitted(std::move(connection));
 }
 
-void Doorkeeper::refuse(Stranger& stranger, const std::string& reason) {
-  log(cat("refused ", stranger.peer, ": ", reason));
+void HandshakeListener::refuse(PendingConnection& pending, const std::string& reason) {
+  log(cat("refused ", pending.peer, ": ", reason));
   wire::Frame answer;
   answer.mutable_refusal()->set_reason(reason);
-  stranger.refused = true;
-  stranger.channel->send(encode_frame(answer));
-  stranger.channel->finish();  // it closes once it has read that, or is closed when its time is over
+  pending.refused = true;
+  pending.channel->send(encode_frame(answer));
+  pending.channel->finish();  // it closes once it has read that, or is closed when its time is over
 }
 
-void Doorkeeper::turn_away(Place stranger, const std::string& why) {
-  if (!stranger->refused) log(cat(stranger->peer, " ", why));
-  stranger->channel->close();
-  strangers_.erase(stranger);
+void HandshakeListener::close_pending(Iterator pending, const std::string& why) {
+  if (!pending->refused) log(cat(pending->peer, " ", why));
+  pending->channel->close();
+  pending_.erase(pending);
 }
 
-void Doorkeeper::look_around(Time now) {
+void HandshakeListener::close_overdue(Time now) {
   if (closed_) return;
-  while (!strangers_.empty() && now - strangers_.front().since > nanoseconds_of(options_.hello_seconds))
-    turn_away(strangers_.begin(), cat("has not said hello within ", options_.hello_seconds, " s"));
+  while (!pending_.empty() && now - pending_.front().since > nanoseconds_of(options_.hello_seconds))
+    close_pending(pending_.begin(), cat("has not said hello within ", options_.hello_seconds, " s"));
   if (const int64_t lines = log_limit_.take_held_back(now))
     events_.log(cat(lines, " more connections were refused, or closed before they had joined"));
 }
 
-void Doorkeeper::log(const std::string& line) {
-  if (log_limit_.admits(Pulse::Clock::now())) events_.log(line);
+void HandshakeListener::log(const std::string& line) {
+  if (log_limit_.admits(HeartbeatMonitor::Clock::now())) events_.log(line);
 }
 
 }  // namespace lapidary

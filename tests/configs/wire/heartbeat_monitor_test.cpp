@@ -1,4 +1,4 @@
-#include "configs/wire/pulse.h"
+#include "configs/wire/heartbeat_monitor.h"
 
 #include <gtest/gtest.h>
 
@@ -7,32 +7,32 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Pulse::Time kStart{1000s};
+constexpr HeartbeatMonitor::Time kStart{1000s};
 
-TEST(Pulse, APeerIsDeadOnceItWasSilentForLonger) {
-  Pulse pulse(10s, kStart);
+TEST(HeartbeatMonitor, APeerIsDeadOnceItWasSilentForLonger) {
+  HeartbeatMonitor pulse(10s, kStart);
   for (auto time = 1s; time <= 10s; time += 1s) EXPECT_FALSE(pulse.is_dead(kStart + time)) << time.count();
   EXPECT_TRUE(pulse.is_dead(kStart + 11s));
 }
 
-TEST(Pulse, WhatIsHeardKeepsItAlive) {
-  Pulse pulse(10s, kStart);
+TEST(HeartbeatMonitor, WhatIsHeardKeepsItAlive) {
+  HeartbeatMonitor pulse(10s, kStart);
   for (auto time = 1s; time <= 30s; time += 1s) {
     if (time <= 15s) pulse.heard(kStart + time);
     EXPECT_EQ(pulse.is_dead(kStart + time), time > 25s) << time.count();
   }
 }
 
-TEST(Pulse, AThreadThatWasHeldUpItselfJudgesNobody) {
-  Pulse pulse(10s, kStart);
+TEST(HeartbeatMonitor, AThreadThatWasHeldUpItselfJudgesNobody) {
+  HeartbeatMonitor pulse(10s, kStart);
   EXPECT_FALSE(pulse.is_dead(kStart + 100s));
   EXPECT_FALSE(pulse.is_dead(kStart + 104s));
   EXPECT_FALSE(pulse.is_dead(kStart + 108s));
   EXPECT_TRUE(pulse.is_dead(kStart + 111s));
 }
 
-TEST(Pulse, ABeatEchoesTheOtherClockAndHowLongAgoThatWas) {
-  Pulse pulse(10s, kStart);
+TEST(HeartbeatMonitor, ABeatEchoesTheOtherClockAndHowLongAgoThatWas) {
+  HeartbeatMonitor pulse(10s, kStart);
   EXPECT_EQ(pulse.beat(kStart).echo(), 0);
   wire::Heartbeat theirs;
   theirs.set_clock(77);
@@ -43,9 +43,9 @@ TEST(Pulse, ABeatEchoesTheOtherClockAndHowLongAgoThatWas) {
   EXPECT_EQ(ours.clock(), 1'003'000'000'000);
 }
 
-TEST(Pulse, TwoBeatsTellHowFarClocksAreApart) {
+TEST(HeartbeatMonitor, TwoBeatsTellHowFarClocksAreApart) {
   // The worker's clock is 500 s ahead; each way takes 1 s; it answers 4 s after it was asked.
-  Pulse coordinator(60s, kStart), worker(60s, kStart + 500s);
+  HeartbeatMonitor coordinator(60s, kStart), worker(60s, kStart + 500s);
   const wire::Heartbeat asked = coordinator.beat(kStart);
   worker.heard(asked, kStart + 501s);
   const wire::Heartbeat answered = worker.beat(kStart + 505s);
@@ -55,7 +55,7 @@ TEST(Pulse, TwoBeatsTellHowFarClocksAreApart) {
   EXPECT_LT(clock_offset(asked, kStart).round_trip, 0);
 }
 
-TEST(Pulse, ClocksThatCannotBeAreNotCompared) {
+TEST(HeartbeatMonitor, ClocksThatCannotBeAreNotCompared) {
   wire::Heartbeat beat;
   beat.set_clock(INT64_MIN);
   beat.set_echo(INT64_MAX);
