@@ -1,6 +1,7 @@
 #include <stdexcept>
 
 #include "kernels/backend.h"
+#include "kernels/cuda_options.h"
 #include "kernels/device_probe.h"
 
 namespace lapidary {

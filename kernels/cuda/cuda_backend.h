@@ -20,6 +20,7 @@
 #include "kernels/cuda/runtime/step_inputs.h"
 #include "kernels/cuda/runtime/step_table.h"
 #include "kernels/cuda/sampling/sampling.h"
+#include "kernels/cuda_options.h"
 
 namespace lapidary::cuda {
 

@@ -1,4 +1,5 @@
 #include "kernels/cuda/runtime/device.h"
+#include "kernels/cuda_options.h"
 #include "tests/kernels/device_choice.h"
 
 namespace lapidary {

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "kernels/backend.h"
+#include "kernels/cuda_options.h"
 
 // Without a GPU no test runs: each that would have is named with the reason, and the program ends with 77.
 

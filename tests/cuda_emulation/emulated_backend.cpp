@@ -1,4 +1,5 @@
 #include "tests/cuda_emulation/emulated_backend.h"
+#include "kernels/cuda_options.h"
 
 #include "kernels/cuda/cuda_backend.h"
 

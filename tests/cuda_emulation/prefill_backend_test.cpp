@@ -1,5 +1,6 @@
 #include <stdexcept>
 
+#include "kernels/cuda_options.h"
 #include "tests/cuda_emulation/stream.h"
 #include "tests/kernels/cuda/attention_device.h"
 
@@ -13,7 +14,7 @@ class PrefillOfABackend : public testing::Test {
   ~PrefillOfABackend() override { emulation::driver().device = before_; }
 
   /// A prefix over a page's edge.
-  Rows attend(const AttentionCase& c, Prefill how) {
+  Rows attend(const AttentionCase& c, PrefillMode how) {
     CudaOptions options;
     options.prefill = how;
     const std::unique_ptr<Backend> ops = make_cuda_backend(threads_, options);
@@ -33,16 +34,17 @@ TEST_F(PrefillOfABackend, IsAttendedByTheKernelThatIsAskedFor) {
   emulation::driver().device.warpgroups = true;
   for (const int64_t head_dim : {64, 72, 128}) {
     const AttentionCase c = make_case(DType::bf16, head_dim, 1, 2, 2);
-    const Rows by_warps = attend(c, Prefill::warps), by_warpgroups = attend(c, Prefill::warpgroups);
+    const Rows by_warps = attend(c, PrefillMode::warps), by_warpgroups = attend(c, PrefillMode::warpgroups);
     // Both are right, and the order of their additions tells them apart; narrow heads have one kernel.
     EXPECT_EQ(by_warps.same_bits(by_warpgroups), head_dim == 64) << head_dim;
-    EXPECT_TRUE(by_warps.same_bits(attend(c, Prefill::measured))) << head_dim;  // no room was reserved yet
+    EXPECT_TRUE(by_warps.same_bits(attend(c, PrefillMode::measured)))
+        << head_dim;  // no room was reserved yet
   }
 }
 
 TEST_F(PrefillOfABackend, IsRefusedWhereTheDeviceHasNoSuchKernel) {
   CudaOptions options;
-  options.prefill = Prefill::warpgroups;
+  options.prefill = PrefillMode::warpgroups;
   try {
     make_cuda_backend(threads_, options);
     FAIL() << "no error";

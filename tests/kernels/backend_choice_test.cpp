@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cuda_options.h"
 
 namespace lapidary {
 namespace {

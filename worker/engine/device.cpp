@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "configs/error.h"
+#include "kernels/cuda_options.h"
 #include "sharding/comm/nccl_options.h"
 #include "sharding/comm/shadow_comm.h"
 #include "worker/engine/memory_plan.h"
@@ -51,9 +52,9 @@ std::filesystem::path cache_folder() {
 }
 
 /// Ranks that measure may choose differently, and sum differently then.
-Prefill prefill_of(const EngineOptions& options) {
-  if (options.prefill == "warpgroups") return Prefill::warpgroups;
-  return options.prefill == "warps" || options.deterministic ? Prefill::warps : Prefill::measured;
+PrefillMode prefill_of(const EngineOptions& options) {
+  if (options.prefill == "warpgroups") return PrefillMode::warpgroups;
+  return options.prefill == "warps" || options.deterministic ? PrefillMode::warps : PrefillMode::measured;
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ std::vector<float> rotary_table(int64_t positions, int64_t head_dim, double thet
   return table;
 }
 
+Tensor rows_of(Tensor tensor, Range rows) { return tensor.row_range(rows.begin, rows.end); }
+
 }  // namespace
 
 Gemma2::Gemma2(const TextConfig& config, const NumericsProfile& profile, WeightStore& weights,
@@ -56,9 +58,9 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   const int64_t chunk = std::min(rows, rank_.ops.mlp_chunk_rows());
   gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
-  // Where halves are added up beside each other each row has its own.
-  const int64_t beside = rows < rank_.ops.overlap_min_rows() ? chunk : rows;
-  const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * beside);
+  // Where a half is summed beside the other each row has partials of its own.
+  const int64_t down_rows = rows < rank_.ops.overlap_min_rows() ? chunk : rows;
+  const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * down_rows);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);
 }
 
@@ -117,75 +119,66 @@ void Gemma2::tune() {
 
 void Gemma2::forward(Tensor x, const RaggedRows& step, KvPages& kv, LayerRun run, Communicator& peers,
                      const TensorHook& hook) {
+  RowHalves halves(rank_.ops, x.rows(), overlaps(x.rows()));
   for (int64_t i = run.begin; i < run.end; ++i) {
     const auto here = static_cast<size_t>(i - held_.begin);
     const Layer& layer = layers_.at(here);
-    if (i == run.begin) {
-      const Tensor h = h_.row_range(0, x.rows());
-      layer.input_norm(rank_, h, x);
-      layer.qkv(rank_, qkv_.row_range(0, x.rows()), h);
-    }
-    forward(layer, i + 1 < run.end ? &layers_.at(here + 1) : nullptr, x, step, kv.layer(here));
+    if (i == run.begin) layer.input_norm(rank_, h_.row_range(0, x.rows()), x);
+    const RmsNorm* next_norm = i + 1 < run.end ? &layers_.at(here + 1).input_norm : nullptr;
+    forward(layer, next_norm, x, halves, step, kv.layer(here));
     peers.progress();
+    if (hook) halves.join();
     report(hook, cat("decoder.layers.", i), x);
   }
+  halves.join();
 }
 
-void Gemma2::forward(const Layer& layer, const Layer* next, Tensor x, const RaggedRows& step,
-                     std::byte* pages) {
-  const int64_t rows = x.rows(), q = plan_.heads.size() * config_.head_dim;
-  const Tensor qkv = qkv_.row_range(0, rows), attention = attention_.row_range(0, rows);
-  const auto of = [](Tensor tensor, Range part) { return tensor.row_range(part.begin, part.end); };
+void Gemma2::forward(const Layer& layer, const RmsNorm* next_norm, Tensor x, RowHalves& halves,
+                     const RaggedRows& step, std::byte* pages) {
+  const int64_t q = plan_.heads.size() * config_.head_dim;
+  const Tensor qkv = qkv_.row_range(0, x.rows()), attention = attention_.row_range(0, x.rows());
+  const bool overlap = halves.split();
+  halves.each([&](Range rows) {
+    layer.qkv(rank_, rows_of(qkv, rows), rows_of(h_, rows));
+    return DeviceEvent();
+  });
   rank_.ops.rope_and_store(qkv, plan_.heads.size(), cos_sin_, step.positions, pages, kv_shape(), step.spans);
   rank_.ops.attention(attention, qkv.col_range(0, q), pages, kv_shape(), step.spans, layer.attention);
-
-  const std::vector<Range> all = parts(rows);
-  const bool beside = all.size() > 1;
-  std::vector<DeviceEvent> ends;
-  for (const Range part : all)
-    ends.push_back(add_up(layer.out, of(attention, part), x, part, layer.post_attention_norm,
-                          &layer.pre_ffn_norm, beside));
-  for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_event(ends[p]);
-    ends[p] = feed_forward(layer, next, x, all[p], beside);
-  }
-  for (size_t p = 0; p < all.size(); ++p) {
-    rank_.ops.wait_event(ends[p]);
-    if (next != nullptr) next->qkv(rank_, of(qkv, all[p]), of(h_, all[p]));
-  }
+  halves.each([&](Range rows) {
+    return end_block(layer.out, rows_of(attention, rows), x, rows, layer.post_attention_norm,
+                     &layer.pre_ffn_norm, overlap);
+  });
+  halves.each([&](Range rows) { return feed_forward(layer, next_norm, x, rows, overlap); });
 }
 
-std::vector<Range> Gemma2::parts(int64_t rows) const {
-  if (rank_.comm.size() == 1 || !rank_.comm.in_stream() ||
-      rows < std::max<int64_t>(2, rank_.ops.overlap_min_rows()))
-    return {{0, rows}};
-  return {{0, rows / 2}, {rows / 2, rows}};
-}
-
-DeviceEvent Gemma2::feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside) {
+DeviceEvent Gemma2::feed_forward(const Layer& layer, const RmsNorm* next_norm, Tensor x, Range rows,
+                                 bool overlap) {
   DeviceEvent last;
-  // Runs of like length: a few rows left over would cost as much as many.
-  const int64_t runs = (part.size() + mlp_.rows() - 1) / mlp_.rows();
-  for (int64_t run = 0; run < runs; ++run) {
-    const Range rows{part.begin + part.size() * run / runs, part.begin + part.size() * (run + 1) / runs};
-    const Tensor gate_up = gate_up_.row_range(0, rows.size()), mlp = mlp_.row_range(0, rows.size());
-    layer.gate_up(rank_, mlp, h_.row_range(rows.begin, rows.end), gate_up);
-    last = add_up(layer.down, mlp, x, rows, layer.post_ffn_norm,
-                  next != nullptr ? &next->input_norm : nullptr, beside);
+  // Chunks of like length: a few rows left over would cost as much as many.
+  const int64_t chunks = (rows.size() + mlp_.rows() - 1) / mlp_.rows();
+  for (int64_t c = 0; c < chunks; ++c) {
+    const Range chunk{rows.begin + rows.size() * c / chunks, rows.begin + rows.size() * (c + 1) / chunks};
+    const Tensor gate_up = gate_up_.row_range(0, chunk.size()), mlp = mlp_.row_range(0, chunk.size());
+    layer.gate_up(rank_, mlp, rows_of(h_, chunk), gate_up);
+    last = end_block(layer.down, mlp, x, chunk, layer.post_ffn_norm, next_norm, overlap);
   }
   return last;
 }
 
-DeviceEvent Gemma2::add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
-                           const RmsNorm* pre, bool beside) {
-  const auto of = [&](Tensor tensor) { return tensor.row_range(rows.begin, rows.end); };
-  const AddNorm to = add_norm(of(h_), of(x), of(sum_), post, pre);
-  if (beside) {  // each row has partials of its own
+DeviceEvent Gemma2::end_block(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+                              const RmsNorm* next, bool overlap) {
+  const AddNorm to = add_norm(rows_of(h_, rows), rows_of(x, rows), rows_of(sum_, rows), post, next);
+  if (overlap) {  // each row has partials of its own
     const int64_t a_row = partials_.rows() / h_.rows();
     return linear.start(rank_, to, in, partials_.row_range(rows.begin * a_row, rows.end * a_row));
   }
   linear(rank_, to, in, partials_);
   return nullptr;
+}
+
+bool Gemma2::overlaps(int64_t rows) const {
+  return rank_.comm.size() > 1 && rank_.comm.in_stream() &&
+         rows >= std::max<int64_t>(2, rank_.ops.overlap_min_rows());
 }
 
 }  // namespace lapidary

@@ -8,6 +8,7 @@
 #include "sharding/plan/plan.h"
 #include "worker/model/kv_pages.h"
 #include "worker/model/layers.h"
+#include "worker/model/row_halves.h"
 
 namespace lapidary {
 
@@ -51,18 +52,17 @@ class Gemma2 {
 
   Layer load(WeightStore& weights, int64_t index) const;
   void make_workspace(int64_t rows, int64_t length);
-  /// One layer over x [rows, hidden]. qkv_ holds its queries, keys and values, and then those of the layer
-  /// behind it, if there is a `next`: the end of a layer and the beginning of the next are one pass over x.
-  void forward(const Layer& layer, const Layer* next, Tensor x, const RaggedRows& step, std::byte* pages);
-  /// Of a step's rows: halves, where the ranks add up one while they multiply the other; else all. Only
-  /// attention needs both.
-  std::vector<Range> parts(int64_t rows) const;
-  /// The layer's MLP of these rows of h_, and its end in x; beside what comes next that is done after
-  /// Backend::wait_for.
-  DeviceEvent feed_forward(const Layer& layer, const Layer* next, Tensor x, Range part, bool beside);
-  /// in · wᵀ over all ranks, by way of these rows of sum_ into x and, normed, to h_.
-  DeviceEvent add_up(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
-                     const RmsNorm* pre, bool beside);
+  /// One layer over x [rows, hidden]. h_ holds its input, normed already: the end of the layer before and
+  /// that norm are one pass over x. So this layer ends in `next_norm`, where there is one.
+  void forward(const Layer& layer, const RmsNorm* next_norm, Tensor x, RowHalves& halves,
+               const RaggedRows& step, std::byte* pages);
+  /// The layer's MLP of these rows of h_, and its end in x.
+  DeviceEvent feed_forward(const Layer& layer, const RmsNorm* next_norm, Tensor x, Range rows, bool overlap);
+  /// The end of a block: x += post(in · wᵀ, summed over all ranks), h_ = next(x); of these rows. The event is
+  /// null where that is in the order of the stream, else what needs x or h_ waits for it.
+  DeviceEvent end_block(const RowLinear& linear, Tensor in, Tensor x, Range rows, const RmsNorm& post,
+                        const RmsNorm* next, bool overlap);
+  bool overlaps(int64_t rows) const;
 
   TextConfig config_;
   NumericsProfile profile_;

@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention/kv_pages.h"
 #include "kernels/cuda/runtime/device.h"
 #include "kernels/cuda/runtime/step_table.h"
+#include "kernels/cuda_options.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::cuda {

@@ -88,9 +88,9 @@ PrefillTrial try_prefill(Stream stream, int64_t head_dim, int64_t rows, int64_t 
   return trial;
 }
 
-PrefillChoice::PrefillChoice(Prefill how, const DeviceInfo& device)
+PrefillChoice::PrefillChoice(PrefillMode how, const DeviceInfo& device)
     : how_(how), warpgroups_(device.warpgroups), multiprocessors_(device.multiprocessors) {
-  if (how == Prefill::warpgroups && !device.warpgroups)
+  if (how == PrefillMode::warpgroups && !device.warpgroups)
     throw std::runtime_error(device.name + " has compute capability " + std::to_string(device.major) + "." +
                              std::to_string(device.minor) +
                              ", and only 9.0 has matrix products of warpgroups");
@@ -99,7 +99,7 @@ PrefillChoice::PrefillChoice(Prefill how, const DeviceInfo& device)
 bool PrefillChoice::has_both(int64_t head_dim) const { return warpgroups_ && head_dim > kMaxNarrowHead; }
 
 void PrefillChoice::make(Stream stream, int64_t head_dim, int burst) {
-  if (how_ != Prefill::measured || !has_both(head_dim) || trials_.contains(head_dim)) return;
+  if (how_ != PrefillMode::measured || !has_both(head_dim) || trials_.contains(head_dim)) return;
   // Tiles enough to fill the device a few times by either kernel; heads as wide together as the decoder's.
   const int64_t rows = 16 * multiprocessors_, heads = std::max<int64_t>(4096 / head_dim / 2 * 2, 2);
   try {
@@ -112,7 +112,7 @@ void PrefillChoice::make(Stream stream, int64_t head_dim, int burst) {
 
 PrefillKernel PrefillChoice::of(int64_t head_dim) const {
   if (!has_both(head_dim)) return PrefillKernel::warps;
-  if (how_ == Prefill::warpgroups) return PrefillKernel::warpgroups;
+  if (how_ == PrefillMode::warpgroups) return PrefillKernel::warpgroups;
   const auto trial = trials_.find(head_dim);
   return trial != trials_.end() ? trial->second.better() : PrefillKernel::warps;
 }

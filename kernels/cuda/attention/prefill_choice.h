@@ -7,6 +7,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/runtime/device.h"
+#include "kernels/cuda_options.h"
 
 namespace lapidary::cuda {
 
@@ -37,7 +38,7 @@ class PrefillChoice {
  public:
   /// A kernel that is asked for is taken wherever it has an instance for the head; throws std::runtime_error
   /// where the device has none at all. To be measured: the first of the two until make() was called.
-  PrefillChoice(Prefill how, const DeviceInfo& device);
+  PrefillChoice(PrefillMode how, const DeviceInfo& device);
 
   /// Chooses for heads of this size, by a trial if there is a choice and none was made. Without the memory
   /// for a trial the first of the two.
@@ -50,7 +51,7 @@ class PrefillChoice {
  private:
   bool has_both(int64_t head_dim) const;
 
-  Prefill how_;
+  PrefillMode how_;
   bool warpgroups_;
   int multiprocessors_;
   std::map<int64_t, PrefillTrial> trials_;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "configs/error.h"
+#include "kernels/cuda_options.h"
 #include "sharding/comm/nccl_options.h"
 #include "tests/cuda_emulation/nccl/nccl_emulation.h"
 #include "tests/support/communicator_suite.h"

@@ -40,12 +40,12 @@ TEST(PrefillChoice, BothKernelsAgree) {
 TEST(PrefillChoice, OnlyWhatTheDeviceAndTheHeadHave) {
   DeviceInfo with, without;
   with.warpgroups = true;
-  EXPECT_EQ(PrefillChoice(Prefill::warpgroups, with).of(72), PrefillKernel::warpgroups);
-  EXPECT_EQ(PrefillChoice(Prefill::warpgroups, with).of(64), PrefillKernel::warps);
-  EXPECT_EQ(PrefillChoice(Prefill::warps, with).of(128), PrefillKernel::warps);
-  EXPECT_EQ(PrefillChoice(Prefill::measured, with).of(128), PrefillKernel::warps);  // until it is
-  EXPECT_EQ(PrefillChoice(Prefill::measured, without).of(128), PrefillKernel::warps);
-  EXPECT_THROW(PrefillChoice(Prefill::warpgroups, without), std::runtime_error);
+  EXPECT_EQ(PrefillChoice(PrefillMode::warpgroups, with).of(72), PrefillKernel::warpgroups);
+  EXPECT_EQ(PrefillChoice(PrefillMode::warpgroups, with).of(64), PrefillKernel::warps);
+  EXPECT_EQ(PrefillChoice(PrefillMode::warps, with).of(128), PrefillKernel::warps);
+  EXPECT_EQ(PrefillChoice(PrefillMode::measured, with).of(128), PrefillKernel::warps);  // until it is
+  EXPECT_EQ(PrefillChoice(PrefillMode::measured, without).of(128), PrefillKernel::warps);
+  EXPECT_THROW(PrefillChoice(PrefillMode::warpgroups, without), std::runtime_error);
 }
 
 TEST(PrefillChoice, IsMadeOnceAndTold) {
@@ -53,7 +53,7 @@ TEST(PrefillChoice, IsMadeOnceAndTold) {
   DeviceInfo device;
   device.warpgroups = true;
   device.multiprocessors = 1;
-  PrefillChoice choice(Prefill::measured, device);
+  PrefillChoice choice(PrefillMode::measured, device);
   EXPECT_EQ(choice.told(), "");
   choice.make(kStream, 64, 1);
   EXPECT_EQ(choice.told(), "");

@@ -8,6 +8,7 @@
 #include "configs/model/model_config.h"
 #include "configs/model/processor_config.h"
 #include "kernels/cpu/isa/detect.h"
+#include "kernels/cuda_options.h"
 #include "tests/support/golden.h"
 #include "tests/support/nccl_library.h"
 #include "tests/support/temp_folder.h"
