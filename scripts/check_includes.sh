@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The rules of the house, a row a room: who may include whom. A room may include itself, `configs/*.h`, and the rooms of its
 # row ("a/*": all of the house a).
-# Also: mpi.h in one file and nccl.h in one header; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
+# Also: mpi.h in one file and nccl.h in one header; the variables of launchers in one file; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
 # <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
 # source includes its own header first, which shows that it compiles alone; rooms of at most 30 sources.
 # What differs between GPUs is named in kernels/cuda/gpu, and each of its instructions is compiled for all by
@@ -108,6 +108,9 @@ esac
 while IFS= read -r file; do complain "$file knows NCCL's own types: they are for sharding/comm/nccl_*.cpp"; done < <(
   grep -lE '^#include "sharding/comm/nccl_(library|connection)\.h"' -r configs kernels sharding worker coordinator tests |
     grep -v '^sharding/comm/nccl_' || true)
+while IFS= read -r file; do complain "$file reads a launcher's variable: those are for sharding/comm/launch_environment.cpp"; done < <(
+  grep -rlE 'getenv.*(OMPI_|PMI|SLURM)|"(OMPI_|PMIX?_|SLURM_)' configs kernels sharding worker coordinator |
+    grep -v '^sharding/comm/launch_environment.cpp$' || true)
 while IFS= read -r file; do complain "$file knows GPUs apart: that belongs to kernels/cuda/gpu"; done < <(
   grep -rlE '__CUDA_ARCH|NV_IF_TARGET|\basm\b' kernels/cuda --include='*.cu' --include='*.cuh' --include='*.h' --include='*.cpp' |
     grep -v '^kernels/cuda/gpu/' || true)

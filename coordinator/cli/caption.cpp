@@ -5,6 +5,7 @@
 #include "coordinator/cli/caption_run.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/fleet/token.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
 
 namespace lapidary {

@@ -9,6 +9,7 @@
 
 #include "coordinator/cli/caption_run.h"
 #include "coordinator/fleet/token.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/engine/memory_plan.h"
 
 namespace lapidary {
@@ -166,7 +167,7 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   std::unique_ptr<CaptionCoordinator> coordinator;
   open_together(*comm, patience, options.step_deadline, [&] {
     coordinator = std::make_unique<CaptionCoordinator>(options, setup, mesh, make_token(),
-                                                       ranks_on_host() >= comm->size(), stop);
+                                                       local_size() >= comm->size(), stop);
   });
   patience.expect("not all ranks have heard where the coordinator is");
   const Invitation invitation = share_invitation(*comm, coordinator.get());

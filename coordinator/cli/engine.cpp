@@ -4,6 +4,7 @@
 
 #include "configs/error.h"
 #include "configs/model/numerics.h"
+#include "sharding/comm/launch_environment.h"
 
 namespace lapidary {
 

@@ -1,21 +1,18 @@
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
+#include "sharding/comm/launch_environment.h"
 
 namespace {
 
+using lapidary::world_rank;
+
 constexpr int kFailed = 1, kUsage = 2;
 
-/// Whether a launcher started this process as one of several and not as the first: it keeps silent about what
-/// every rank has found alike.
-bool is_follower() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
-    if (const char* rank = std::getenv(name)) return std::atoi(rank) > 0;
-  return false;
-}
+/// Every rank finds the same: all but the first keep silent about it.
+bool is_follower() { return world_rank() > 0; }
 
 /// Followers end with 0: a launcher kills the whole job when one rank ends with another code, perhaps before
 /// the first has said its sentence; the first one's code is the job's.

@@ -1,5 +1,6 @@
 #include <array>
 #include <cstdio>
+#include <optional>
 
 #include "configs/error.h"
 #include "configs/model/generation_config.h"
@@ -42,23 +43,15 @@ void add_pixel_values(Tracer& tracer, const std::vector<std::string>& images, in
   tracer.add_floats("pixel_values", {static_cast<int64_t>(images.size()), 3, size, size}, std::move(values));
 }
 
-void lead_trace(const TraceOptions& options, const ModelConfig& config, Engine& engine) {
-  const Tokenizer tokenizer = Tokenizer::from_file(options.flags.engine.model / "tokenizer.json");
+TraceRequest read_request(const TraceOptions& options, const ModelConfig& config,
+                          const Tokenizer& tokenizer) {
   TraceRequest request;
   for (const auto& path : options.images)
     request.images.push_back(model_pixels(path, config.vision.image_size));
   request.prefix = prefix_ids(tokenizer, config, static_cast<int64_t>(options.images.size()), options.prompt);
   request.max_new_tokens = options.max_new_tokens;
   if (!options.ignore_eos) request.eos = config.eos;
-
-  Tracer tracer;
-  add_pixel_values(tracer, request.images, config.vision.image_size,
-                   read_processor_config(options.flags.engine.model, config));
-  tracer.add_ints("prompt_ids", request.prefix);
-  const auto tokens = trace(engine, request, tracer);
-  tracer.add_ints("token_ids", tokens);
-  tracer.write(options.output);
-  std::printf("%s\n", tokenizer.decode(tokens, true).c_str());
+  return request;
 }
 
 int run_trace(TraceOptions options) {
@@ -72,20 +65,23 @@ int run_trace(TraceOptions options) {
   engine_options.max_num_seqs = 1;
   engine_options.shared_vision = true;
   Engine engine(engine_options, config, one_stage(*comm));
-  if (comm->rank() > 0) {
-    engine.follow();
-    return 0;
-  }
-  std::string trouble;
-  try {
-    lead_trace(options, config, engine);
-  } catch (const std::exception& e) {
-    trouble = e.what();
-  }
-  wire::Step stop;
-  stop.set_stop(true);
-  engine.lead(stop);
-  if (!trouble.empty()) throw Error(trouble);
+
+  std::optional<Tokenizer> tokenizer;
+  TraceRequest request;
+  agree(*comm, [&] {  // each rank reads on its own host
+    tokenizer.emplace(Tokenizer::from_file(engine_options.model / "tokenizer.json"));
+    request = read_request(options, config, *tokenizer);
+  });
+  const bool writes = comm->rank() == 0;
+  Tracer tracer;
+  const std::vector<int32_t> tokens = trace(engine, request, writes ? &tracer : nullptr);
+  if (!writes) return 0;
+  add_pixel_values(tracer, request.images, config.vision.image_size,
+                   read_processor_config(engine_options.model, config));
+  tracer.add_ints("prompt_ids", request.prefix);
+  tracer.add_ints("token_ids", tokens);
+  tracer.write(options.output);
+  std::printf("%s\n", tokenizer->decode(tokens, true).c_str());
   return 0;
 }
 

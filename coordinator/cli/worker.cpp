@@ -10,6 +10,7 @@
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/records/fingerprint.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
 #include "worker/engine/memory_plan.h"
 #include "worker/lanes/worker.h"

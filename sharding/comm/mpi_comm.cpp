@@ -243,12 +243,6 @@ class MpiComm final : public Communicator {
 
 }  // namespace
 
-bool started_by_mpi() {
-  // Open MPI's mpirun and PMIx launchers (srun --mpi=pmix) say so in the environment; asking MPI itself would
-  // start its runtime in every solo run.
-  return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr;
-}
-
 std::unique_ptr<Communicator> make_mpi() {
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)

@@ -53,22 +53,22 @@ class NcclComm final : public StagedComm {
     peers_->all_reduce_add_norm(to, partials, finish);
   }
 
-  void broadcast_rows(Tensor rows, int root) override {
+  void broadcast(Tensor rows, int root) override {
     connection_->call("broadcast rows", [&](ncclComm_t comm) {
       return nccl_.broadcast(rows.data, rows.data, bytes_of(rows).size(), ncclChar, root, comm, stream());
     });
   }
-  void gather_rows(Tensor all, Tensor mine) override {
+  void all_gather(Tensor all, Tensor mine) override {
     gather(all.data, mine.data, bytes_of(mine).size(), ncclChar);
   }
-  void send_rows(Tensor rows, int to, Channel channel) override {
-    if (channel != Channel::activations) return StagedComm::send_rows(rows, to, channel);
+  void send(Tensor rows, int to, Channel channel) override {
+    if (channel != Channel::activations) return StagedComm::send(rows, to, channel);
     connection_->call("send rows", [&](ncclComm_t comm) {
       return nccl_.send(rows.data, bytes_of(rows).size(), ncclChar, to, comm, stream());
     });
   }
-  void receive_rows(Tensor rows, int from, Channel channel) override {
-    if (channel != Channel::activations) return StagedComm::receive_rows(rows, from, channel);
+  void receive(Tensor rows, int from, Channel channel) override {
+    if (channel != Channel::activations) return StagedComm::receive(rows, from, channel);
     connection_->call("receive rows", [&](ncclComm_t comm) {
       return nccl_.receive(rows.data, bytes_of(rows).size(), ncclChar, from, comm, stream());
     });
@@ -81,7 +81,7 @@ class NcclComm final : public StagedComm {
     for (size_t bytes = 16; bytes * (ranks + 1) <= std::min(kWarmUp, gathered_bytes_); bytes *= 16) {
       reduce(mine + bytes, mine, bytes / sizeof(float));
       gather(mine + bytes, mine, bytes, ncclChar);
-      broadcast_rows(view(mine, DType::f32, 1, static_cast<int64_t>(bytes / sizeof(float))), 0);
+      broadcast(view(mine, DType::f32, 1, static_cast<int64_t>(bytes / sizeof(float))), 0);
     }
     for (int step = 1; step < size(); ++step)
       connection_->call("connect two ranks", [&](ncclComm_t comm) {
@@ -134,7 +134,7 @@ class NcclComm final : public StagedComm {
 
   bool all_say(int yes) {
     std::vector<int> all(static_cast<size_t>(size()));
-    host_.gather_rows(view(all.data(), DType::i32, size(), 1), view(&yes, DType::i32, 1, 1));
+    make_host_rows(host_)->all_gather(view(all.data(), DType::i32, size(), 1), view(&yes, DType::i32, 1, 1));
     return std::ranges::all_of(all, [](int one) { return one != 0; });
   }
 
@@ -202,8 +202,8 @@ class NcclComm final : public StagedComm {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, Watchdog& watchdog,
-                                        const NcclOptions& options) {
+std::unique_ptr<DeviceComm> make_nccl(Communicator& host, Backend& ops, Watchdog& watchdog,
+                                      const NcclOptions& options) {
   return std::make_unique<NcclComm>(host, ops, watchdog, options);
 }
 

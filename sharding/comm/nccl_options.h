@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 #include "sharding/comm/watchdog.h"
 
 namespace lapidary {
@@ -34,7 +34,7 @@ struct NcclOptions {
 ///
 /// Throws a sentence where NCCL is not in the program or on this host, is another one on another rank, or
 /// does not connect.
-std::unique_ptr<Communicator> make_nccl(Communicator& host, Backend& ops, Watchdog& watchdog,
-                                        const NcclOptions& options);
+std::unique_ptr<DeviceComm> make_nccl(Communicator& host, Backend& ops, Watchdog& watchdog,
+                                      const NcclOptions& options);
 
 }  // namespace lapidary

@@ -3,8 +3,6 @@
 
 namespace lapidary {
 
-bool started_by_mpi() { return false; }
-
 std::unique_ptr<Communicator> make_mpi() {
   fail("this lapidary was built without MPI; configure with -DLAPIDARY_MPI=ON and Open MPI installed");
 }

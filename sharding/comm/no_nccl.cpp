@@ -3,7 +3,7 @@
 
 namespace lapidary {
 
-std::unique_ptr<Communicator> make_nccl(Communicator&, Backend&, Watchdog&, const NcclOptions&) {
+std::unique_ptr<DeviceComm> make_nccl(Communicator&, Backend&, Watchdog&, const NcclOptions&) {
   fail("this program was built without NCCL (CMake option LAPIDARY_NCCL)");
 }
 

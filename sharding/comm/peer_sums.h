@@ -3,7 +3,7 @@
 #include <functional>
 #include <memory>
 
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 #include "sharding/comm/watchdog.h"
 
 namespace lapidary {

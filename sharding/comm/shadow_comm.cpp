@@ -1,22 +1,23 @@
 #include "sharding/comm/shadow_comm.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 
 namespace lapidary {
 namespace {
 
-class Shadow final : public ShadowHost {
+[[noreturn]] void nobody_else() { throw std::logic_error("the other ranks of a shadow are not there"); }
+
+class Shadow final : public Communicator {
  public:
-  Shadow(int size, Backend* ops) : size_(size), ops_(ops) {}
+  explicit Shadow(int size) : size_(size) {}
 
   int rank() const override { return 0; }
   int size() const override { return size_; }
-
   void all_reduce(Tensor y, Tensor partials, const SumTree::Finish&) override {
-    const Tensor block = partials.row_range(0, y.rows());
-    if (ops_ != nullptr) return ops_->copy(y, block);
-    std::memcpy(y.data, block.data, static_cast<size_t>(y.rows() * y.cols()) * sizeof(float));
+    std::memcpy(y.data, partials.data, static_cast<size_t>(y.rows() * y.cols()) * sizeof(float));
   }
   void all_gather(std::byte* out, std::span<const std::byte> mine, std::span<const size_t> sizes) override {
     for (const size_t size : sizes) {
@@ -29,35 +30,38 @@ class Shadow final : public ShadowHost {
   void send(std::span<const std::byte>, int, Channel) override { nobody_else(); }
   void receive(std::span<std::byte>, int, Channel) override { nobody_else(); }
   bool progress() override { return false; }
-
-  void broadcast_rows(Tensor, int) override {}
-  void gather_rows(Tensor all, Tensor mine) override {
-    for (int64_t row = 0; row < all.rows(); row += mine.rows()) {
-      const Tensor to = all.row_range(row, row + mine.rows());
-      if (ops_ != nullptr)
-        ops_->copy(to, mine);
-      else
-        std::memcpy(to.data, mine.data, static_cast<size_t>(mine.rows() * mine.cols()) * size_of(mine.dtype));
-    }
-  }
-  bool in_stream() const override { return ops_ != nullptr; }
-  std::unique_ptr<Communicator> on_device(Backend& ops) override {
-    return std::make_unique<Shadow>(size_, &ops);
-  }
-  std::unique_ptr<Communicator> split(int) override { return std::make_unique<Shadow>(size_, ops_); }
+  std::unique_ptr<Communicator> split(int) override { return std::make_unique<Shadow>(size_); }
   void abort(int code) override { std::_Exit(code); }
 
  private:
-  [[noreturn]] static void nobody_else() {
-    throw std::logic_error("the other ranks of a shadow are not there");
-  }
-
   const int size_;
-  Backend* const ops_;
+};
+
+class ShadowRows final : public DeviceComm {
+ public:
+  ShadowRows(Communicator& host, Backend& ops) : DeviceComm(host), ops_(ops) {}
+
+  void all_reduce(Tensor y, Tensor partials, const SumTree::Finish&) override {
+    ops_.copy(y, partials.row_range(0, y.rows()));
+  }
+  void all_gather(Tensor all, Tensor mine) override {
+    for (int64_t row = 0; row < all.rows(); row += mine.rows())
+      ops_.copy(all.row_range(row, row + mine.rows()), mine);
+  }
+  void broadcast(Tensor, int) override {}
+  void send(Tensor, int, Channel) override { nobody_else(); }
+  void receive(Tensor, int, Channel) override { nobody_else(); }
+  bool in_stream() const override { return !ops_.on_host(); }
+
+ private:
+  Backend& ops_;
 };
 
 }  // namespace
 
-std::unique_ptr<ShadowHost> make_shadow(int size) { return std::make_unique<Shadow>(size, nullptr); }
+std::unique_ptr<Communicator> make_shadow(int size) { return std::make_unique<Shadow>(size); }
+std::unique_ptr<DeviceComm> make_shadow_rows(Communicator& shadow, Backend& ops) {
+  return std::make_unique<ShadowRows>(shadow, ops);
+}
 
 }  // namespace lapidary

@@ -6,7 +6,7 @@
 #include "configs/model/model_config.h"
 #include "tests/support/error_text.h"
 #include "tests/support/test_data.h"
-#include "worker/engine/group.h"
+#include "worker/model/group.h"
 
 namespace lapidary {
 namespace {

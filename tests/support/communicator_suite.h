@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "configs/error.h"
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 #include "sharding/plan/plan.h"
 
 namespace lapidary {
@@ -83,7 +83,7 @@ inline void check_communicator(Communicator& comm) {
       for (int r = 0; r < ranks; ++r)
         for (int b = 0; b < finish.blocks[static_cast<size_t>(r)]; ++b)
           sum += static_cast<float>((r + 1) * (b + 1) + i % 7);
-      expect(y[static_cast<size_t>(i)] == sum, cat("tree_sum of ", n, " at ", i));
+      expect(y[static_cast<size_t>(i)] == sum, cat("all_reduce of ", n, " at ", i));
     }
   }
 
@@ -106,10 +106,11 @@ inline void check_communicator(Communicator& comm) {
     }
 
   std::vector<int32_t> rows(static_cast<size_t>(ranks * 6)), my_rows(6, comm.rank());
-  comm.gather_rows(view(rows.data(), DType::i32, ranks * 2, 3), view(my_rows.data(), DType::i32, 2, 3));
-  for (size_t i = 0; i < rows.size(); ++i) expect(rows[i] == static_cast<int32_t>(i / 6), "gather_rows");
-  comm.broadcast_rows(view(my_rows.data(), DType::i32, 2, 3), ranks - 1);
-  expect(my_rows == std::vector<int32_t>(6, ranks - 1), "broadcast_rows");
+  const auto on_host = make_host_rows(comm);
+  on_host->all_gather(view(rows.data(), DType::i32, ranks * 2, 3), view(my_rows.data(), DType::i32, 2, 3));
+  for (size_t i = 0; i < rows.size(); ++i) expect(rows[i] == static_cast<int32_t>(i / 6), "gathered rows");
+  on_host->broadcast(view(my_rows.data(), DType::i32, 2, 3), ranks - 1);
+  expect(my_rows == std::vector<int32_t>(6, ranks - 1), "broadcast rows");
 
   auto half = comm.split(comm.rank() % 2);
   expect(half->size() == (ranks + (comm.rank() % 2 == 0 ? 1 : 0)) / 2, "size of a split");
@@ -136,9 +137,9 @@ inline void check_communicator(Communicator& comm) {
   comm.barrier();
 }
 
-/// The operations on a backend's tensors, of a communicator that is made for them; `host` is the same group's
+/// The operations on a backend's tensors, of a DeviceComm; `host` is the same group's
 /// and says what sums come to, bit by bit where the communicator promises it.
-inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, bool deterministic) {
+inline void check_rows(DeviceComm& comm, Backend& ops, Communicator& host, bool deterministic) {
   const int ranks = comm.size(), me = comm.rank();
   const auto expect = [&](bool right, const std::string& what) {
     if (!right) throw std::runtime_error(cat("rank ", me, " of ", ranks, ": ", what));
@@ -205,29 +206,29 @@ inline void check_rows(Communicator& comm, Backend& ops, Communicator& host, boo
   }
 
   const Tensor all = on_device(std::vector<float>(static_cast<size_t>(ranks * 6)), ranks * 2);
-  comm.gather_rows(all, on_device(numbers(me, 6), 2));
+  comm.all_gather(all, on_device(numbers(me, 6), 2));
   const std::vector<float> gathered = fetched(all);
   for (int r = 0; r < ranks; ++r)
     expect(std::ranges::equal(numbers(r, 6), std::span(gathered).subspan(static_cast<size_t>(r) * 6, 6)),
-           "gather_rows");
+           "gathered rows");
   for (int root = 0; root < ranks; ++root) {
     const Tensor rows = on_device(numbers(me, 6), 2);
-    comm.broadcast_rows(rows, root);
-    expect(fetched(rows) == numbers(root, 6), "broadcast_rows");
+    comm.broadcast(rows, root);
+    expect(fetched(rows) == numbers(root, 6), "broadcast rows");
   }
 
   // Down the line of ranks, as rows go through stages: a send may wait for its receiver.
   for (const Channel channel : {Channel::activations, Channel::embeddings})
     for (int64_t n : {1, 1000}) {
       const Tensor rows = on_device(numbers(100 + me, n), 1);
-      if (me > 0) comm.receive_rows(rows, me - 1, channel);
+      if (me > 0) comm.receive(rows, me - 1, channel);
       if (me > 0) expect(fetched(rows) == numbers(100, n), "rows of another rank");
-      if (me + 1 < ranks) comm.send_rows(rows, me + 1, channel);
+      if (me + 1 < ranks) comm.send(rows, me + 1, channel);
       ops.synchronize();
     }
-  while (comm.progress()) {
+  while (host.progress()) {
   }
-  comm.barrier();
+  host.barrier();
 }
 
 }  // namespace lapidary

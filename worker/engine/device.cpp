@@ -6,8 +6,8 @@
 
 #include "configs/error.h"
 #include "kernels/cuda_options.h"
+#include "sharding/comm/launch_environment.h"
 #include "sharding/comm/nccl_options.h"
-#include "sharding/comm/shadow_comm.h"
 #include "worker/engine/memory_plan.h"
 
 namespace lapidary {
@@ -27,7 +27,7 @@ std::optional<int> named_gpu(const std::string& device) {
 
 /// The GPU of this rank, of `gpus` that the host has.
 int gpu_of_rank(const EngineOptions& options, int gpus) {
-  const int ranks = ranks_on_host();
+  const int ranks = local_size();
   if (const auto named = named_gpu(options.device)) {
     if (*named >= gpus)
       fail("--device is ", options.device, ", but this host has ", gpus, gpus == 1 ? " GPU" : " GPUs",
@@ -40,7 +40,7 @@ int gpu_of_rank(const EngineOptions& options, int gpus) {
   if (ranks > gpus && !options.shared_gpu)
     fail(ranks, " ranks on this host, but it has ", gpus, gpus == 1 ? " GPU" : " GPUs",
          ": start fewer ranks (--test-shared-gpu lets them share, slowly, for tests)");
-  return rank_on_host() % gpus;
+  return local_rank() % gpus;
 }
 
 /// Where this user's programs keep what they can make again; empty: nowhere.
@@ -58,12 +58,6 @@ PrefillMode prefill_of(const EngineOptions& options) {
 }
 
 }  // namespace
-
-int rank_on_host() {
-  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"})
-    if (const char* rank = std::getenv(name)) return std::atoi(rank);
-  return 0;
-}
 
 bool uses_gpu(const EngineOptions& options) {
   return options.device != "cpu" && (options.device != "auto" || cuda_devices().count > 0);
@@ -92,10 +86,9 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
   fail("--device is ", device, ", but ", found.why_none);
 }
 
-std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
-                                               const EngineOptions& options) {
-  if (backend.on_host()) return nullptr;
-  if (auto* shadow = dynamic_cast<ShadowHost*>(&host)) return shadow->on_device(backend);
+std::unique_ptr<DeviceComm> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
+                                             const EngineOptions& options) {
+  if (backend.on_host()) return make_host_rows(host);
   if (backend.native_stream() == nullptr || host.size() == 1 || options.nccl.empty())
     return make_staged(host, backend);
   NcclOptions nccl;

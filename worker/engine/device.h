@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 #include "sharding/comm/watchdog.h"
 #include "worker/engine/engine_options.h"
 
@@ -23,13 +23,10 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options, ThreadPool& 
 /// Whether make_backend() makes one of a GPU.
 bool uses_gpu(const EngineOptions& options);
 
-/// `host`, able to move what lies in the backend's memory: by NCCL where the backend has a stream for it and
-/// options.nccl names a library, else by way of the host's; null where `host` itself is able, because that is
-/// host memory. Called by all ranks of `host`; what is referred to outlives the result.
-std::unique_ptr<Communicator> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
-                                               const EngineOptions& options);
-
-/// This rank's number among those that the launcher started on this host, from 0.
-int rank_on_host();
+/// How rows in the backend's memory travel between the ranks of `host`: as bytes where that is host memory,
+/// by NCCL where the backend has a stream for it and options.nccl names a library, else by way of host
+/// memory. Called by all ranks of `host`; what is referred to outlives the result.
+std::unique_ptr<DeviceComm> make_device_comm(Communicator& host, Backend& backend, Watchdog& watchdog,
+                                             const EngineOptions& options);
 
 }  // namespace lapidary

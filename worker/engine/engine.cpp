@@ -36,8 +36,7 @@ Engine::Engine(const EngineOptions& options, const ModelConfig& config, Group gr
   // Everyone looks at what memory there is before anyone takes it.
   agree(group.replica, [&] { parts_ = std::make_unique<Parts>(options, config, group, rescue); });
   agree(group.replica, [&] { parts_->load(progress); });
-  for (Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
-    if (comm != nullptr) comm->warm_up();
+  for (DeviceComm* comm : {parts_->replica.get(), parts_->tp.get()}) comm->warm_up();
 }
 
 Engine::~Engine() = default;
@@ -45,19 +44,26 @@ Engine::~Engine() = default;
 void Engine::read_slots(const EncoderCache* slots) { parts_->runner->read_slots(slots); }
 
 void Engine::start(const wire::Step& step, const TensorHook& hook) {
-  const bool fetch = hook && !parts_->backend->on_host();
-  parts_->runner->start(step, fetch ? fetched(*parts_->backend, hook) : hook);
+  Backend& backend = *parts_->backend;
+  // Who listens does without recordings and their padding: the others have to do so, too.
+  if (hook && parts_->group.replica.size() > 1 && backend.records() && !step.gather_logits())
+    throw std::logic_error("a step whose tensors a rank of several hears must gather the logits");
+  parts_->runner->start(step, hook && !backend.on_host() ? fetched(backend, hook) : hook);
 }
 
 bool Engine::ready() { return parts_->runner->ready(); }
 wire::StepDone Engine::finish() { return parts_->runner->finish(); }
+bool Engine::progress() { return parts_->group.replica.host().progress(); }
 size_t Engine::started() const { return parts_->runner->started(); }
 
-wire::StepDone Engine::run(const wire::Step& step, const TensorHook& hook) {
+wire::StepDone Engine::run(wire::Step step, const TensorHook& hook) {
   if (started() > 0) throw std::logic_error("a step is run while another is under way");
+  step.set_number(last_step() + 1);
   start(step, hook);
   return finish();
 }
+
+uint64_t Engine::last_step() const { return parts_->runner->last_step(); }
 
 PaliGemma& Engine::model() {
   if (!parts_->model) throw std::logic_error("this rank holds no part of the decoder");
@@ -71,8 +77,8 @@ const StagePart& Engine::share() const { return parts_->share; }
 Memory Engine::memory() const {
   Memory memory = parts_->model ? parts_->model->memory() : Memory{};
   memory.workspace += parts_->scratch_bytes + parts_->runner->workspace_bytes();
-  for (const Communicator* comm : {parts_->replica.get(), parts_->tp.get()})
-    if (comm != nullptr) memory.workspace += comm->workspace_bytes();
+  for (const DeviceComm* comm : {parts_->replica.get(), parts_->tp.get()})
+    memory.workspace += comm->workspace_bytes();
   return memory;
 }
 
@@ -87,42 +93,6 @@ std::string Engine::describe() const {
              types.decoder == types.linear ? "" : cat(" with ", name_of(types.decoder), " decoder weights"),
              ", ", threads, threads == 1 ? " thread" : " threads",
              ranks > 1 ? cat(" on each of ", ranks, " ranks") : "");
-}
-
-wire::StepDone Engine::lead(wire::Step step, const TensorHook& hook) {
-  if (started() > 0) throw std::logic_error("a step is run while another is under way");
-  lead_start(std::move(step), hook);
-  return finish();
-}
-
-void Engine::lead_start(wire::Step step, const TensorHook& hook) {
-  step.set_number(parts_->runner->last_step() + 1);
-  Communicator& comm = parts_->group.replica;
-  // Who listens does without recordings and their padding; the others have to know.
-  if (hook && comm.size() > 1 && parts_->backend->records() && !step.gather_logits())
-    throw std::logic_error("a step whose tensors are heard on one of several ranks must gather the logits");
-  if (comm.size() > 1) {
-    std::string bytes = step.SerializeAsString();
-    uint64_t size = bytes.size();
-    comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
-    comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
-  }
-  start(step, hook);
-}
-
-void Engine::follow() {
-  Communicator& comm = parts_->group.replica;
-  wire::Step step;
-  std::string bytes;
-  do {
-    uint64_t size = 0;
-    comm.broadcast(reinterpret_cast<std::byte*>(&size), sizeof(size), 0);
-    bytes.resize(size);
-    comm.broadcast(reinterpret_cast<std::byte*>(bytes.data()), bytes.size(), 0);
-    if (!step.ParseFromString(bytes)) throw std::logic_error("a step that cannot be read");
-    start(step);
-    while (started() > 1 || (step.stop() && started() > 0)) finish();
-  } while (!step.stop());
 }
 
 }  // namespace lapidary

@@ -1,13 +1,13 @@
 #include "worker/engine/engine_options.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "configs/error.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/isa/detect.h"
 #include "sharding/checkpoint/checkpoint.h"
 #include "sharding/checkpoint/dummy_weights.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/engine/device.h"
 #include "worker/engine/memory_plan.h"
 
@@ -20,8 +20,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /// same ones.
 int share_of_cores() {
   const int cores = available_cores();
-  const char* bound = std::getenv("OMPI_MCA_orte_bound_at_launch");
-  return bound != nullptr ? cores : std::max(1, cores / ranks_on_host());
+  return bound_to_cores() ? cores : std::max(1, cores / local_size());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "configs/model/processor_config.h"
 #include "sharding/checkpoint/dummy_weights.h"
 #include "sharding/checkpoint/model_tensors.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/engine/device.h"
 #include "worker/engine/device_memory.h"
 #include "worker/engine/vision_tower.h"
@@ -18,9 +19,9 @@ Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, con
     : threads(where.coord.decodes() ? decoder_threads(options) : 1),
       backend(make_backend(options, threads)),
       watchdog(rescue, [this] { return backend->made_progress(); }),
-      replica(make_device_comm(where.replica, *backend, watchdog, options)),
-      tp(make_device_comm(where.tp, *backend, watchdog, options)),
-      group{replica ? *replica : where.replica, tp ? *tp : where.tp, where.mesh, where.coord},
+      replica(make_rows(where, where.replica, options)),
+      tp(make_rows(where, where.tp, options)),
+      group{*replica, *tp, where.mesh, where.coord},
       profile(numerics_profile(options.profile)),
       config(given),
       types(resolve_types(options, given)),
@@ -34,11 +35,17 @@ Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, con
   plan = PaliGemma::plan_for(config, group.coord.tp_rank, group.mesh.tp);
   share = stage_part_of(config, group.mesh, group.coord, options.pp_layers, shared_vision);
   if (backend->on_host()) {
-    check_memory(plan_memory(config, plan, share, sees(), capacity, types, *backend), ranks_on_host(),
+    check_memory(plan_memory(config, plan, share, sees(), capacity, types, *backend), local_size(),
                  available_memory());
   } else {
     check_device(options);
   }
+}
+
+std::unique_ptr<DeviceComm> Engine::Parts::make_rows(const Group& where, Communicator& host,
+                                                     const EngineOptions& options) {
+  return where.make_rows ? where.make_rows(host, *backend)
+                         : make_device_comm(host, *backend, watchdog, options);
 }
 
 /// Whether a vision lane shares the memory.
@@ -85,7 +92,7 @@ size_t Engine::Parts::count_device() {
 }
 
 void Engine::Parts::count_lane(WeightStore& weights) {
-  const auto alone = make_solo();
+  const auto alone = make_solo_rows();
   const int64_t hidden = config.text.hidden_size, tokens = config.vision.tokens();
   const Siglip tower(config.vision, hidden, weights, PaliGemma::plan_for(config, 0, 1).vision,
                      Rank{*backend, *alone}, capacity.images);

@@ -24,8 +24,8 @@ struct Engine::Parts {
   ThreadPool threads;
   std::unique_ptr<Backend> backend;
   Watchdog watchdog;
-  std::unique_ptr<Communicator> replica, tp;  // for tensors that do not lie in host memory
-  Group group;
+  std::unique_ptr<DeviceComm> replica, tp;
+  DeviceGroup group;
   NumericsProfile profile;
   ModelConfig config;
   WeightTypes types;
@@ -40,6 +40,7 @@ struct Engine::Parts {
   size_t scratch_bytes = 0;
 
  private:
+  std::unique_ptr<DeviceComm> make_rows(const Group& where, Communicator& host, const EngineOptions& options);
   bool sees() const;
   void check_device(const EngineOptions& options);
   size_t count_device();

@@ -4,7 +4,8 @@
 
 namespace lapidary {
 
-ImageLanding::ImageLanding(Backend& ops, const Group& group, int64_t images, int64_t tokens, int64_t hidden)
+ImageLanding::ImageLanding(Backend& ops, const DeviceGroup& group, int64_t images, int64_t tokens,
+                           int64_t hidden)
     : ops_(ops),
       group_(group),
       tokens_(tokens),
@@ -45,7 +46,7 @@ void ImageLanding::bring(const wire::Step& step, const Encode& encode) {
 void ImageLanding::send_mine() {
   for (const wire::Image* image : images_)
     if (image->rgb().empty() && image->rank() == group_.coord.rank)
-      read_slot(*image, [&](Tensor rows) { group_.replica.send_rows(rows, 0, Channel::embeddings); });
+      read_slot(*image, [&](Tensor rows) { group_.replica.send(rows, 0, Channel::embeddings); });
 }
 
 /// A rank of another stage sends once, to the first rank, which hands it on to its stage: the stage's ranks
@@ -55,9 +56,9 @@ void ImageLanding::land(const wire::Image& image, Tensor to) {
   if (owner == me) {
     read_slot(image, [&](Tensor rows) { ops_.copy(to, rows); });
   } else if (owner >= group_.mesh.tp && me == 0) {
-    group_.replica.receive_rows(to, owner, Channel::embeddings);
+    group_.replica.receive(to, owner, Channel::embeddings);
   }
-  group_.tp.broadcast_rows(to, owner < group_.mesh.tp ? owner : 0);
+  group_.tp.broadcast(to, owner < group_.mesh.tp ? owner : 0);
 }
 
 }  // namespace lapidary

@@ -4,7 +4,7 @@
 
 #include "configs/wire/wire.pb.h"
 #include "worker/engine/encoder_cache.h"
-#include "worker/engine/group.h"
+#include "worker/model/group.h"
 #include "worker/model/layers.h"
 
 namespace lapidary {
@@ -14,7 +14,7 @@ namespace lapidary {
 class ImageLanding {
  public:
   /// Rows for `images` images of `tokens` rows of `hidden` on the first stage; none elsewhere.
-  ImageLanding(Backend& ops, const Group& group, int64_t images, int64_t tokens, int64_t hidden);
+  ImageLanding(Backend& ops, const DeviceGroup& group, int64_t images, int64_t tokens, int64_t hidden);
 
   /// This rank's vision lane's results.
   void read_slots(const EncoderCache* slots) { slots_ = slots; }
@@ -37,7 +37,7 @@ class ImageLanding {
   void land(const wire::Image& image, Tensor to);
 
   Backend& ops_;
-  const Group& group_;
+  const DeviceGroup& group_;
   int64_t tokens_;
   Workspace space_;
   Tensor rows_;

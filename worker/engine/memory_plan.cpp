@@ -92,9 +92,4 @@ double available_memory() {
   return INFINITY;
 }
 
-int ranks_on_host() {
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  return local != nullptr ? std::max(1, std::atoi(local)) : 1;
-}
-
 }  // namespace lapidary

@@ -33,7 +33,5 @@ void check_memory(const Memory& planned, int ranks, double available);
 
 /// What this host could still give, in bytes; infinite where the system does not say.
 double available_memory();
-/// Ranks that the launcher started on this host.
-int ranks_on_host();
 
 }  // namespace lapidary

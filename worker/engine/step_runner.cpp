@@ -20,8 +20,8 @@ LayerRun common(LayerRun a, LayerRun b) {
 
 }  // namespace
 
-StepRunner::StepRunner(Backend& ops, const Group& group, const StepLimits& limits, const StagePart& share,
-                       PaliGemma* model, const float* value_of)
+StepRunner::StepRunner(Backend& ops, const DeviceGroup& group, const StepLimits& limits,
+                       const StagePart& share, PaliGemma* model, const float* value_of)
     : ops_(ops),
       group_(group),
       limits_(limits),
@@ -143,16 +143,16 @@ void StepRunner::advance(Work& work, LayerRun run, const wire::Step& step, const
     ops_.prepare({batch.rows.spans, batch.rows.positions, batch.ids, work.slots, sampling_, bucket.rows,
                   bucket.tokens});
     if (!share_.embedding && reaches(run, share_.layers.begin))
-      group_.replica.receive_rows(work.x(), group_.peer(group_.coord.stage - 1), Channel::activations);
+      group_.replica.receive(work.x(), group_.peer(group_.coord.stage - 1), Channel::activations);
     if (record && !Sampler::needs_host(sampling_)) {
       const auto width = static_cast<uint64_t>(Sampler::width(sampling_));
       ops_.replay(bucket.key() ^ width << 52, [&] { compute(work, run, step, hook); });
-      group_.replica.progress();
+      group_.replica.host().progress();
     } else {
       compute(work, run, step, hook);
     }
     if (!share_.head && reaches(run, share_.layers.end))
-      group_.replica.send_rows(work.x(), group_.peer(group_.coord.stage + 1), Channel::activations);
+      group_.replica.send(work.x(), group_.peer(group_.coord.stage + 1), Channel::activations);
   }
   if (!last) return;
   if (share_.head) tokens_ = sampler_->tokens(work.batch.sequences());
@@ -166,7 +166,7 @@ void StepRunner::compute(Work& work, LayerRun run, const wire::Step& step, const
   const Tensor x = work.x();
   if (share_.embedding && run.begin == 0)
     model_->embed(x, work.batch, feed_.token_table(), landing_.rows(), hook);
-  model_->run_layers(x, work.batch, common(run, share_.layers), group_.replica, hook);
+  model_->run_layers(x, work.batch, common(run, share_.layers), group_.replica.host(), hook);
   if (!share_.head || run.end < limits_.config.text.layers) return;
   sample_last(work, step, hook);
   if (group_.mesh.pp == 1)

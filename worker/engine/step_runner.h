@@ -19,7 +19,7 @@ namespace lapidary {
 class StepRunner {
  public:
   /// `model` is null on a rank that only encodes; `value_of` as PaliGemma::encode takes it. All outlive this.
-  StepRunner(Backend& ops, const Group& group, const StepLimits& limits, const StagePart& share,
+  StepRunner(Backend& ops, const DeviceGroup& group, const StepLimits& limits, const StagePart& share,
              PaliGemma* model, const float* value_of);
 
   void read_slots(const EncoderCache* slots) { landing_.read_slots(slots); }
@@ -69,7 +69,7 @@ class StepRunner {
   void mark_decoding(std::span<const int32_t> slots);
 
   Backend& ops_;
-  const Group& group_;
+  const DeviceGroup& group_;
   StepLimits limits_;
   StagePart share_;
   PaliGemma* model_;

@@ -10,7 +10,7 @@ constexpr size_t kMaxOwed = 64;
 
 }  // namespace
 
-TokenFeed::TokenFeed(Backend& ops, const Group& group, int64_t slots)
+TokenFeed::TokenFeed(Backend& ops, const DeviceGroup& group, int64_t slots)
     : ops_(ops), group_(group), space_(ops), newest_(static_cast<size_t>(slots)) {
   if (!group.coord.decodes() || !group.first_stage()) return;
   token_table_ = space_.make(slots + 1, 1, DType::i32);
@@ -20,7 +20,7 @@ TokenFeed::TokenFeed(Backend& ops, const Group& group, int64_t slots)
 void TokenFeed::sampled(std::span<const int32_t> slots, Tensor tokens) {
   if (slots.empty()) return;
   if (group_.last_stage()) {
-    group_.replica.send_rows(tokens, group_.peer(0), Channel::tokens);
+    group_.replica.send(tokens, group_.peer(0), Channel::tokens);
   } else if (group_.first_stage()) {
     if (owed_.size() >= kMaxOwed) receive();
     if (spare_.empty()) spare_.emplace_back();
@@ -44,7 +44,7 @@ void TokenFeed::receive() {
   owed_.pop_front();
   ++received_;
   const Tensor tokens = arriving_.row_range(0, std::ssize(slots));
-  group_.replica.receive_rows(tokens, group_.peer(group_.mesh.pp - 1), Channel::tokens);
+  group_.replica.receive(tokens, group_.peer(group_.mesh.pp - 1), Channel::tokens);
   ops_.scatter(token_table_, slots, tokens);
   spare_.push_back(std::move(slots));
 }

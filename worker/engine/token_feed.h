@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/engine/group.h"
+#include "worker/model/group.h"
 #include "worker/model/layers.h"
 
 namespace lapidary {
@@ -14,7 +14,7 @@ namespace lapidary {
 /// tokens. With one stage there are no messages: sampling writes to the token_table.
 class TokenFeed {
  public:
-  TokenFeed(Backend& ops, const Group& group, int64_t slots);
+  TokenFeed(Backend& ops, const DeviceGroup& group, int64_t slots);
 
   /// [slots + 1, 1] int32: a slot's newest token. The last row is for rows that nobody reads. Empty beyond
   /// the first stage.
@@ -33,7 +33,7 @@ class TokenFeed {
   void receive();
 
   Backend& ops_;
-  const Group& group_;
+  const DeviceGroup& group_;
   Workspace space_;
   Tensor token_table_;
   Tensor arriving_;                        // [slots, 1]

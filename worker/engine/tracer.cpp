@@ -62,19 +62,21 @@ wire::Step prefill_of(const TraceRequest& request, int64_t length, const ModelCo
 
 }  // namespace
 
-std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer& tracer) {
+std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer* tracer) {
   const Capacity& capacity = engine.capacity();
   const auto length = static_cast<int64_t>(request.prefix.size()) + request.max_new_tokens;
   if (length > capacity.length || static_cast<int64_t>(request.images.size()) > capacity.step_images)
     fail("a prompt of ", request.prefix.size(), " tokens with ", request.max_new_tokens, " new ones and ",
          request.images.size(), " images; built for ", capacity.length, " tokens and ", capacity.step_images,
          " images");
-  const TensorHook hook = [&](const std::string& name, Tensor value) { tracer.add(name, value); };
+  const TensorHook hook = [&](const std::string& name, Tensor value) {
+    if (tracer != nullptr) tracer->add(name, value);
+  };
 
   wire::Step step = prefill_of(request, length, engine.config());
   std::vector<int32_t> tokens;
   while (static_cast<int64_t>(tokens.size()) < request.max_new_tokens) {
-    tokens.push_back(engine.lead(step, hook).tokens(0));
+    tokens.push_back(engine.run(step, hook).tokens(0));
     if (std::find(request.eos.begin(), request.eos.end(), tokens.back()) != request.eos.end()) break;
     step.clear_prefills();
     step.clear_decodes();

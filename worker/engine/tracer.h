@@ -41,10 +41,10 @@ struct TraceRequest {
   wire::Sampling sampling;
 };
 
-/// Runs the request on rank 0 of `engine`'s group, one stage that shares a vision tower; followers follow. It
-/// adds every tensor of every step.
-/// Vision tensors hold a row an image token, decoder tensors a row for each token that was fed: the prefix,
-/// then each generated token but the last. Returns the generated tokens, an ending one among them.
-std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer& tracer);
+/// Runs the request; called on every rank of `engine`'s group, which is one stage that shares a vision tower.
+/// `tracer` is given every tensor of every step; null on all ranks but one. Vision tensors hold a row an
+/// image token, decoder tensors a row for each token that was fed: the prefix, then each generated token but
+/// the last. Returns the generated tokens, an ending one among them.
+std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer* tracer);
 
 }  // namespace lapidary

@@ -40,7 +40,7 @@ struct VisionTower::Parts {
   Parts(const EngineOptions& options, const ModelConfig& given, bool beside_decoder)
       : threads(vision_threads(options, beside_decoder)),
         backend(make_backend(options, threads, beside_decoder ? Lane::vision : Lane::decoder)),
-        alone(make_solo()),
+        alone(make_solo_rows()),
         config(given),
         images(fit_capacity(options, given).images) {
     const ProcessorConfig processor = read_processor_config(options.model, config);
@@ -71,7 +71,7 @@ struct VisionTower::Parts {
 
   ThreadPool threads;
   std::unique_ptr<Backend> backend;
-  std::unique_ptr<Communicator> alone;
+  std::unique_ptr<DeviceComm> alone;
   ModelConfig config;
   int64_t images;
   std::array<float, 256> value_of{};

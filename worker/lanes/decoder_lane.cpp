@@ -16,8 +16,8 @@ constexpr std::chrono::microseconds kDeviceNap{20}, kPeerNap{100};
 
 }  // namespace
 
-DecoderLane::DecoderLane(Parts parts, SpanRecorder& recorder)
-    : parts_(std::move(parts)), recorder_(recorder) {}
+DecoderLane::DecoderLane(StepExecutor& executor, SpanRecorder& recorder, Done done, uint64_t last_step)
+    : executor_(executor), recorder_(recorder), done_(std::move(done)), added_(last_step) {}
 
 void DecoderLane::add(wire::Step step) {
   {
@@ -52,26 +52,26 @@ void DecoderLane::run() {
     start(step);
     stop = step.stop();
     // One is left to the device when another can be started behind it.
-    while (!started_.empty() && (started_.size() > 1 || stop || ends_before_next())) finish_oldest();
+    while (!in_flight_.empty() && (in_flight_.size() > 1 || stop || ends_before_next())) finish_oldest();
   }
-  while (!started_.empty()) finish_oldest();
+  while (!in_flight_.empty()) finish_oldest();
 }
 
 void DecoderLane::start(const wire::Step& step) {
   // A part of a prefill names its sequences in its first layers' step only.
-  started_.push_back({step.number(), steady_time(), step.prefills_size() > 0 || step.end_layer() > 0});
-  parts_.start(step);
+  in_flight_.push_back({step.number(), steady_time(), step.prefills_size() > 0 || step.end_layer() > 0});
+  executor_.start(step);
 }
 
 /// A device begins a step when it is done with the one before: a step's span is the time that it had alone.
 void DecoderLane::finish_oldest() {
-  wire::StepDone done = parts_.finish();
-  const Started step = started_.front();
-  started_.pop_front();
+  wire::StepDone done = executor_.finish();
+  const InFlightStep step = in_flight_.front();
+  in_flight_.pop_front();
   const int64_t begin = std::max(step.begin, last_end_);
   last_end_ = steady_time();
   recorder_.add(wire::Span::STEP, begin, last_end_, step.number, step.prefills);
-  parts_.done(std::move(done));
+  done_(std::move(done));
 }
 
 /// Waits until the only step started is done, or another can be started behind it: false then.
@@ -80,8 +80,8 @@ bool DecoderLane::ends_before_next() {
   std::unique_lock lock(mutex_);
   for (;;) {
     lock.unlock();
-    const bool ready = parts_.ready();
-    if (!ready && parts_.progress) parts_.progress();
+    const bool ready = executor_.ready();
+    if (!ready) executor_.progress();
     lock.lock();
     if (ready || stopping_) return true;
     if (!steps_.empty()) return false;
@@ -111,7 +111,7 @@ void DecoderLane::wait(std::unique_lock<std::mutex>& lock) {
   const auto awake = [this] { return finishing_ || stopping_ || !steps_.empty(); };
   while (!awake()) {
     lock.unlock();
-    const bool under_way = parts_.progress && parts_.progress();
+    const bool under_way = executor_.progress();
     lock.lock();
     // Naps only while a peer may wait for the rest of a message; else only a step has to be noticed.
     if (under_way) {

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "configs/wire/wire.pb.h"
+#include "worker/engine/step_executor.h"
 #include "worker/lanes/span_recorder.h"
 
 namespace lapidary {
@@ -16,17 +17,10 @@ namespace lapidary {
 /// next one is started before its end is waited for, if one is there: the device never waits for the host.
 class DecoderLane {
  public:
-  struct Parts {
-    std::function<void(const wire::Step&)> start;
-    std::function<bool()> ready;               // whether the oldest step started is done
-    std::function<wire::StepDone()> finish;    // waits for it
-    std::function<void(wire::StepDone)> done;  // after each step, on run()'s thread
-    /// Called while no step waits: moves on messages under way, and says whether there are any left. They
-    /// would stand still if this thread just slept.
-    std::function<bool()> progress;
-  };
-
-  DecoderLane(Parts parts, SpanRecorder& recorder);
+  /// `done` is called after each step, on run()'s thread.
+  using Done = std::function<void(wire::StepDone)>;
+  /// Steps are numbered from last_step + 1 on.
+  DecoderLane(StepExecutor& executor, SpanRecorder& recorder, Done done, uint64_t last_step = 0);
 
   /// From any thread. A step that does not follow the last one is a std::logic_error.
   void add(wire::Step step);
@@ -39,8 +33,7 @@ class DecoderLane {
   void run();
 
  private:
-  /// A step that was started.
-  struct Started {
+  struct InFlightStep {
     uint64_t number;
     int64_t begin;
     bool prefills;
@@ -52,15 +45,16 @@ class DecoderLane {
   bool next(wire::Step& step);
   void wait(std::unique_lock<std::mutex>& lock);
 
-  Parts parts_;
+  StepExecutor& executor_;
   SpanRecorder& recorder_;
-  std::deque<Started> started_;  // of run()'s thread, oldest first
-  int64_t last_end_ = 0;         // of the step that was done last
+  const Done done_;
+  std::deque<InFlightStep> in_flight_;  // of run()'s thread, oldest first
+  int64_t last_end_ = 0;                // of the step that was done last
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<wire::Step> steps_;
-  uint64_t added_ = 0;  // number of the newest step
+  uint64_t added_;  // number of the newest step
   bool finishing_ = false;
   bool stopping_ = false;
 };

@@ -11,6 +11,7 @@
 
 #include "configs/error.h"
 #include "kernels/thread_pool.h"
+#include "sharding/comm/launch_environment.h"
 #include "sharding/comm/timed_comm.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/vision_tower.h"
@@ -38,16 +39,16 @@ constexpr const char* kToldToEnd = "the job ended before the model was loaded";
 /// Reading a picture takes less time than encoding it, so more threads than a few only take cores away.
 int threads_that_read(int wanted) {
   constexpr int kMax = 8;
-  return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, ranks_on_host()), 1, kMax);
+  return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, local_size()), 1, kMax);
 }
 
 }  // namespace
 
-class Worker::Impl {
+class Worker::Impl : private StepExecutor {
  public:
   Impl(const WorkerOptions& options, const ModelConfig& config, Communicator& replica, const Mesh& mesh,
        const MeshCoord& coord, ControlLink& link, Lost lost);
-  ~Impl();
+  ~Impl() override;
   void run();
 
  private:
@@ -56,6 +57,15 @@ class Worker::Impl {
     std::mutex mutex;
     Impl* worker;
   };
+
+  // The decoder lane's executor: the engine, and which step the communicator's times belong to.
+  void start(const wire::Step& step) override {
+    step_ = step.number();
+    engine_->start(step);
+  }
+  bool ready() override { return engine_->ready(); }
+  wire::StepDone finish() override { return engine_->finish(); }
+  bool progress() override { return replica_->progress(); }
 
   void start_link();
   void load(const WorkerOptions& options, const ModelConfig& config);
@@ -104,14 +114,7 @@ Worker::Impl::Impl(const WorkerOptions& options, const ModelConfig& config, Comm
                             const bool receive = work == CommWork::receive;
                             recorder_.add(receive ? wire::Span::RECEIVE : wire::Span::SUM, begin, end, step_);
                           })),
-      decoder_({[this](const wire::Step& step) {
-                  step_ = step.number();
-                  engine_->start(step);
-                },
-                [this] { return engine_->ready(); }, [this] { return engine_->finish(); },
-                [this](wire::StepDone done) { report_done(std::move(done)); },
-                [this] { return replica_->progress(); }},
-               recorder_),
+      decoder_(*this, recorder_, [this](wire::StepDone done) { report_done(std::move(done)); }),
       door_(std::make_shared<Door>()) {
   door_->worker = this;
   start_link();

@@ -6,14 +6,14 @@
 
 #include "kernels/backend.h"
 #include "sharding/checkpoint/weight_store.h"
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 
 namespace lapidary {
 
 /// All that a layer knows about where it runs.
 struct Rank {
   Backend& ops;
-  Communicator& comm;
+  DeviceComm& comm;
 };
 
 /// Hears every intermediate tensor by name, whole; for `lapidary trace`. Empty: nobody listens.

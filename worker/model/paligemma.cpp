@@ -63,7 +63,7 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
     : config_(config),
       plan_(plan_for(config_, rank.comm.rank(), rank.comm.size())),
       rank_(rank),
-      alone_(make_solo()),
+      alone_(make_solo_rows()),
       capacity_(capacity),
       text_scale_(embedding_scale(config_.text.hidden_size, weights.linear())),
       decoder_(config_.text, profile, weights, plan_.decoder, rank, share.layers, capacity.rows,
@@ -188,7 +188,7 @@ Tensor PaliGemma::logits(Tensor x, const Batch& batch, const TensorHook& hook) {
 }
 
 void PaliGemma::report_logits(Tensor mine, const TensorHook& hook) {
-  Communicator& comm = rank_.comm;
+  Communicator& comm = rank_.comm.host();
   const int64_t rows = mine.rows(), vocab = config_.text.vocab_size;
   std::vector<size_t> sizes;
   for (int r = 0; r < comm.size(); ++r)

@@ -81,7 +81,7 @@ class PaliGemma {
   ModelConfig config_;
   ShardPlan plan_;
   Rank rank_;
-  std::unique_ptr<Communicator> alone_;  // the vision tower's group where each rank has it whole
+  std::unique_ptr<DeviceComm> alone_;  // the vision tower's group where each rank has it whole
   Capacity capacity_;
   float text_scale_;   // embeddings are multiplied by √hidden, as the weights' dtype rounds it
   float image_scale_;  // what the profile does to image rows; 1 for current ones

@@ -65,7 +65,7 @@ void Sampler::sample(Tensor logits, int64_t first_token, float cap,
   }
   const Tensor found = lists_in(found_, rows, listed), all = lists_in(all_, ranks * rows, listed);
   rank_.ops.top_candidates(found, logits, first_token, cap, sampling);
-  if (ranks > 1) rank_.comm.gather_rows(all, found);
+  if (ranks > 1) rank_.comm.all_gather(all, found);
   rank_.ops.sample(tokens(rows), all, sampling);
 }
 
@@ -78,7 +78,7 @@ void Sampler::sample_on_host(Tensor tokens, Tensor logits, int64_t first_token,
     const int k = !sampling[row].restricted() ? 1 : sampling[row].top_k > 0 ? sampling[row].top_k : kAll;
     const auto local = static_cast<int>(std::min<int64_t>(k, logits.cols()));
     auto mine = rank_.ops.top_k(logits.row_range(r, r + 1), first_token, local).at(0);
-    const auto best = merge(rank_.comm, std::move(mine), static_cast<size_t>(k));
+    const auto best = merge(rank_.comm.host(), std::move(mine), static_cast<size_t>(k));
     drawn.push_back(sampling[row].restricted() ? draw_token(best, sampling[row]) : best.at(0).token);
   }
   rank_.ops.copy(tokens, view(drawn.data(), DType::i32, std::ssize(drawn), 1));

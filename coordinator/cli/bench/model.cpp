@@ -38,10 +38,10 @@ std::vector<double> generate(Engine& engine, const wire::Step& first, int tokens
   wire::Step step;
   for (const wire::Prefill& prefill : first.prefills()) step.add_decodes(prefill.sequence());
   generated.assign(static_cast<size_t>(step.decodes_size()), {});
-  wire::StepDone done = engine.lead(first);
+  wire::StepDone done = engine.run(first);
   for (int t = 0; t < tokens; ++t) {
     for (int s = 0; s < done.tokens_size(); ++s) generated[static_cast<size_t>(s)].push_back(done.tokens(s));
-    seconds.push_back(seconds_of([&] { done = engine.lead(step); }));
+    seconds.push_back(seconds_of([&] { done = engine.run(step); }));
   }
   return seconds;
 }
@@ -50,7 +50,7 @@ std::vector<double> generate(Engine& engine, const wire::Step& first, int tokens
 wire::Step prefilled(const ModelBench& bench, const ModelConfig& config, Engine& engine, int sequences) {
   wire::Step step;
   for (int s = 0; s < sequences; ++s) {
-    engine.lead(prefill_step(config, bench, engine.capacity(), 1, false, s));
+    engine.run(prefill_step(config, bench, engine.capacity(), 1, false, s));
     step.add_decodes(s);
   }
   return step;
@@ -62,7 +62,7 @@ double time_decode(const ModelBench& bench, const ModelConfig& config, Engine& e
   const wire::Step step = prefilled(bench, config, engine, sequences);
   if (engine.backend().on_host()) {
     std::vector<double> seconds;
-    for (int t = 0; t < bench.new_tokens; ++t) seconds.push_back(seconds_of([&] { engine.lead(step); }));
+    for (int t = 0; t < bench.new_tokens; ++t) seconds.push_back(seconds_of([&] { engine.run(step); }));
     return median(seconds);
   }
   const int warm = bench.new_tokens / 2, timed = bench.new_tokens - warm;
@@ -72,7 +72,7 @@ double time_decode(const ModelBench& bench, const ModelConfig& config, Engine& e
 
 /// The same prompt alone and beside another. The tokens must be equal where sums do not depend on the batch.
 /// Elsewhere two of nearly equal logits may change places, but not all do.
-void check_tokens(const ModelBench& bench, const ModelConfig& config, Engine& engine) {
+void check_tokens(const ModelBench& bench, const ModelConfig& config, Engine& engine, bool prints) {
   std::vector<std::vector<int32_t>> alone, pair;
   generate(engine, prefill_step(config, bench, engine.capacity(), 1), 3, alone);
   generate(engine, prefill_step(config, bench, engine.capacity(), 2), 3, pair);
@@ -80,26 +80,26 @@ void check_tokens(const ModelBench& bench, const ModelConfig& config, Engine& en
   const bool exact = engine.backend().on_host() || bench.flags.engine.deterministic;
   if (exact || pair.at(0).at(0) != alone.at(0).at(0))
     fail("the check failed: the same prompt gave other tokens in a batch of two than alone");
-  std::printf("# a token after the first differs in a batch of two: its logits are nearly equal\n");
+  if (prints)
+    std::printf("# a token after the first differs in a batch of two: its logits are nearly equal\n");
 }
 
-void lead_bench(const ModelBench& bench, const ModelConfig& config, Engine& engine, Timings& timings) {
-  check_tokens(bench, config, engine);
+/// On every rank, with the same steps.
+void time_steps(const ModelBench& bench, const ModelConfig& config, Communicator& comm, Engine& engine,
+                Timings& timings) {
+  check_tokens(bench, config, engine, comm.rank() == 0);
   const wire::Step text = prefill_step(config, bench, engine.capacity(), bench.prefills, false);
   timings.prefill = median_seconds(bench.repeats, [&] {
-    engine.lead(text);
+    engine.run(text);
     engine.backend().synchronize();
   });
   for (const int sequences : bench.sequences)
     timings.decode.push_back({sequences, time_decode(bench, config, engine, sequences)});
   if (bench.together) {
     const wire::Step step = prefilled(bench, config, engine, bench.max_sequences());
-    timings.together = time_together(engine, bench.flags.engine, step, ModelBench::kTogetherSteps,
+    timings.together = time_together(engine, comm, bench.flags.engine, step, ModelBench::kTogetherSteps,
                                      engine.backend().on_host() ? 0.5 : 0.3);
   }
-  wire::Step stop;
-  stop.set_stop(true);
-  engine.lead(stop);
 }
 
 /// The vision tower alone, on every rank at once.
@@ -142,16 +142,15 @@ int run_model(ModelBench bench) {
   options.max_num_batched_tokens = std::max(2, bench.prefills) * options.max_model_len;
   Timings timings;
   std::optional<Engine> engine;
-  timings.load = seconds_of([&] { engine.emplace(options, config, one_stage(comm)); });
-  if (comm.rank() == 0) {
+  Group group = one_stage(comm);
+  if (shadow) group.make_rows = [](Communicator& host, Backend& ops) { return make_shadow_rows(host, ops); };
+  timings.load = seconds_of([&] { engine.emplace(options, config, group); });
+  if (comm.rank() == 0)
     std::printf("# %s: %d image(s) of %lld px, %d prompt tokens; %s; ready after %.1f s\n",
                 options.model.filename().c_str(), bench.images,
                 static_cast<long long>(config.vision.image_size), bench.prompt_tokens,
                 engine->describe().c_str(), timings.load);
-    lead_bench(bench, config, *engine, timings);
-  } else {
-    engine->follow();
-  }
+  time_steps(bench, config, comm, *engine, timings);
   if (bench.shard_of > 0) {
     print_shard(bench, config, timings);
     return 0;

@@ -4,6 +4,7 @@
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/bench/report.h"
 #include "coordinator/cli/engine.h"
+#include "sharding/comm/launch_environment.h"
 #include "worker/engine/device.h"
 
 namespace lapidary {
@@ -35,7 +36,7 @@ SumTree::Finish one_block_a_rank(int ranks) {
   return finish;
 }
 
-double time_sum(Communicator& comm, Backend& backend, int64_t bytes, int repeats) {
+double time_sum(DeviceComm& comm, Backend& backend, int64_t bytes, int repeats) {
   const int64_t cols = std::min<int64_t>(bytes / 4, 2304), rows = bytes / 4 / cols;
   Workspace space(backend);
   const Tensor mine = space.make(rows, cols), sum = space.make(rows, cols);
@@ -48,8 +49,8 @@ double time_sum(Communicator& comm, Backend& backend, int64_t bytes, int repeats
   comm.all_reduce(sum, mine, finish);
   backend.synchronize();
   backend.copy(view(seen.data(), DType::f32, rows, cols), sum);
-  agree(comm, [&] { check_sum(seen, comm.size()); });
-  comm.barrier();
+  agree(comm.host(), [&] { check_sum(seen, comm.size()); });
+  comm.host().barrier();
   return seconds_of([&] {
            for (int i = 0; i < repeats; ++i) comm.all_reduce(sum, mine, finish);
            backend.synchronize();
@@ -63,8 +64,8 @@ int run_ranks(const RanksBench& bench) {
   std::unique_ptr<Backend> backend;
   agree(*host, [&] { backend = make_backend(bench.flags.engine, threads); });
   Watchdog watchdog({}, [&] { return backend->made_progress(); });
-  const auto device = make_device_comm(*host, *backend, watchdog, bench.flags.engine);
-  Communicator& comm = device ? *device : *host;
+  const auto rows = make_device_comm(*host, *backend, watchdog, bench.flags.engine);
+  DeviceComm& comm = *rows;
   if (comm.rank() == 0)
     std::printf("# sums of float32 over %d ranks, %s\n%12s %12s %12s\n", comm.size(), backend->name().c_str(),
                 "bytes", "us", "GB/s");

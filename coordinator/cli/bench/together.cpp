@@ -33,8 +33,8 @@ class Tower {
 
 }  // namespace
 
-Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int max_steps,
-                       double seconds) {
+Together time_together(Engine& engine, Communicator& comm, const EngineOptions& options,
+                       const wire::Step& step, int max_steps, double seconds) {
   Tower tower(options, engine.config());
   int64_t left = max_steps;  // a sequence has room for so many tokens
   const auto decode = [&](int64_t steps) {
@@ -45,10 +45,11 @@ Together time_together(Engine& engine, const EngineOptions& options, const wire:
   tower.encode(2);  // which also warms both up
   const double one_step = seconds_of([&] { decode(4); }) / 4,
                one_encode = seconds_of([&] { tower.encode(2); }) / 2;
-  const auto encodes = std::max<int64_t>(1, static_cast<int64_t>(seconds / one_encode));
+  auto encodes = std::max<int64_t>(1, static_cast<int64_t>(seconds / one_encode));
   const double span = static_cast<double>(encodes) * one_encode;
-  const int64_t steps =
-      std::clamp<int64_t>(static_cast<int64_t>(span / one_step), 1, std::max<int64_t>(1, left / 2));
+  auto steps = std::clamp<int64_t>(static_cast<int64_t>(span / one_step), 1, std::max<int64_t>(1, left / 2));
+  for (int64_t* count : {&encodes, &steps})  // all ranks do as much as the first has reckoned
+    comm.broadcast(reinterpret_cast<std::byte*>(count), sizeof(*count), 0);
   Together times;
   times.vision = seconds_of([&] { tower.encode(encodes); });
   times.decode = seconds_of([&] { decode(steps); });

@@ -7,6 +7,7 @@
 #include "kernels/cpu/isa/detect.h"
 #include "kernels/cpu/probe.h"
 #include "kernels/device_probe.h"
+#include "worker/lanes/decoder_lane.h"
 
 namespace lapidary {
 namespace {
@@ -117,12 +118,17 @@ double decode_goal(const ModelConfig& config, int sequences) {
   return hidden >= 4608 ? 0.92 : hidden >= 3584 ? 0.88 : 0.78;  // the smaller, the more its launches weigh
 }
 
-void run_decodes(Engine& engine, const wire::Step& step, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    engine.lead_start(step);
-    if (engine.started() > 1) engine.finish();
+void run_decodes(Engine& engine, wire::Step step, int64_t count) {
+  SpanRecorder spans(false);
+  const uint64_t last = engine.last_step();
+  DecoderLane lane(
+      engine, spans, [](const wire::StepDone&) {}, last);
+  for (int64_t i = 1; i <= count; ++i) {
+    step.set_number(last + static_cast<uint64_t>(i));
+    lane.add(step);
   }
-  while (engine.started() > 0) engine.finish();
+  lane.finish();
+  lane.run();
 }
 
 std::string noise_image(const ModelConfig& config, int index) {

@@ -47,8 +47,8 @@ Limits measure_limits(Communicator& comm, Backend& backend, const ModelConfig& c
 /// Shares of the limit that a GPU is to reach, by the decoder's size; 0: none is set.
 double decode_goal(const ModelConfig& config, int sequences);
 
-/// `count` times the same decode step, each given to the device before the one before has ended, as lanes do.
-void run_decodes(Engine& engine, const wire::Step& step, int64_t count);
+/// `count` times the same decode step by a decoder lane; on every rank of the engine.
+void run_decodes(Engine& engine, wire::Step step, int64_t count);
 
 /// Seconds of vision tower and decode steps, each alone and both at once on one device.
 struct Together {
@@ -56,9 +56,9 @@ struct Together {
   double ratio() const { return both / std::max(vision, decode); }
 };
 /// Decodes the sequences of `step`, which are prefilled, beside a tower of its own that encodes one picture
-/// after the other; about `seconds` of each.
-Together time_together(Engine& engine, const EngineOptions& options, const wire::Step& step, int max_steps,
-                       double seconds);
+/// after the other; about `seconds` of each. Called by all ranks of `comm`, the engine's.
+Together time_together(Engine& engine, Communicator& comm, const EngineOptions& options,
+                       const wire::Step& step, int max_steps, double seconds);
 
 /// Every pixel of it random.
 std::string noise_image(const ModelConfig& config, int index);

@@ -5,8 +5,8 @@
 #include "tests/cuda_emulation/stream.h"
 #include "tests/support/error_text.h"
 #include "worker/engine/engine.h"
-#include "worker/engine/group.h"
 #include "worker/engine/vision_tower.h"
+#include "worker/model/group.h"
 
 namespace lapidary {
 namespace {

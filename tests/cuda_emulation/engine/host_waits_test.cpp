@@ -18,8 +18,8 @@ TEST(EmulatedEngine, StepsStartedAheadWaitForNothing) {
   const auto add = [](auto& list, const wire::StepDone& done) {
     list.emplace_back(done.tokens().begin(), done.tokens().end());
   };
-  for (int i = 0; i < 9; ++i) add(want, prompt.lead(i == 0 ? first : decode({3, 0})));
-  for (int i = 0; i < 5; ++i) add(got, late.lead(i == 0 ? first : decode({3, 0})));
+  for (int i = 0; i < 9; ++i) add(want, prompt.run(i == 0 ? first : decode({3, 0})));
+  for (int i = 0; i < 5; ++i) add(got, late.run(i == 0 ? first : decode({3, 0})));
   const int64_t waits = emulation::host_waits();
   for (uint64_t number = 6; number <= 9; ++number) {
     wire::Step step = decode({3, 0});

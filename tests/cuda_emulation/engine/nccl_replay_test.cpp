@@ -30,19 +30,17 @@ Heard heard_on(int ranks, const EngineOptions& options, bool plain) {
     mine.device = cat("cuda:", host.rank());
     mine.nccl = LAPIDARY_NCCL_LIBRARY;
     Engine engine(mine, config, one_stage(host));
-    if (host.rank() > 0) return engine.follow();
-    heard.tokens = company(engine, plain);
-    heard.replays = engine.backend().replays();
+    const bool first = host.rank() == 0;
+    auto tokens = company(engine, plain);
+    if (first) heard.tokens = std::move(tokens), heard.replays = engine.backend().replays();
     wire::Step last = decode({0, 1, 2, 4});
     last.set_gather_logits(true);
-    engine.lead(last, [&](const std::string& name, Tensor value) {
+    engine.run(last, [&](const std::string& name, Tensor value) {
+      if (!first) return;
       std::vector<float>& values = heard.tensors[name];
       for (int64_t r = 0; r < value.rows(); ++r)
         values.insert(values.end(), value.row<float>(r), value.row<float>(r) + value.cols());
     });
-    wire::Step stop;
-    stop.set_stop(true);
-    engine.lead(stop);
   });
   heard.kernels = emulation::kernels_run() - kernels;
   return heard;
@@ -136,11 +134,9 @@ TEST(NcclReplayed, AListenerOfOneRankAloneIsRefused) {
     mine.device = cat("cuda:", host.rank());
     mine.nccl = LAPIDARY_NCCL_LIBRARY;
     Engine engine(mine, read_model_config(mine.model), one_stage(host));
-    if (host.rank() > 0) return engine.follow();
-    EXPECT_THROW(engine.lead(decode({0}), [](const std::string&, Tensor) {}), std::logic_error);
-    wire::Step stop;
-    stop.set_stop(true);
-    engine.lead(stop);
+    if (host.rank() == 0) {
+      EXPECT_THROW(engine.run(decode({0}), [](const std::string&, Tensor) {}), std::logic_error);
+    }
   });
 }
 

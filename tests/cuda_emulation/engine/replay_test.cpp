@@ -45,8 +45,8 @@ TEST_P(ReplayGolden, TokensAreThoseOfTransformers) {
     prefill.add_pages(static_cast<int32_t>(p));
   for (const auto& image : prompt.images)
     prefill.add_images()->set_rgb(resized_rgb(run->folder / image, config.vision.image_size));
-  std::vector<int32_t> got{engine.lead(first).tokens(0)};
-  while (got.size() < want.size()) got.push_back(engine.lead(decode({0})).tokens(0));
+  std::vector<int32_t> got{engine.run(first).tokens(0)};
+  while (got.size() < want.size()) got.push_back(engine.run(decode({0})).tokens(0));
   EXPECT_EQ(got, want);
   EXPECT_EQ(engine.backend().replays(), std::ssize(want) - 3);  // one was plain, one recorded
 }

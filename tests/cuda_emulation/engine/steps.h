@@ -70,7 +70,7 @@ inline std::vector<std::vector<int32_t>> company(Engine& engine, bool plain = fa
   std::vector<std::vector<int32_t>> all;
   for (wire::Step& step : steps) {
     step.set_gather_logits(plain);
-    const auto done = engine.lead(step);
+    const auto done = engine.run(step);
     all.emplace_back(done.tokens().begin(), done.tokens().end());
   }
   return all;

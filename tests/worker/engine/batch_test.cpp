@@ -35,12 +35,12 @@ std::vector<Prompt> make_prompts(const ModelConfig& config, int count) {
 }
 
 /// The prompt as a prefill of sequence `place`, which has its own run of pages.
-wire::Prefill& add_prefill(wire::Step& step, size_t coord, const Prompt& prompt, int64_t pages_each) {
+wire::Prefill& add_prefill(wire::Step& step, size_t slot, const Prompt& prompt, int64_t pages_each) {
   wire::Prefill& prefill = *step.add_prefills();
-  prefill.set_sequence(static_cast<int32_t>(coord));
+  prefill.set_sequence(static_cast<int32_t>(slot));
   prefill.mutable_ids()->Add(prompt.ids.begin(), prompt.ids.end());
   for (int64_t page = 0; page < pages_each; ++page)
-    prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(coord) * pages_each + page));
+    prefill.add_pages(static_cast<int32_t>(static_cast<int64_t>(slot) * pages_each + page));
   prefill.add_images()->set_rgb(prompt.rgb);
   return prefill;
 }
@@ -61,27 +61,27 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
   const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
   std::vector<Result> results(prompts.size());
   struct Running {
-    size_t prompt, coord;
+    size_t prompt, slot;
   };
   std::vector<Running> running;
-  std::vector<size_t> free_places;
-  for (size_t p = 0; p < batch; ++p) free_places.push_back(batch - 1 - p);
+  std::vector<size_t> free_slots;
+  for (size_t p = 0; p < batch; ++p) free_slots.push_back(batch - 1 - p);
   std::reverse(order.begin(), order.end());
   while (!order.empty() || !running.empty()) {
     wire::Step step;
     step.set_gather_logits(true);
-    for (const Running& sequence : running) step.add_decodes(static_cast<int32_t>(sequence.coord));
-    if (!order.empty() && !free_places.empty()) {  // one arrival a step
-      running.push_back({order.back(), free_places.back()});
+    for (const Running& sequence : running) step.add_decodes(static_cast<int32_t>(sequence.slot));
+    if (!order.empty() && !free_slots.empty()) {  // one arrival a step
+      running.push_back({order.back(), free_slots.back()});
       order.pop_back();
-      free_places.pop_back();
-      const auto [number, coord] = running.back();
-      wire::Prefill& prefill = add_prefill(step, coord, prompts[number], pages_each);
+      free_slots.pop_back();
+      const auto [number, slot] = running.back();
+      wire::Prefill& prefill = add_prefill(step, slot, prompts[number], pages_each);
       *prefill.mutable_sampling() = sampling;
       prefill.mutable_sampling()->set_seed(sampling.seed() + number);
     }
     std::vector<float> logits;
-    const auto done = engine.lead(step, [&](const std::string& name, Tensor value) {
+    const auto done = engine.run(step, [&](const std::string& name, Tensor value) {
       if (name == "logits")
         logits.assign(value.row<float>(0), value.row<float>(0) + value.rows() * value.cols());
     });
@@ -92,7 +92,7 @@ std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& promp
       const auto at = logits.begin() + static_cast<int64_t>(i) * vocab;
       result.logits.insert(result.logits.end(), at, at + vocab);
       if (result.tokens.size() == kNewTokens) {
-        free_places.push_back(running[i].coord);
+        free_slots.push_back(running[i].slot);
       } else {
         left.push_back(running[i]);
       }
@@ -120,11 +120,8 @@ std::vector<Result> run_layout(const std::string& model, const std::string& dtyp
   std::vector<Result> results;
   run_threads(ranks, [&](Communicator& comm) {
     Engine engine(options, config, one_stage(comm));
-    if (comm.rank() > 0) return engine.follow();
-    results = run_batched(engine, prompts, order, batch, sampling);
-    wire::Step stop;
-    stop.set_stop(true);
-    engine.lead(stop);
+    auto mine = run_batched(engine, prompts, order, batch, sampling);
+    if (comm.rank() == 0) results = std::move(mine);
   });
   return results;
 }
@@ -150,15 +147,13 @@ std::vector<float> run_prefills(const std::vector<Prompt>& prompts, const Engine
   std::vector<float> logits;
   run_threads(ranks, [&](Communicator& comm) {
     Engine engine(options, read_model_config(options.model), one_stage(comm));
-    if (comm.rank() > 0) return engine.follow();
     const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
     for (size_t first = 0; first < prompts.size(); first += at_once) {
       wire::Step step;
       step.set_gather_logits(true);
-      step.set_stop(first + at_once == prompts.size());
       for (size_t p = first; p < first + at_once; ++p) add_prefill(step, p, prompts[p], pages_each);
-      engine.lead(step, [&](const std::string& name, Tensor value) {
-        if (name == "logits")
+      engine.run(step, [&](const std::string& name, Tensor value) {
+        if (name == "logits" && comm.rank() == 0)
           logits.insert(logits.end(), value.row<float>(0), value.row<float>(0) + value.rows() * value.cols());
       });
     }

@@ -52,17 +52,14 @@ Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::ve
     if (enough) mine.device = cat("cuda:", comm.rank());
     mine.nccl = enough ? nccl_library() : "";
     Engine engine(mine, config, one_stage(comm));
-    if (comm.rank() > 0) return engine.follow();
     TraceRequest request;
     request.prefix = prefix;
     request.max_new_tokens = run.max_new_tokens;
     for (const auto& image : prompt.images)
       request.images.push_back(resized_rgb(run.folder / image, config.vision.image_size));
     Tracer tracer;
-    tracer.add_ints("token_ids", trace(engine, request, tracer));
-    wire::Step stop;
-    stop.set_stop(true);
-    engine.lead(stop);
+    tracer.add_ints("token_ids", trace(engine, request, comm.rank() == 0 ? &tracer : nullptr));
+    if (comm.rank() > 0) return;
     TempFolder folder;
     tracer.write(folder.path() / "trace.safetensors");
     tensors = read_tensors(folder.path() / "trace.safetensors");

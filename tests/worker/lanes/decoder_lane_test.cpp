@@ -13,6 +13,37 @@
 namespace lapidary {
 namespace {
 
+/// An executor of functions, and who hears of the steps that it has done.
+struct Parts {
+  std::function<void(const wire::Step&)> start;
+  std::function<bool()> ready;
+  std::function<wire::StepDone()> finish;
+  std::function<void(wire::StepDone)> done;
+  std::function<bool()> progress;
+};
+
+class PartsExecutor : public StepExecutor {
+ public:
+  explicit PartsExecutor(Parts parts) : parts_(std::move(parts)) {}
+  void start(const wire::Step& step) override { parts_.start(step); }
+  bool ready() override { return parts_.ready(); }
+  wire::StepDone finish() override { return parts_.finish(); }
+  bool progress() override { return parts_.progress && parts_.progress(); }
+
+ private:
+  Parts parts_;
+};
+
+struct HeldExecutor {
+  PartsExecutor executor;
+};
+
+class TestLane : private HeldExecutor, public DecoderLane {
+ public:
+  TestLane(Parts parts, SpanRecorder& recorder)
+      : HeldExecutor{PartsExecutor(parts)}, DecoderLane(executor, recorder, parts.done) {}
+};
+
 wire::Step step(uint64_t number, bool stop = false) {
   wire::Step step;
   step.set_number(number);
@@ -27,8 +58,8 @@ wire::StepDone done_of(const wire::Step& step) {
 }
 
 /// A lane whose steps are done when they are started: as on a device in host memory.
-DecoderLane::Parts at_once(std::function<wire::StepDone(const wire::Step&)> run,
-                           std::function<void(wire::StepDone)> done, std::function<bool()> progress) {
+Parts at_once(std::function<wire::StepDone(const wire::Step&)> run, std::function<void(wire::StepDone)> done,
+              std::function<bool()> progress) {
   auto last = std::make_shared<wire::StepDone>();
   return {[run, last](const wire::Step& step) { *last = run(step); }, [] { return true; },
           [last] { return *last; }, std::move(done), std::move(progress)};
@@ -38,18 +69,18 @@ TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
   SpanRecorder recorder(true);
   std::vector<uint64_t> ran, told;
   const auto here = std::this_thread::get_id();
-  DecoderLane lane(at_once(
-                       [&](const wire::Step& s) {
-                         EXPECT_EQ(std::this_thread::get_id(), here);
-                         ran.push_back(s.number());
-                         return done_of(s);
-                       },
-                       [&](wire::StepDone done) {
-                         EXPECT_EQ(ran.size(), done.number());  // at once, not at the next step
-                         told.push_back(done.number());
-                       },
-                       {}),
-                   recorder);
+  TestLane lane(at_once(
+                    [&](const wire::Step& s) {
+                      EXPECT_EQ(std::this_thread::get_id(), here);
+                      ran.push_back(s.number());
+                      return done_of(s);
+                    },
+                    [&](wire::StepDone done) {
+                      EXPECT_EQ(ran.size(), done.number());  // at once, not at the next step
+                      told.push_back(done.number());
+                    },
+                    {}),
+                recorder);
   constexpr uint64_t kSteps = 500;
   std::thread control([&] {
     for (uint64_t n = 1; n <= kSteps; ++n) lane.add(step(n, n == kSteps));
@@ -63,7 +94,7 @@ TEST(DecoderLane, StepsRunInOrderOnTheThreadThatRunsTheLane) {
 
 TEST(DecoderLane, AStepLeftOutIsNotRunPast) {
   SpanRecorder recorder(false);
-  DecoderLane lane(at_once(done_of, [](wire::StepDone) {}, {}), recorder);
+  TestLane lane(at_once(done_of, [](wire::StepDone) {}, {}), recorder);
   lane.add(step(1));
   EXPECT_THROW(lane.add(step(3)), std::logic_error);
   EXPECT_THROW(lane.add(step(1)), std::logic_error);
@@ -75,14 +106,14 @@ TEST(DecoderLane, FinishRunsWhatWaitsAndStopDropsIt) {
     SpanRecorder recorder(false);
     std::vector<uint64_t> ran;
     DecoderLane* self = nullptr;
-    DecoderLane lane(at_once(
-                         [&](const wire::Step& s) {
-                           ran.push_back(s.number());
-                           if (s.number() == 2) finish ? self->finish() : self->stop();
-                           return done_of(s);
-                         },
-                         [](wire::StepDone) {}, {}),
-                     recorder);
+    TestLane lane(at_once(
+                      [&](const wire::Step& s) {
+                        ran.push_back(s.number());
+                        if (s.number() == 2) finish ? self->finish() : self->stop();
+                        return done_of(s);
+                      },
+                      [](wire::StepDone) {}, {}),
+                  recorder);
     self = &lane;
     for (uint64_t n = 1; n <= 5; ++n) lane.add(step(n));
     lane.run();
@@ -95,13 +126,13 @@ TEST(DecoderLane, AWaitingLaneIsEndedFromOutside) {
     SpanRecorder recorder(false);
     std::promise<void> waiting;
     std::atomic<bool> told = false;
-    DecoderLane lane(at_once(
-                         done_of, [](wire::StepDone) {},
-                         [&] {
-                           if (!told.exchange(true)) waiting.set_value();
-                           return false;
-                         }),
-                     recorder);
+    TestLane lane(at_once(
+                      done_of, [](wire::StepDone) {},
+                      [&] {
+                        if (!told.exchange(true)) waiting.set_value();
+                        return false;
+                      }),
+                  recorder);
     auto running = std::async(std::launch::async, [&] { lane.run(); });
     waiting.get_future().wait();
     finish ? lane.finish() : lane.stop();
@@ -113,13 +144,13 @@ TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
   SpanRecorder recorder(false);
   std::promise<void> delivered;
   int left = 20;
-  DecoderLane lane(at_once(
-                       done_of, [](wire::StepDone) {},
-                       [&] {
-                         if (left > 0 && --left == 0) delivered.set_value();
-                         return left > 0;
-                       }),
-                   recorder);
+  TestLane lane(at_once(
+                    done_of, [](wire::StepDone) {},
+                    [&] {
+                      if (left > 0 && --left == 0) delivered.set_value();
+                      return left > 0;
+                    }),
+                recorder);
   auto running = std::async(std::launch::async, [&] { lane.run(); });
   delivered.get_future().wait();  // by calls of `progress` alone
   lane.add(step(1, true));
@@ -128,9 +159,9 @@ TEST(DecoderLane, MessagesUnderWayAreMovedOnWhileNoStepWaits) {
 
 TEST(DecoderLane, WhatAStepThrowsComesThrough) {
   SpanRecorder recorder(false);
-  DecoderLane lane(at_once([](const wire::Step&) -> wire::StepDone { throw std::runtime_error("broken"); },
-                           [](wire::StepDone) { FAIL() << "a broken step is not done"; }, {}),
-                   recorder);
+  TestLane lane(at_once([](const wire::Step&) -> wire::StepDone { throw std::runtime_error("broken"); },
+                        [](wire::StepDone) { FAIL() << "a broken step is not done"; }, {}),
+                recorder);
   lane.add(step(1));
   EXPECT_THROW(lane.run(), std::runtime_error);
 }
@@ -139,16 +170,16 @@ TEST(DecoderLane, IdleIsWhatLiesBetweenStepsWhenNoneWaits) {
   SpanRecorder recorder(true);
   DecoderLane* self = nullptr;
   std::promise<void> first_done;
-  DecoderLane lane(at_once(
-                       [&](const wire::Step& s) {
-                         if (s.number() == 2) self->add(step(3, true));  // waits before step 2 is done
-                         return done_of(s);
-                       },
-                       [&](wire::StepDone done) {
-                         if (done.number() == 1) first_done.set_value();
-                       },
-                       {}),
-                   recorder);
+  TestLane lane(at_once(
+                    [&](const wire::Step& s) {
+                      if (s.number() == 2) self->add(step(3, true));  // waits before step 2 is done
+                      return done_of(s);
+                    },
+                    [&](wire::StepDone done) {
+                      if (done.number() == 1) first_done.set_value();
+                    },
+                    {}),
+                recorder);
   self = &lane;
   auto running = std::async(std::launch::async, [&] { lane.run(); });
   lane.add(step(1));
@@ -182,7 +213,7 @@ struct Device {
   bool quick = false;  // all that was started is done
   int asked = 0;
 
-  DecoderLane::Parts parts() {
+  Parts parts() {
     return {[this](const wire::Step& step) {
               log.push_back("start " + std::to_string(step.number()));
               started.push_back(step);
@@ -203,7 +234,7 @@ using Log = std::vector<std::string>;
 TEST(DecoderLane, TheNextStepIsStartedBeforeTheEndOfTheLastIsWaitedFor) {
   SpanRecorder recorder(true);
   Device device;
-  DecoderLane lane(device.parts(), recorder);
+  TestLane lane(device.parts(), recorder);
   for (uint64_t n = 1; n <= 4; ++n) lane.add(step(n, n == 4));
   lane.run();
   EXPECT_EQ(device.log,
@@ -231,7 +262,7 @@ TEST(DecoderLane, AStepThatIsDoneOrHasNoNextIsToldAtOnce) {
       tell(std::move(done));
       if (!quick && number < 3) self->add(step(number + 1, number == 2));  // only now
     };
-    DecoderLane lane(std::move(parts), recorder);
+    TestLane lane(std::move(parts), recorder);
     self = &lane;
     for (uint64_t n = 1; n <= (quick ? 3u : 1u); ++n) lane.add(step(n, n == 3));
     lane.run();
@@ -252,7 +283,7 @@ TEST(DecoderLane, AStepThatComesWhileOneRunsIsStartedBehindIt) {
     }
     return ready();
   };
-  DecoderLane lane(std::move(parts), recorder);
+  TestLane lane(std::move(parts), recorder);
   self = &lane;
   lane.add(step(1));
   lane.run();
@@ -268,7 +299,7 @@ TEST(DecoderLane, WhatWasStartedIsFinishedWhenTheLaneEnds) {
     begin(s);
     if (s.number() == 2) self->stop();
   };
-  DecoderLane lane(std::move(parts), recorder);
+  TestLane lane(std::move(parts), recorder);
   self = &lane;
   for (uint64_t n = 1; n <= 3; ++n) lane.add(step(n));
   lane.run();
@@ -280,7 +311,7 @@ TEST(DecoderLane, WhatTheEndOfAStepThrowsComesThrough) {
   Device device;
   auto parts = device.parts();
   parts.finish = []() -> wire::StepDone { throw std::runtime_error("broken"); };
-  DecoderLane lane(std::move(parts), recorder);
+  TestLane lane(std::move(parts), recorder);
   lane.add(step(1));
   lane.add(step(2));
   EXPECT_THROW(lane.run(), std::runtime_error);

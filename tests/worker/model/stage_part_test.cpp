@@ -71,7 +71,7 @@ std::string load_stage(ModelConfig config, int stage, const std::string& stray, 
   config.text.tie_word_embeddings = tied;
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads);
-  const auto solo = make_solo();
+  const auto solo = make_solo_rows();
   Weights source(config, stray.empty() ? std::vector<std::string>{} : std::vector{stray});
   return error_of([&] {
     WeightStore weights(source, *backend, DType::f32);

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <span>
+#include <functional>
+#include <memory>
 
 #include "configs/mesh.h"
-#include "kernels/tensor.h"
-#include "sharding/comm/communicator.h"
+#include "sharding/comm/device_comm.h"
 
 namespace lapidary {
 
@@ -13,6 +13,16 @@ namespace lapidary {
 struct Group {
   Communicator& replica;  // mesh.replica_ranks() ranks, in the order of MeshCoord.rank
   Communicator& tp;       // the ranks of this stage, in the order of MeshCoord.tp_rank; a vision rank: itself
+  Mesh mesh;
+  MeshCoord coord;
+  /// How rows travel between the ranks' backends; empty: as the engine's options say (make_device_comm).
+  std::function<std::unique_ptr<DeviceComm>(Communicator&, Backend&)> make_rows = {};
+};
+
+/// The same for rows in the memory of the ranks' backends.
+struct DeviceGroup {
+  DeviceComm& replica;
+  DeviceComm& tp;
   Mesh mesh;
   MeshCoord coord;
 
