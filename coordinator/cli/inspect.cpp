@@ -155,8 +155,8 @@ void print_memory(const InspectOptions& options, const ModelConfig& config,
   std::printf(
       "\nMemory of each rank, %s, %ld sequences of up to %ld tokens at once (activations come on top; a run "
       "prints all)\n%s",
-      types_text.c_str(), static_cast<long>(capacity.sequences), static_cast<long>(capacity.length),
-      table_text(rows).c_str());
+      types_text.c_str(), static_cast<long>(capacity.max_num_seqs()),
+      static_cast<long>(capacity.max_model_len()), table_text(rows).c_str());
 }
 
 int run_inspect(const InspectOptions& options) {

@@ -95,7 +95,7 @@ std::string agreement_of(const EngineOptions& e) {
   for (const int64_t count : e.pp_layers) layers += cat(count, " ");
   return fingerprint_of_text(cat(fingerprint_of_model(e.model), "\n", e.load_format, "\n", e.dtype, "\n",
                                  e.quantization, "\n", e.profile, "\n", e.max_num_seqs, " ", e.max_model_len,
-                                 " ", e.max_num_batched_tokens, " ", e.max_images, "\n", layers));
+                                 " ", e.max_num_batched_tokens, "\n", layers));
 }
 
 void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,

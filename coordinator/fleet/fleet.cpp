@@ -124,6 +124,11 @@ void Fleet::take_loading(int replica, int rank, const wire::Loading& loading) {
 }
 
 void Fleet::take_ready(int index, int rank, const wire::Ready& ready) {
+  try {
+    check_capacity(ready.capacity());
+  } catch (const Error& error) {
+    return died(index, cat("rank ", rank, ": ", error.what()), true);
+  }
   Replica& replica = replicas_[static_cast<size_t>(index)];
   replica.ranks[static_cast<size_t>(rank)] = ready;
   if (replica.ready || !std::all_of(replica.ranks.begin(), replica.ranks.end(),
@@ -135,38 +140,32 @@ void Fleet::take_ready(int index, int rank, const wire::Ready& ready) {
   std::vector<wire::Ready> ranks;
   for (const auto& each : replica.ranks) ranks.push_back(*each);
   events_.ready(index, ranks);
-  dispatcher_.join(index, limits_of(replica));
+  dispatcher_.join(index, config_of(replica));
   events_.room();
   pump();
 }
 
-Limits Fleet::limits_of(const Replica& replica) const {
+SchedulerConfig Fleet::config_of(const Replica& replica) const {
   const Mesh& mesh = options_.server.mesh;
-  const wire::Ready& first = *replica.ranks.front();
-  Limits limits;
-  limits.sequences = first.sequences();
-  limits.rows = first.rows();
-  limits.page_tokens = first.page_tokens();
-  limits.length = first.length();
-  limits.image_tokens = first.image_tokens();
-  limits.step_images = first.step_images();
-  limits.layers = first.layers();
-  limits.pages = first.pages();
+  SchedulerConfig config;
+  config.capacity = replica.ranks.front()->capacity();
   for (int rank = 0; rank < mesh.decoder_ranks(); ++rank)
-    limits.pages = std::min(limits.pages, replica.ranks[static_cast<size_t>(rank)]->pages());
+    config.capacity.set_num_kv_pages(std::min(
+        config.capacity.num_kv_pages(), replica.ranks[static_cast<size_t>(rank)]->capacity().num_kv_pages()));
   for (int lane = 0; lane < vision_lanes(mesh); ++lane) {
     const int32_t rank = rank_of_lane(mesh, lane);
-    const int64_t slots = replica.ranks[static_cast<size_t>(rank)]->slots();
-    limits.slots = lane == 0 ? slots : std::min(limits.slots, slots);
-    limits.lanes.push_back(rank);
+    const int64_t slots = replica.ranks[static_cast<size_t>(rank)]->capacity().encoder_cache_slots();
+    config.capacity.set_encoder_cache_slots(
+        lane == 0 ? slots : std::min(config.capacity.encoder_cache_slots(), slots));
+    config.vision_lanes.push_back(rank);
   }
-  limits.pp = mesh.pp;
-  limits.steps_in_flight = options_.steps_ahead;
-  limits.mode = options_.mode;
+  config.pp = mesh.pp;
+  config.max_steps_in_flight = options_.steps_ahead;
+  config.mode = options_.mode;
   if (options_.mode == Mode::latency)
-    limits.layer_group =
-        options_.layer_group > 0 ? options_.layer_group : std::max<int64_t>(1, limits.layers / 8);
-  return limits;
+    config.layer_group = options_.layer_group > 0 ? options_.layer_group
+                                                  : std::max<int64_t>(1, config.capacity.num_layers() / 8);
+  return config;
 }
 
 void Fleet::take_results(int index, const wire::Frame& frame) {

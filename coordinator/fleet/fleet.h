@@ -96,7 +96,7 @@ class Fleet {
   void take_ready(int replica, int rank, const wire::Ready& ready);
   void take_loading(int replica, int rank, const wire::Loading& loading);
   void take_results(int replica, const wire::Frame& frame);
-  Limits limits_of(const Replica& replica) const;
+  SchedulerConfig config_of(const Replica& replica) const;
   void send(Actions actions);
   void died(int replica, const std::string& why, bool answering = false);
   void fail(const std::string& why, bool answering = false);

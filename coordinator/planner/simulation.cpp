@@ -84,8 +84,8 @@ class Simulation {
         client_(images, 8, 64),
         dispatcher_({.queue = static_cast<size_t>(images), .deaths = 5}) {
     for (int i = 0; i < replicas; ++i) {
-      replicas_.emplace_back(model.limits);
-      dispatcher_.join(i, model.limits);
+      replicas_.emplace_back(model.config);
+      dispatcher_.join(i, model.config);
     }
   }
 
@@ -112,7 +112,7 @@ class Simulation {
 
  private:
   struct Replica {
-    explicit Replica(const Limits& limits) : workers(limits) {}
+    explicit Replica(const SchedulerConfig& config) : workers(config) {}
     BenchWorkers workers;
     std::deque<wire::Step> steps;               // the first one runs
     std::unordered_map<int32_t, double> lanes;  // when each is free

@@ -14,7 +14,8 @@ namespace lapidary {
 /// position.
 class BenchWorkers {
  public:
-  explicit BenchWorkers(const Limits& limits) : places_(static_cast<size_t>(limits.sequences)) {}
+  explicit BenchWorkers(const SchedulerConfig& config)
+      : places_(static_cast<size_t>(config.capacity.max_num_seqs())) {}
 
   wire::StepDone run(const wire::Step& step);
 
@@ -48,7 +49,7 @@ class BenchClient {
 /// A model on some GPUs as the simulation has it; seconds.
 struct SimulatedReplica {
   std::string name;
-  Limits limits;
+  SchedulerConfig config;
   double decode = 0;   // a step's decodes
   double prefill = 0;  // an image
   double encode = 0;   // an image, in one vision lane

@@ -15,7 +15,7 @@ Dispatcher::Dispatcher(const DispatchOptions& options) : options_(options) {
 void Dispatcher::submit(Request request) {
   const auto any = std::find_if(replicas_.begin(), replicas_.end(),
                                 [](const Replica& r) { return r.scheduler.has_value(); });
-  if (any != replicas_.end()) check_request(any->scheduler->limits(), request);
+  if (any != replicas_.end()) check_request(any->scheduler->config(), request);
   const auto [known, is_new] = known_.try_emplace(request.id);
   if (!is_new) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
   known->second.arrival = ++arrivals_;
@@ -40,12 +40,12 @@ void Dispatcher::cancel(uint64_t request) {
 
 // ---- replicas come and go
 
-void Dispatcher::join(int replica, const Limits& limits) {
+void Dispatcher::join(int replica, const SchedulerConfig& config) {
   if (replica < 0) throw std::logic_error("replicas are counted from 0");
   if (static_cast<size_t>(replica) >= replicas_.size()) replicas_.resize(static_cast<size_t>(replica) + 1);
   Replica& joining = replicas_[static_cast<size_t>(replica)];
   if (joining.scheduler) throw std::logic_error(cat("replica ", replica, " joins twice"));
-  joining.scheduler.emplace(limits);
+  joining.scheduler.emplace(config);
   ++live_;
   mark_due(replica);
 }
@@ -175,8 +175,9 @@ void Dispatcher::ask(int index, Actions& actions) {
 /// As many wait in a replica as its slots and its places suffice for; the others stay where every replica can
 /// take them.
 bool Dispatcher::has_room(const Scheduler& scheduler) {
-  const Limits& limits = scheduler.limits();
-  return scheduler.waiting() < static_cast<size_t>(std::max(limits.all_slots(), limits.sequences));
+  const SchedulerConfig& config = scheduler.config();
+  return scheduler.waiting() <
+         static_cast<size_t>(std::max(config.all_slots(), config.capacity.max_num_seqs()));
 }
 
 void Dispatcher::top_up(int index, Actions& actions) {

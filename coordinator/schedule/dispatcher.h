@@ -47,7 +47,7 @@ class Dispatcher {
   void cancel(uint64_t request);
 
   /// A replica is ready; it had left, or was never there.
-  void join(int replica, const Limits& limits);
+  void join(int replica, const SchedulerConfig& config);
   /// A replica has died; one that is not there is no mistake. Its requests begin anew
   /// (RequestOutput::restarted) or are given up.
   std::vector<RequestOutput> leave(int replica);

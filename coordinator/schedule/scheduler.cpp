@@ -15,31 +15,32 @@ std::vector<int32_t> numbers(int64_t n) {
   return all;
 }
 
-Limits checked(Limits limits) {
-  if (limits.sequences < 1 || limits.page_tokens < 1 || limits.pp < 1 || limits.layers < 1)
+SchedulerConfig checked(SchedulerConfig config) {
+  if (config.capacity.max_num_seqs() < 1 || config.capacity.kv_page_tokens() < 1 || config.pp < 1 ||
+      config.capacity.num_layers() < 1)
     throw std::logic_error("a scheduler needs room for a sequence, and a stage");
-  if (limits.rows < limits.sequences)
-    fail("a step has room for ", limits.rows, " tokens, too few for one of each of ", limits.sequences,
-         " sequences");
-  if (limits.steps_in_flight < 1) limits.steps_in_flight = 2 * limits.pp;
-  if (limits.layer_group < 1) limits.layer_group = limits.layers;
-  return limits;
+  if (config.capacity.max_num_batched_tokens() < config.capacity.max_num_seqs())
+    fail("a step has room for ", config.capacity.max_num_batched_tokens(),
+         " tokens, too few for one of each of ", config.capacity.max_num_seqs(), " sequences");
+  if (config.max_steps_in_flight < 1) config.max_steps_in_flight = 2 * config.pp;
+  if (config.layer_group < 1) config.layer_group = config.capacity.num_layers();
+  return config;
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const Limits& limits)
-    : limits_(checked(limits)),
-      slots_(limits_),
-      waiters_(static_cast<size_t>(limits_.all_slots())),
-      places_(static_cast<size_t>(limits_.sequences)),
-      free_places_(numbers(limits_.sequences)),
-      free_pages_(numbers(limits_.pages)),
-      groups_(static_cast<size_t>(limits_.pp)),
-      flights_(static_cast<size_t>(limits_.steps_in_flight)) {}
+Scheduler::Scheduler(const SchedulerConfig& config)
+    : config_(checked(config)),
+      slots_(config_),
+      waiters_(static_cast<size_t>(config_.all_slots())),
+      places_(static_cast<size_t>(config_.capacity.max_num_seqs())),
+      free_places_(numbers(config_.capacity.max_num_seqs())),
+      free_pages_(numbers(config_.capacity.num_kv_pages())),
+      groups_(static_cast<size_t>(config_.pp)),
+      flights_(static_cast<size_t>(config_.max_steps_in_flight)) {}
 
 void Scheduler::submit(Request request) {
-  check_request(limits_, request);
+  check_request(config_, request);
   const auto [known, is_new] = by_id_.try_emplace(request.id);
   if (!is_new) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
   Entry& entry = new_entry();
@@ -131,7 +132,7 @@ std::vector<Scheduler::Unfinished> Scheduler::take_all() {
   std::vector<Unfinished> all;
   for (Entry* entry : entries)
     all.push_back({std::move(entry->request), entry->place >= 0 || !entry->slots.empty()});
-  *this = Scheduler(limits_);
+  *this = Scheduler(config_);
   return all;
 }
 

@@ -37,7 +37,7 @@ struct SchedulerCounts {
 /// Decides, and does nothing else: no clock, no socket, no thread.
 class Scheduler {
  public:
-  explicit Scheduler(const Limits& limits);
+  explicit Scheduler(const SchedulerConfig& config);
   Scheduler(Scheduler&&) = default;
   Scheduler& operator=(Scheduler&&) = default;
 
@@ -66,7 +66,7 @@ class Scheduler {
   };
   std::vector<Unfinished> take_all();
 
-  const Limits& limits() const { return limits_; }
+  const SchedulerConfig& config() const { return config_; }
   /// Requests whose prefill is not planned yet.
   size_t waiting() const { return waiting_.size() + encoding_.size() + ready_.size(); }
   /// All requests that have not ended.
@@ -166,7 +166,7 @@ class Scheduler {
   void forget(Entry& entry);
   void release_unnamed(int32_t place);
 
-  Limits limits_;
+  SchedulerConfig config_;
   SlotPool slots_;
   std::deque<Entry> entries_;  // never moved; ended ones too while steps in flight name them
   std::vector<Entry*> free_entries_;

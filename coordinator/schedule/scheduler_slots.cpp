@@ -6,10 +6,10 @@
 
 namespace lapidary {
 
-SlotPool::SlotPool(const Limits& limits)
-    : per_lane_(limits.slots), slots_(static_cast<size_t>(limits.all_slots())) {
+SlotPool::SlotPool(const SchedulerConfig& config)
+    : per_lane_(config.capacity.encoder_cache_slots()), slots_(static_cast<size_t>(config.all_slots())) {
   int32_t slot = 0;
-  for (const int32_t rank : limits.lanes) {
+  for (const int32_t rank : config.vision_lanes) {
     Lane& lane = lanes_.emplace_back();
     lane.rank = rank;
     for (int64_t i = 0; i < per_lane_; ++i, ++slot) at(slot).where = lane.idle.insert(lane.idle.end(), slot);

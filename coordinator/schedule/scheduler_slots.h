@@ -17,7 +17,7 @@ namespace lapidary {
 /// as a cache until its slot is needed, the least recently used first. Slots are numbered through all lanes.
 class SlotPool {
  public:
-  explicit SlotPool(const Limits& limits);
+  explicit SlotPool(const SchedulerConfig& config);
 
   /// One slot a picture, in order, and orders the encodes that it takes. None: there is no room for all of
   /// them, and nothing was taken.

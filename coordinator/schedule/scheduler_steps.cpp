@@ -14,7 +14,7 @@ std::optional<wire::Step> Scheduler::next() {
   Flight& next = flight(planned_ + 1);
   next.decodes.clear();
   next.prefills.clear();
-  if (!(limits_.mode == Mode::latency ? plan_in_turn(step) : plan_together(step))) return std::nullopt;
+  if (!(config_.mode == Mode::latency ? plan_in_turn(step) : plan_together(step))) return std::nullopt;
   step.set_number(++planned_);
   return step;
 }
@@ -93,14 +93,15 @@ bool Scheduler::plan_in_turn(wire::Step& step) {
 /// The batch's next layers; all that are left where nobody waits for a decode step.
 void Scheduler::plan_part(wire::Step& step) {
   const int64_t first = batch_->next_layer;
-  const int64_t end =
-      groups_decoding() > 0 ? std::min(first + limits_.layer_group, limits_.layers) : limits_.layers;
-  if (end - first < limits_.layers) {
+  const int64_t end = groups_decoding() > 0
+                          ? std::min(first + config_.layer_group, config_.capacity.num_layers())
+                          : config_.capacity.num_layers();
+  if (end - first < config_.capacity.num_layers()) {
     step.set_first_layer(static_cast<int32_t>(first));
     step.set_end_layer(static_cast<int32_t>(end));
   }
   batch_->next_layer = end;
-  if (end == limits_.layers) {
+  if (end == config_.capacity.num_layers()) {
     sample_first(groups_[batch_->group], batch_->places);
     batch_.reset();
   }
@@ -118,7 +119,7 @@ size_t Scheduler::groups_decoding() const {
 /// could run now. Were memory not reckoned with, the first group would take it all.
 size_t Scheduler::allowance(const Group& group) const {
   if (ready_.empty()) return 0;
-  const auto pages = static_cast<size_t>(pages_needed(limits_, ready_.front().request));
+  const auto pages = static_cast<size_t>(pages_needed(config_, ready_.front().request));
   size_t all = std::min({ready_.size(), free_places_.size(), free_pages_.size() / pages});
   for (const Group& other : groups_) all += other.places.size();
   const size_t share = (all + groups_.size() - 1) / groups_.size();
@@ -129,9 +130,9 @@ size_t Scheduler::allowance(const Group& group) const {
 bool Scheduler::fits(int64_t rows, int64_t images) const {
   if (ready_.empty() || free_places_.empty()) return false;
   const Request& request = ready_.front().request;
-  return rows + prefix_tokens(limits_, request) <= limits_.rows &&
-         images + static_cast<int64_t>(request.images.size()) <= limits_.step_images &&
-         pages_needed(limits_, request) <= static_cast<int64_t>(free_pages_.size());
+  return rows + prefix_tokens(config_, request) <= config_.capacity.max_num_batched_tokens() &&
+         images + static_cast<int64_t>(request.images.size()) <= config_.capacity.max_step_images() &&
+         pages_needed(config_, request) <= static_cast<int64_t>(free_pages_.size());
 }
 
 /// The places of those whose prefills the step now has.
@@ -140,7 +141,7 @@ std::vector<int32_t> Scheduler::admit(const Group& group, int64_t rows, wire::St
   int64_t images = 0;
   for (size_t left = allowance(group); left > 0 && fits(rows, images); --left) {
     Entry& entry = ready_.pop();
-    rows += prefix_tokens(limits_, entry.request);
+    rows += prefix_tokens(config_, entry.request);
     images += static_cast<int64_t>(entry.request.images.size());
     prefill(entry, step);
     places.push_back(entry.place);
@@ -162,7 +163,7 @@ void Scheduler::prefill(Entry& entry, wire::Step& step) {
     running.width = slots_.width(entry.slots.front());
     running.height = slots_.height(entry.slots.front());
   }
-  const auto pages = free_pages_.end() - pages_needed(limits_, request);
+  const auto pages = free_pages_.end() - pages_needed(config_, request);
   entry.pages.assign(pages, free_pages_.end());
   free_pages_.erase(pages, free_pages_.end());
 

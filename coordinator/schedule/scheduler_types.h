@@ -15,25 +15,23 @@ enum class Mode : uint8_t {
   latency,     // prefills are cut into groups of layers with decode steps between: steady tokens
 };
 
-/// What a replica can hold (all of it was allocated when its workers started), and how its steps are cut.
-struct Limits {
-  int64_t sequences = 1;  // running at once
-  int64_t rows = 1;       // new tokens of one step; at least `sequences`
-  int64_t pages = 1;      // KV pages
-  int64_t page_tokens = 64;
-  int64_t length = 1;          // tokens of one sequence, generated ones included
-  int64_t image_tokens = 1;    // that an image token of Request::ids stands for
-  int64_t step_images = 1;     // images of one step's prefills
-  int64_t slots = 0;           // embeddings of one image each, in each vision lane
-  std::vector<int32_t> lanes;  // replica ranks of the vision lanes
-  int64_t layers = 1;
-  int64_t layer_group = 0;      // layers of a prefill between two decode steps; latency mode; 0: all
-  int64_t pp = 1;               // pipeline stages
-  int64_t steps_in_flight = 0;  // 0: 2 * pp
+/// What a replica can hold, as its workers have said, and how its steps are cut.
+struct SchedulerConfig {
+  wire::Capacity capacity;
+  std::vector<int32_t> vision_lanes;  // replica ranks of the vision lanes
+  int64_t pp = 1;                     // pipeline stages
+  int64_t max_steps_in_flight = 0;    // 0: 2 * pp
+  int64_t layer_group = 0;            // layers of a prefill between two decode steps; latency mode; 0: all
   Mode mode = Mode::throughput;
 
-  int64_t all_slots() const { return slots * static_cast<int64_t>(lanes.size()); }
+  /// Of all lanes.
+  int64_t all_slots() const {
+    return capacity.encoder_cache_slots() * static_cast<int64_t>(vision_lanes.size());
+  }
 };
+
+/// Throws a sentence for numbers that no worker can mean: the scheduler allocates by them.
+void check_capacity(const wire::Capacity& capacity);
 
 /// A picture of a prompt. Equal keys are taken for the same picture, so its embeddings are shared.
 struct Picture {
@@ -70,10 +68,10 @@ struct LaneEncode {
 };
 
 /// Tokens of the whole prefix, those of the images counted.
-int64_t prefix_tokens(const Limits& limits, const Request& request);
+int64_t prefix_tokens(const SchedulerConfig& config, const Request& request);
 /// KV pages for all that the request will ever need.
-int64_t pages_needed(const Limits& limits, const Request& request);
+int64_t pages_needed(const SchedulerConfig& config, const Request& request);
 /// Throws a sentence with both numbers for a request that could never run.
-void check_request(const Limits& limits, const Request& request);
+void check_request(const SchedulerConfig& config, const Request& request);
 
 }  // namespace lapidary

@@ -183,7 +183,7 @@ std::vector<int32_t> tokens_of_one_rank() {
     images[i].set_rgb(std::string(picture.rgb.begin(), picture.rgb.end()));
   }
   std::vector<int32_t> tokens;
-  const int64_t pages = engine.capacity().pages / engine.capacity().sequences;
+  const int64_t pages = engine.capacity().num_kv_pages() / engine.capacity().max_num_seqs();
   for (uint64_t n = 1; n <= kNewTokens; ++n) {
     const wire::StepDone done = engine.run(n == 1 ? prefill(config, pages, images) : decode(n));
     tokens.insert(tokens.end(), done.tokens().begin(), done.tokens().end());
@@ -200,13 +200,13 @@ TEST_P(WorkerMesh, SaysWhatOneRankAloneSays) {
   int64_t pages_each = 0;
   for (int r = 0; r < mesh.world(); ++r) {
     const wire::Ready ready = job.ready(r);
-    EXPECT_EQ(ready.slots() > 0, has_vision_lane(mesh, coord_of(mesh, r)));
-    EXPECT_EQ(ready.embedding_bytes() > 0, ready.slots() > 0);
+    EXPECT_EQ(ready.capacity().encoder_cache_slots() > 0, has_vision_lane(mesh, coord_of(mesh, r)));
+    EXPECT_EQ(ready.embedding_bytes() > 0, ready.capacity().encoder_cache_slots() > 0);
     EXPECT_EQ(ready.kv_bytes() > 0, coord_of(mesh, r).decodes());
     EXPECT_GT(ready.weight_bytes(), 0);
     EXPECT_GT(job.loaded[r].total(), 0);
     EXPECT_EQ(job.loaded[r].loaded(), job.loaded[r].total());
-    if (r == 0) pages_each = ready.pages() / ready.sequences();
+    if (r == 0) pages_each = ready.capacity().num_kv_pages() / ready.capacity().max_num_seqs();
   }
   std::vector<wire::Image> images(2);
   for (int i = 0; i < 2; ++i) {

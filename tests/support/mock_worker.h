@@ -40,16 +40,16 @@ class MockWorker {
     link_ = std::make_unique<ControlLink>(std::move(options));
     link_->start({[this](wire::Frame frame) { receive(frame); }, [this](const std::string&) { end(); }, {}});
     wire::Frame frame;
-    wire::Ready& ready = *frame.mutable_ready();
-    ready.set_sequences(behaviour_.sequences);
-    ready.set_rows(16 * behaviour_.sequences);
-    ready.set_pages(behaviour_.sequences);
-    ready.set_page_tokens(64);
-    ready.set_slots(2 * behaviour_.sequences);
-    ready.set_step_images(behaviour_.sequences);
-    ready.set_length(64);
-    ready.set_layers(2);
-    ready.set_image_tokens(4);
+    wire::Capacity& capacity = *frame.mutable_ready()->mutable_capacity();
+    capacity.set_max_num_seqs(behaviour_.sequences);
+    capacity.set_max_num_batched_tokens(16 * behaviour_.sequences);
+    capacity.set_num_kv_pages(behaviour_.sequences);
+    capacity.set_kv_page_tokens(64);
+    capacity.set_encoder_cache_slots(2 * behaviour_.sequences);
+    capacity.set_max_step_images(behaviour_.sequences);
+    capacity.set_max_model_len(64);
+    capacity.set_num_layers(2);
+    capacity.set_image_tokens(4);
     link_->send(frame);
   }
 

@@ -58,7 +58,7 @@ size_t Engine::started() const { return parts_->runner->started(); }
 
 wire::StepDone Engine::run(wire::Step step, const TensorHook& hook) {
   if (started() > 0) throw std::logic_error("a step is run while another is under way");
-  step.set_number(last_step() + 1);
+  if (step.number() == 0) step.set_number(last_step() + 1);
   start(step, hook);
   return finish();
 }

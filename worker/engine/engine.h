@@ -45,7 +45,7 @@ class Engine : public StepExecutor {
   /// Number of the newest step.
   uint64_t last_step() const;
 
-  /// Numbers the step as the next one, starts it and waits for its end; where no step is under way.
+  /// Numbers the step where it has no number, starts it and waits for its end; where no step is under way.
   wire::StepDone run(wire::Step step, const TensorHook& hook = {});
 
   /// The stage's part; std::logic_error on a rank that only encodes.

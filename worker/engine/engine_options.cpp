@@ -28,31 +28,38 @@ int share_of_cores() {
 Capacity fit_capacity(const EngineOptions& options, const ModelConfig& config, const Mesh& mesh) {
   const int64_t tokens = config.vision.tokens();
   const int64_t longest = config.text.max_position_embeddings;
-  Capacity capacity;
-  capacity.sequences = options.max_num_seqs;
-  if (capacity.sequences < 1) fail("--max-num-seqs is ", capacity.sequences, ", at least 1 is needed");
-  capacity.length = options.max_model_len > 0 ? options.max_model_len : std::min(longest, tokens + 128 + 256);
-  if (capacity.length > longest)
-    fail("--max-model-len is ", capacity.length, ", the model was made for ", longest,
-         " (max_position_embeddings)");
-  if (capacity.length <= tokens)
-    fail("--max-model-len is ", capacity.length, ", one image alone takes ", tokens, " tokens");
-  capacity.rows = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens
-                                                     : std::max<int64_t>(2048, capacity.length);
-  if (capacity.rows < capacity.length)
-    fail("--max-num-batched-tokens is ", capacity.rows, ", but a prefix is never cut and may have ",
-         capacity.length, " tokens (--max-model-len)");
-  capacity.step_images = capacity.rows / tokens;
+  const int64_t sequences = options.max_num_seqs;
+  if (sequences < 1) fail("--max-num-seqs is ", sequences, ", at least 1 is needed");
+  const int64_t length =
+      options.max_model_len > 0 ? options.max_model_len : std::min(longest, tokens + 128 + 256);
+  if (length > longest)
+    fail("--max-model-len is ", length, ", the model was made for ", longest, " (max_position_embeddings)");
+  if (length <= tokens) fail("--max-model-len is ", length, ", one image alone takes ", tokens, " tokens");
+  const int64_t rows =
+      options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : std::max<int64_t>(2048, length);
+  if (rows < length)
+    fail("--max-num-batched-tokens is ", rows, ", but a prefix is never cut and may have ", length,
+         " tokens (--max-model-len)");
   // The next images are encoded while the current ones decode; and one prompt's must fit, however many it
   // has.
   const int64_t lanes = vision_lanes(mesh);
-  const int64_t least = divide_up(capacity.length / tokens, lanes);
-  capacity.slots =
-      options.max_images > 0 ? options.max_images : std::max(divide_up(2 * capacity.sequences, lanes), least);
+  const int64_t slots = options.encoder_cache_slots > 0
+                            ? options.encoder_cache_slots
+                            : std::max(divide_up(2 * sequences, lanes), divide_up(length / tokens, lanes));
   // As many as fill the matrix kernels, and no more: the decoder waits for the first until all are done.
-  const int64_t rows = uses_gpu(options) ? 4096 : 256;
-  capacity.images = std::clamp<int64_t>(rows / tokens, 1, std::max<int64_t>(1, capacity.slots));
-  capacity.pages = capacity.sequences * divide_up(capacity.length, KvShape::kPageTokens);
+  const int64_t encode_rows = uses_gpu(options) ? 4096 : 256;
+
+  Capacity capacity;
+  capacity.set_max_num_seqs(sequences);
+  capacity.set_max_num_batched_tokens(rows);
+  capacity.set_max_model_len(length);
+  capacity.set_num_kv_pages(sequences * divide_up(length, KvShape::kPageTokens));
+  capacity.set_kv_page_tokens(KvShape::kPageTokens);
+  capacity.set_max_step_images(rows / tokens);
+  capacity.set_encoder_cache_slots(slots);
+  capacity.set_max_encode_images(std::clamp<int64_t>(encode_rows / tokens, 1, std::max<int64_t>(1, slots)));
+  capacity.set_image_tokens(tokens);
+  capacity.set_num_layers(config.text.layers);
   return capacity;
 }
 

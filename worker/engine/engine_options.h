@@ -37,9 +37,8 @@ struct EngineOptions {
   int64_t max_model_len = 0;  // tokens of one sequence; 0: one image, 128 prompt and 256 generated tokens
   int64_t max_num_batched_tokens =
       0;  // new rows of one step; 0: enough for one whole sequence, and at least 2048
-  int64_t max_images =
-      0;  // embedding slots of each vision lane; 0: twice what its share of the sequences needs
-  std::vector<int64_t> pp_layers;  // layers of each pipeline stage; empty: as equal as the head allows
+  int64_t encoder_cache_slots = 0;  // of each vision lane; 0: twice what its share of the sequences needs
+  std::vector<int64_t> pp_layers;   // layers of each pipeline stage; empty: as equal as the head allows
   bool shared_vision = false;  // the first stage's ranks also encode Image.rgb together, as part of a step
 };
 

@@ -58,7 +58,7 @@ void Engine::Parts::check_device(const EngineOptions& options) {
   const size_t all = count_device();
   // Rows are padded, too.
   need.planned.workspace = all - std::min(all, need.planned.total());
-  if (sees()) need.lane = vision_scratch(options, config, capacity.images, *backend);
+  if (sees()) need.lane = vision_scratch(options, config, capacity.max_encode_images(), *backend);
   const size_t free = backend->free_memory();
   // Graphs and NCCL's channels, in round numbers; of a small device little is asked.
   need.later = std::min<size_t>((group.replica.size() > 1 ? size_t{768} : size_t{256}) << 20, free / 32);
@@ -95,9 +95,10 @@ void Engine::Parts::count_lane(WeightStore& weights) {
   const auto alone = make_solo_rows();
   const int64_t hidden = config.text.hidden_size, tokens = config.vision.tokens();
   const Siglip tower(config.vision, hidden, weights, PaliGemma::plan_for(config, 0, 1).vision,
-                     Rank{*backend, *alone}, capacity.images);
-  const EncoderCache slots(*backend, capacity.slots, tokens, hidden);
-  backend->allocate(static_cast<size_t>(capacity.images * tokens * hidden) * sizeof(float));  // VisionLane's
+                     Rank{*backend, *alone}, capacity.max_encode_images());
+  const EncoderCache slots(*backend, capacity.encoder_cache_slots(), tokens, hidden);
+  backend->allocate(static_cast<size_t>(capacity.max_encode_images() * tokens * hidden) *
+                    sizeof(float));  // VisionLane's
 }
 
 Engine::Parts::~Parts() {
@@ -126,15 +127,16 @@ void Engine::Parts::reserve_scratch() {
   if (!group.coord.decodes()) return;
   const VisionConfig& v = config.vision;
   const TextConfig& t = config.text;
-  backend->reserve(capacity.rows, std::max(t.hidden_size, t.q_width()));
+  backend->reserve(capacity.max_num_batched_tokens(), std::max(t.hidden_size, t.q_width()));
   if (share.shared_vision)
-    backend->reserve(capacity.images * v.tokens(), std::max({v.hidden_size, plan.vision.ffn.size(),
-                                                             v.channels * v.patch_size * v.patch_size}));
-  scratch_bytes =
-      backend->reserve(std::min(capacity.rows, backend->mlp_chunk_rows()), plan.decoder.ffn.size());
-  AttentionLimits room{capacity.sequences, capacity.rows, capacity.pages, plan.decoder.heads.size(),
-                       t.head_dim};
-  if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.images));
+    backend->reserve(
+        capacity.max_encode_images() * v.tokens(),
+        std::max({v.hidden_size, plan.vision.ffn.size(), v.channels * v.patch_size * v.patch_size}));
+  scratch_bytes = backend->reserve(std::min(capacity.max_num_batched_tokens(), backend->mlp_chunk_rows()),
+                                   plan.decoder.ffn.size());
+  AttentionLimits room{capacity.max_num_seqs(), capacity.max_num_batched_tokens(), capacity.num_kv_pages(),
+                       plan.decoder.heads.size(), t.head_dim};
+  if (share.shared_vision) room = larger(room, attention_of(v, plan.vision, capacity.max_encode_images()));
   scratch_bytes += backend->reserve_attention(room);
   if (share.shared_vision)
     scratch_bytes += backend->reserve_images(static_cast<size_t>(v.image_size * v.image_size * v.channels));

@@ -63,12 +63,13 @@ Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const Stage
   memory.weights =
       weight_bytes(plan.vocab.size() * h * tables, vectors, dtype) +
       static_cast<size_t>(layers * (2 * q + 2 * kv + 3 * ffn) * h) * backend.weight_size(types.decoder);
-  memory.kv = static_cast<size_t>(capacity.pages * layers) *
+  memory.kv = static_cast<size_t>(capacity.num_kv_pages() * layers) *
               backend.kv_page_bytes({plan.decoder.kv_heads.size(), t.head_dim, dtype});
   if (share.shared_vision) memory.weights += vision_weight_bytes(config, plan, dtype);
   if (vision_lane) {
     memory.weights += vision_weight_bytes(config, PaliGemma::plan_for(config, 0, 1), dtype);
-    memory.embeddings = static_cast<size_t>(capacity.slots * config.vision.tokens() * h) * sizeof(float);
+    memory.embeddings =
+        static_cast<size_t>(capacity.encoder_cache_slots() * config.vision.tokens() * h) * sizeof(float);
   }
   return memory;
 }

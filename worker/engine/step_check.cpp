@@ -24,8 +24,8 @@ class Check {
     check_layers();
     for (int32_t slot : step_.decodes()) check_decode(slot);
     for (const wire::Prefill& prefill : step_.prefills()) check_prefill(prefill);
-    at_most("new rows", rows_, limits_.capacity.rows);
-    at_most("images", images_, limits_.capacity.step_images);
+    at_most("new rows", rows_, limits_.capacity.max_num_batched_tokens());
+    at_most("images", images_, limits_.capacity.max_step_images());
   }
 
  private:
@@ -65,8 +65,8 @@ class Check {
     name(slot);
     const Sequence& sequence = sequences_[static_cast<size_t>(slot)];
     if (!sequence.decodes) refuse("decodes sequence ", slot, ", whose prefill has not run");
-    const int64_t room =
-        std::min(static_cast<int64_t>(sequence.pages.size()) * KvShape::kPageTokens, limits_.capacity.length);
+    const int64_t room = std::min(static_cast<int64_t>(sequence.pages.size()) * KvShape::kPageTokens,
+                                  limits_.capacity.max_model_len());
     if (sequence.length >= room)
       refuse("decodes sequence ", slot, ", whose ", sequence.length, " tokens fill its room of ", room);
     ++rows_;
@@ -79,13 +79,14 @@ class Check {
     check_ids(prefill);
     for (const wire::Image& image : prefill.images()) check_image(image);
     const int64_t prefix = prefix_of(prefill, tokens_);
-    if (prefix < 1 || prefix > limits_.capacity.length)
-      refuse("has a prefix of ", prefix, " tokens, but 1 to ", limits_.capacity.length, " are possible");
+    if (prefix < 1 || prefix > limits_.capacity.max_model_len())
+      refuse("has a prefix of ", prefix, " tokens, but 1 to ", limits_.capacity.max_model_len(),
+             " are possible");
     const int64_t room = prefill.pages_size() * KvShape::kPageTokens;
     if (prefix > room) refuse("has a prefix of ", prefix, " tokens in pages for ", room);
     for (int32_t page : prefill.pages())
-      if (page < 0 || page >= limits_.capacity.pages)
-        refuse("names KV page ", page, ", but there are ", limits_.capacity.pages);
+      if (page < 0 || page >= limits_.capacity.num_kv_pages())
+        refuse("names KV page ", page, ", but there are ", limits_.capacity.num_kv_pages());
     rows_ += prefix;
     images_ += prefill.images_size();
   }
@@ -117,8 +118,9 @@ class Check {
     if (image.rank() < 0 || image.rank() >= mesh.replica_ranks() ||
         !has_vision_lane(mesh, coord_of(mesh, image.rank())))
       refuse("wants an image of rank ", image.rank(), ", which has no vision lane");
-    if (image.slot() < 0 || image.slot() >= limits_.capacity.slots)
-      refuse("wants embedding slot ", image.slot(), ", but a vision lane has ", limits_.capacity.slots);
+    if (image.slot() < 0 || image.slot() >= limits_.capacity.encoder_cache_slots())
+      refuse("wants embedding slot ", image.slot(), ", but a vision lane has ",
+             limits_.capacity.encoder_cache_slots());
   }
 
   const wire::Step& step_;

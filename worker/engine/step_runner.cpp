@@ -28,16 +28,16 @@ StepRunner::StepRunner(Backend& ops, const DeviceGroup& group, const StepLimits&
       share_(share),
       model_(model),
       value_of_(value_of),
-      sequences_(static_cast<size_t>(limits.capacity.sequences)),
-      feed_(ops, group, limits.capacity.sequences),
-      landing_(ops, group, limits.capacity.step_images, limits.config.vision.tokens(),
+      sequences_(static_cast<size_t>(limits.capacity.max_num_seqs())),
+      feed_(ops, group, limits.capacity.max_num_seqs()),
+      landing_(ops, group, limits.capacity.max_step_images(), limits.config.vision.tokens(),
                limits.config.text.hidden_size),
       space_(ops) {
-  const int64_t rows = group.coord.decodes() ? limits.capacity.rows : 0;
+  const int64_t rows = group.coord.decodes() ? limits.capacity.max_num_batched_tokens() : 0;
   whole_.rows = space_.make(rows, limits.config.text.hidden_size);
   group_work_.rows = space_.make(rows, limits.config.text.hidden_size);
-  if (share.head) sampler_.emplace(Rank{ops, group.tp}, limits.capacity.sequences);
-  const auto tokens = static_cast<size_t>(limits.capacity.sequences) * sizeof(int32_t);
+  if (share.head) sampler_.emplace(Rank{ops, group.tp}, limits.capacity.max_num_seqs());
+  const auto tokens = static_cast<size_t>(limits.capacity.max_num_seqs()) * sizeof(int32_t);
   for (size_t i = 0; i < kMaxInFlight; ++i) spare_.push_back(ops.make_readback(tokens));
 }
 
@@ -184,8 +184,9 @@ DecodeBucket StepRunner::pad(Work& work) {
   for (int32_t slot : work.slots) longest = std::max(longest, sequences_[static_cast<size_t>(slot)].length);
   const int64_t count = work.batch.sequences();
   const Capacity& capacity = limits_.capacity;
-  const DecodeBucket bucket = DecodeBucket::fitting(count, longest, capacity.sequences, capacity.length);
-  const auto nobody = static_cast<int32_t>(capacity.sequences);  // the token_table's last row
+  const DecodeBucket bucket =
+      DecodeBucket::fitting(count, longest, capacity.max_num_seqs(), capacity.max_model_len());
+  const auto nobody = static_cast<int32_t>(capacity.max_num_seqs());  // the token_table's last row
   work.batch.pad(bucket.rows - count, Backend::token_slot_id(nobody));
   work.slots.resize(static_cast<size_t>(bucket.rows), nobody);
   return bucket;

@@ -42,7 +42,7 @@ class StepRunner {
   struct Work {
     Batch batch;
     std::vector<int32_t> slots;  // of the batch's sequences, then of its padding
-    Tensor rows;                 // [capacity.rows, hidden]
+    Tensor rows;                 // [capacity.max_num_batched_tokens(), hidden]
     Tensor x() const { return rows.row_range(0, batch.size()); }
     std::span<const int32_t> sequences() const {
       return {slots.data(), static_cast<size_t>(batch.sequences())};

@@ -65,10 +65,11 @@ wire::Step prefill_of(const TraceRequest& request, int64_t length, const ModelCo
 std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer* tracer) {
   const Capacity& capacity = engine.capacity();
   const auto length = static_cast<int64_t>(request.prefix.size()) + request.max_new_tokens;
-  if (length > capacity.length || static_cast<int64_t>(request.images.size()) > capacity.step_images)
+  if (length > capacity.max_model_len() ||
+      static_cast<int64_t>(request.images.size()) > capacity.max_step_images())
     fail("a prompt of ", request.prefix.size(), " tokens with ", request.max_new_tokens, " new ones and ",
-         request.images.size(), " images; built for ", capacity.length, " tokens and ", capacity.step_images,
-         " images");
+         request.images.size(), " images; built for ", capacity.max_model_len(), " tokens and ",
+         capacity.max_step_images(), " images");
   const TensorHook hook = [&](const std::string& name, Tensor value) {
     if (tracer != nullptr) tracer->add(name, value);
   };

@@ -42,7 +42,7 @@ struct VisionTower::Parts {
         backend(make_backend(options, threads, beside_decoder ? Lane::vision : Lane::decoder)),
         alone(make_solo_rows()),
         config(given),
-        images(fit_capacity(options, given).images) {
+        images(fit_capacity(options, given).max_encode_images()) {
     const ProcessorConfig processor = read_processor_config(options.model, config);
     value_of = normalise_table(static_cast<float>(processor.mean), static_cast<float>(processor.std),
                                processor.rescale);

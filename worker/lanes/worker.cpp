@@ -197,7 +197,8 @@ LaneTower Worker::Impl::make_tower(const EngineOptions& options, const ModelConf
   tower_.emplace(options, config, coord_.decodes(), [this](int64_t loaded, int64_t total) {
     report_loading(engine_bytes_ + loaded, engine_bytes_ + total);
   });
-  slots_.emplace(tower_->backend(), engine_->capacity().slots, tower_->tokens(), tower_->hidden());
+  slots_.emplace(tower_->backend(), engine_->capacity().encoder_cache_slots(), tower_->tokens(),
+                 tower_->hidden());
   engine_->read_slots(&*slots_);
   return {config.vision.image_size, tower_->images(), &tower_->backend(), &*slots_,
           [this](Tensor out, std::span<const uint8_t* const> rgb) { tower_->encode(out, rgb); }};
@@ -216,20 +217,12 @@ void Worker::Impl::report_loading(int64_t loaded, int64_t total) {
 }
 
 void Worker::Impl::report_ready() {
-  const Capacity& capacity = engine_->capacity();
   const Memory memory = engine_->memory();
   wire::Frame frame;
   wire::Ready& ready = *frame.mutable_ready();
   ready.set_description(engine_->describe());
-  ready.set_sequences(capacity.sequences);
-  ready.set_rows(capacity.rows);
-  ready.set_pages(capacity.pages);
-  ready.set_page_tokens(KvShape::kPageTokens);
-  ready.set_slots(slots_ ? slots_->count() : 0);
-  ready.set_step_images(capacity.step_images);
-  ready.set_length(capacity.length);
-  ready.set_layers(engine_->config().text.layers);
-  ready.set_image_tokens(engine_->config().vision.tokens());
+  *ready.mutable_capacity() = engine_->capacity();
+  ready.mutable_capacity()->set_encoder_cache_slots(slots_ ? slots_->count() : 0);
   ready.set_weight_bytes(static_cast<int64_t>(memory.weights + (tower_ ? tower_->weight_bytes() : 0)));
   ready.set_kv_bytes(static_cast<int64_t>(memory.kv));
   ready.set_embedding_bytes(static_cast<int64_t>(memory.embeddings + (slots_ ? slots_->bytes() : 0)));

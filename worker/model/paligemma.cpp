@@ -66,16 +66,16 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
       alone_(make_solo_rows()),
       capacity_(capacity),
       text_scale_(embedding_scale(config_.text.hidden_size, weights.linear())),
-      decoder_(config_.text, profile, weights, plan_.decoder, rank, share.layers, capacity.rows,
-               capacity.length),
-      kv_(rank.ops, decoder_.kv_shape(), share.layers.size(), capacity.pages),
+      decoder_(config_.text, profile, weights, plan_.decoder, rank, share.layers,
+               capacity.max_num_batched_tokens(), capacity.max_model_len()),
+      kv_(rank.ops, decoder_.kv_shape(), share.layers.size(), capacity.num_kv_pages()),
       embed_finish_(one_block_a_rank(rank.comm.size())),
       workspace_(rank.ops) {
   const int64_t hidden = config_.text.hidden_size, vocab = config_.text.vocab_size;
   if (share.embedding) embedding_ = weights.matrix({{kEmbedding, {vocab, hidden}, plan_.vocab, {0, hidden}}});
   if (share.shared_vision)
     vision_.emplace(config_.vision, hidden, weights, plan_.vision,
-                    plan_.vision_ranks > 1 ? rank : Rank{rank.ops, *alone_}, capacity.images);
+                    plan_.vision_ranks > 1 ? rank : Rank{rank.ops, *alone_}, capacity.max_encode_images());
   if (share.head) load_head(weights);
   ignore_others(weights, config_, share);
   weights.check_all_used();
@@ -87,8 +87,9 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
                      : static_cast<float>(text_scale_ / std::sqrt(static_cast<double>(hidden)));
   final_cap_ = static_cast<float>(softcaps(profile.softcap, config_.text).final.value_or(0));
 
-  embedded_ = workspace_.make(share.embedding && rank.comm.size() > 1 ? capacity.rows : 0, hidden);
-  const int64_t sequences = share.head ? capacity.sequences : 0;
+  embedded_ = workspace_.make(share.embedding && rank.comm.size() > 1 ? capacity.max_num_batched_tokens() : 0,
+                              hidden);
+  const int64_t sequences = share.head ? capacity.max_num_seqs() : 0;
   last_ = workspace_.make(sequences, hidden);
   normed_ = workspace_.make(sequences, hidden, rank.ops.operands(weights.linear()));
   logits_ = workspace_.make(sequences, plan_.vocab.size());
@@ -127,8 +128,8 @@ void PaliGemma::encode(Tensor out, std::span<const uint8_t* const> images, const
                        const TensorHook& hook) {
   if (!vision_) throw std::logic_error("this rank shares no vision tower");
   const int64_t tokens = config_.vision.tokens(), count = static_cast<int64_t>(images.size());
-  for (int64_t begin = 0; begin < count; begin += capacity_.images) {
-    const int64_t end = std::min(count, begin + capacity_.images);
+  for (int64_t begin = 0; begin < count; begin += capacity_.max_encode_images()) {
+    const int64_t end = std::min(count, begin + capacity_.max_encode_images());
     vision_->encode(out.row_range(begin * tokens, end * tokens),
                     images.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), value_of,
                     hook);

@@ -120,7 +120,7 @@ void bench_product(const KernelRun& run, const Product& product) {
   }
 }
 
-void measure_limits(KernelRun& run) {
+void measure_roofline(KernelRun& run) {
   if (!run.on_host()) {
     constexpr int64_t kSide = 8192;
     run.flops = 2.0 * kSide * kSide * kSide / library_product_seconds(*run.backend, kSide, kSide, kSide);
@@ -145,7 +145,7 @@ int run_kernels(const KernelBench& bench) {
   EngineOptions options = bench.engine;
   options.prefill = "warps";  // attention is measured by either kernel
   run.backend = make_backend(options, *run.threads);
-  measure_limits(run);
+  measure_roofline(run);
   const bool host = run.on_host();
   std::printf("# %s, %s, %d threads; limits in this run: %.1f GFLOP/s %s, %.1f GB/s streaming read\n",
               run.backend->name().c_str(), name_of(run.dtype), run.threads->size(), run.flops / 1e9,

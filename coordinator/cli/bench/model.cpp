@@ -16,7 +16,7 @@ namespace {
 wire::Step prefill_step(const ModelConfig& config, const ModelBench& bench, const Capacity& capacity,
                         int sequences, bool images = true, int first = 0) {
   wire::Step step;
-  const int64_t pages = capacity.pages / capacity.sequences;
+  const int64_t pages = capacity.num_kv_pages() / capacity.max_num_seqs();
   for (int s = first; s < first + sequences; ++s) {
     wire::Prefill& prefill = *step.add_prefills();
     prefill.set_sequence(s);
@@ -159,9 +159,9 @@ int run_model(ModelBench bench) {
   print_memory(comm, *engine);  // before the limits, whose data would count
   const double weights = decoder_bytes(comm, *engine);
   const ModelWork work(config, bench.images, bench.prompt_tokens, bench.new_tokens);
-  const Limits limits = measure_limits(comm, engine->backend(), config, engine->types().linear, options.isa,
-                                       static_cast<int64_t>(work.rows) * bench.prefills,
-                                       bench.tower_images() * config.vision.tokens());
+  const Roofline limits = measure_roofline(comm, engine->backend(), config, engine->types().linear,
+                                           options.isa, static_cast<int64_t>(work.rows) * bench.prefills,
+                                           bench.tower_images() * config.vision.tokens());
   if (comm.rank() == 0)
     print_speed(bench, config, timings, limits, weights,
                 static_cast<double>(size_of(engine->types().linear)));

@@ -41,7 +41,7 @@ struct Timings {
 
 /// What `bench model` says of a model whose decoder's weights are `weights` bytes on all ranks together.
 void print_speed(const ModelBench& bench, const ModelConfig& config, const Timings& timings,
-                 const Limits& limits, double weights, double kv_element);
+                 const Roofline& limits, double weights, double kv_element);
 /// Of one shard alone (ModelBench::shard_of).
 void print_shard(const ModelBench& bench, const ModelConfig& config, const Timings& timings);
 /// A row a rank, and all together: what was allocated at start beside what the system counted at most.

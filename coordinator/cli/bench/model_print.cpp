@@ -11,7 +11,7 @@ namespace {
 /// Prints figures and gives them to the file.
 class Printer {
  public:
-  Printer(const ModelBench& bench, const Limits& limits) : file_(bench.figures), limits_(limits) {
+  Printer(const ModelBench& bench, const Roofline& limits) : file_(bench.figures), limits_(limits) {
     std::printf("# limits in this run: %.1f GFLOP/s %s (prefill), %.1f (vision); %.1f GB/s %s",
                 limits.prefill / 1e9, limits.products_name(), limits.vision / 1e9, limits.bytes() / 1e9,
                 limits.bytes_name());
@@ -45,7 +45,7 @@ class Printer {
     return text;
   }
   const FigureFile& file_;
-  const Limits& limits_;
+  const Roofline& limits_;
 };
 
 /// All-reduces of NVLink as others measured them (seconds, bytes a second), for 2, 4 and 8 ranks.
@@ -57,7 +57,7 @@ double modelled_all_reduce(int ranks, double bytes) {
 
 /// Pictures a second if vision, prefill and decode came one after the other at the rates measured in this
 /// run, in captions of 32 tokens.
-void print_floor(const ModelBench& bench, const ModelWork& work, const Limits& limits, double weights,
+void print_floor(const ModelBench& bench, const ModelWork& work, const Roofline& limits, double weights,
                  double kv_element) {
   constexpr double kTokens = 32;
   const double batch = bench.max_sequences();
@@ -100,7 +100,7 @@ void print_shard(const ModelBench& bench, const ModelConfig& config, const Timin
 }
 
 void print_speed(const ModelBench& bench, const ModelConfig& config, const Timings& timings,
-                 const Limits& limits, double weights, double kv_element) {
+                 const Roofline& limits, double weights, double kv_element) {
   const ModelWork work(config, bench.images, bench.prompt_tokens, bench.new_tokens);
   const Printer print(bench, limits);
   const bool gpu = !limits.on_host;

@@ -22,33 +22,34 @@ constexpr double kCoreLimit = 1;   // seconds at work a second
 constexpr double kMemoryLimit = 300;
 
 /// One image and a short prompt a sequence, up to 64 new tokens.
-Limits limits_for(int64_t sequences, int64_t image_tokens, int64_t step_images, int32_t lanes,
-                  int64_t slots) {
-  Limits limits;
-  limits.sequences = sequences;
-  limits.image_tokens = image_tokens;
-  limits.step_images = step_images;
-  limits.length = image_tokens + 128;
-  limits.rows = step_images * (image_tokens + 64) + sequences;
-  limits.page_tokens = 64;
-  limits.pages = sequences * (limits.length / 64 + 1);
-  limits.slots = slots;
-  for (int32_t lane = 0; lane < lanes; ++lane) limits.lanes.push_back(lane);
-  return limits;
+SchedulerConfig limits_for(int64_t sequences, int64_t image_tokens, int64_t step_images, int32_t lanes,
+                           int64_t slots) {
+  SchedulerConfig config;
+  config.capacity.set_max_num_seqs(sequences);
+  config.capacity.set_num_layers(1);
+  config.capacity.set_image_tokens(image_tokens);
+  config.capacity.set_max_step_images(step_images);
+  config.capacity.set_max_model_len(image_tokens + 128);
+  config.capacity.set_max_num_batched_tokens(step_images * (image_tokens + 64) + sequences);
+  config.capacity.set_kv_page_tokens(64);
+  config.capacity.set_num_kv_pages(sequences * (config.capacity.max_model_len() / 64 + 1));
+  config.capacity.set_encoder_cache_slots(slots);
+  for (int32_t lane = 0; lane < lanes; ++lane) config.vision_lanes.push_back(lane);
+  return config;
 }
 
 /// Seconds of planning, serialising and finishing each step, with all places taken: as one sequence ends the
 /// next begins.
 std::vector<double> time_steps(const SchedulerBench& bench) {
-  const Limits limits = limits_for(bench.running, 4096, bench.running / 8, 8, bench.running / 16);
-  Scheduler scheduler(limits);
-  BenchWorkers workers(limits);
-  BenchClient client(2 * bench.steps * limits.step_images + bench.running, 8, 64);
+  const SchedulerConfig config = limits_for(bench.running, 4096, bench.running / 8, 8, bench.running / 16);
+  Scheduler scheduler(config);
+  BenchWorkers workers(config);
+  BenchClient client(2 * bench.steps * config.capacity.max_step_images() + bench.running, 8, 64);
   std::vector<double> times;
   std::string bytes;
   int64_t submitted = 0;
   while (static_cast<int64_t>(times.size()) < bench.steps) {
-    while (scheduler.waiting() < static_cast<size_t>(limits.step_images))
+    while (scheduler.waiting() < static_cast<size_t>(config.capacity.max_step_images()))
       scheduler.submit(client.request(submitted++));
     for (const LaneEncode& order : scheduler.next_encodes()) {
       wire::Encoded done;

@@ -15,12 +15,12 @@ namespace {
 constexpr int kTries = 5;
 
 /// The best of a few tries: a limit is what the machine can do, not what a busy moment left of it.
-Limits host_limits(Communicator& comm, Backend& backend, DType dtype, const std::string& isa_name) {
+Roofline host_roofline(Communicator& comm, Backend& backend, DType dtype, const std::string& isa_name) {
   const size_t bytes = size_t{512} << 20;
   const Buffer data = backend.allocate(bytes);
   std::memset(data.get(), 1, bytes);
   const cpu::Isa& isa = cpu::choose_isa(isa_name);
-  Limits best;
+  Roofline best;
   for (int i = 0; i < kTries; ++i) {
     comm.barrier();
     best.prefill = std::max(best.prefill, cpu::peak_tile_rate(backend.threads(), isa, dtype));
@@ -41,12 +41,12 @@ double library_rate(Backend& backend, const std::vector<ProductShape>& shapes, i
   return operations / seconds;
 }
 
-Limits device_limits(Communicator& comm, Backend& backend, const ModelConfig& config, int64_t rows,
-                     int64_t vision_rows) {
+Roofline device_roofline(Communicator& comm, Backend& backend, const ModelConfig& config, int64_t rows,
+                         int64_t vision_rows) {
   const size_t bytes = std::min<size_t>(size_t{8} << 30, backend.free_memory() / 2);
   comm.barrier();
   const DeviceRates rates = measure_device(backend, bytes);
-  Limits limits;
+  Roofline limits;
   limits.on_host = false;
   limits.read = rates.read;
   limits.copy = rates.copy;
@@ -94,15 +94,15 @@ std::vector<ProductShape> vision_products(const ModelConfig& config) {
           {v.hidden_size, v.intermediate_size, layers}};
 }
 
-Limits measure_limits(Communicator& comm, Backend& backend, const ModelConfig& config, DType dtype,
-                      const std::string& isa, int64_t rows, int64_t vision_rows) {
-  const Limits mine = backend.on_host() ? host_limits(comm, backend, dtype, isa)
-                                        : device_limits(comm, backend, config, rows, vision_rows);
-  Limits sum;
+Roofline measure_roofline(Communicator& comm, Backend& backend, const ModelConfig& config, DType dtype,
+                          const std::string& isa, int64_t rows, int64_t vision_rows) {
+  const Roofline mine = backend.on_host() ? host_roofline(comm, backend, dtype, isa)
+                                          : device_roofline(comm, backend, config, rows, vision_rows);
+  Roofline sum;
   sum.on_host = mine.on_host;
   for (const std::string& text :
        gather_texts(comm, cat(mine.prefill, " ", mine.vision, " ", mine.read, " ", mine.copy))) {
-    Limits rank;
+    Roofline rank;
     std::sscanf(text.c_str(), "%lf %lf %lf %lf", &rank.prefill, &rank.vision, &rank.read, &rank.copy);
     sum.prefill += rank.prefill;
     sum.vision += rank.vision;

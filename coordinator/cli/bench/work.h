@@ -30,7 +30,7 @@ std::vector<ProductShape> decoder_products(const ModelConfig& config);
 std::vector<ProductShape> vision_products(const ModelConfig& config);
 
 /// What all ranks together could do at most in this run.
-struct Limits {
+struct Roofline {
   double prefill = 0, vision = 0;  // operations a second
   double read = 0, copy = 0;       // bytes a second
   bool on_host = true;
@@ -41,8 +41,8 @@ struct Limits {
 };
 
 /// Measured by all ranks at once. `rows`: of a prefill step; `vision_rows`: of the tower at once.
-Limits measure_limits(Communicator& comm, Backend& backend, const ModelConfig& config, DType dtype,
-                      const std::string& isa, int64_t rows, int64_t vision_rows);
+Roofline measure_roofline(Communicator& comm, Backend& backend, const ModelConfig& config, DType dtype,
+                          const std::string& isa, int64_t rows, int64_t vision_rows);
 
 /// Shares of the limit that a GPU is to reach, by the decoder's size; 0: none is set.
 double decode_goal(const ModelConfig& config, int sequences);

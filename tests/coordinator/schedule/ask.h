@@ -30,18 +30,19 @@ inline Request ask(uint64_t id, size_t tokens, int64_t max_new_tokens, std::vect
 }
 
 /// Room for four sequences of 50 tokens, 4 tokens an image.
-inline Limits roomy() {
-  Limits limits;
-  limits.sequences = 4;
-  limits.rows = 100;
-  limits.pages = 100;
-  limits.page_tokens = 4;
-  limits.length = 50;
-  limits.image_tokens = 4;
-  limits.step_images = 4;
-  limits.slots = 4;
-  limits.lanes = {0};
-  return limits;
+inline SchedulerConfig roomy() {
+  SchedulerConfig config;
+  config.capacity.set_max_num_seqs(4);
+  config.capacity.set_max_num_batched_tokens(100);
+  config.capacity.set_num_kv_pages(100);
+  config.capacity.set_kv_page_tokens(4);
+  config.capacity.set_max_model_len(50);
+  config.capacity.set_image_tokens(4);
+  config.capacity.set_max_step_images(4);
+  config.capacity.set_encoder_cache_slots(4);
+  config.capacity.set_num_layers(1);
+  config.vision_lanes = {0};
+  return config;
 }
 
 inline wire::StepDone done(uint64_t number, const std::vector<int32_t>& tokens) {

@@ -110,15 +110,15 @@ TEST(Dispatcher, ARequestThatCouldNeverRunIsRefusedOrEndsWithAnError) {
 class Deadly {
  public:
   Deadly(int replicas, std::set<uint64_t> killers, int64_t slots) : killers_(std::move(killers)) {
-    limits_ = roomy();
-    limits_.sequences = 64;
-    limits_.pages = 6400;
-    limits_.rows = 6400;
-    limits_.step_images = 64;
-    limits_.slots = slots;
+    config_ = roomy();
+    config_.capacity.set_max_num_seqs(64);
+    config_.capacity.set_num_kv_pages(6400);
+    config_.capacity.set_max_num_batched_tokens(6400);
+    config_.capacity.set_max_step_images(64);
+    config_.capacity.set_encoder_cache_slots(slots);
     encodes_.resize(static_cast<size_t>(replicas));
     steps_.resize(static_cast<size_t>(replicas));
-    for (int i = 0; i < replicas; ++i) dispatcher_.join(i, limits_);
+    for (int i = 0; i < replicas; ++i) dispatcher_.join(i, config_);
   }
 
   void run(uint64_t requests) {
@@ -160,7 +160,7 @@ class Deadly {
       if (killers_.contains(std::stoull(encode.encode.image().path()))) {
         encodes_[i].clear();
         take(dispatcher_.leave(replica));
-        dispatcher_.join(replica, limits_);
+        dispatcher_.join(replica, config_);
         return true;
       }
       take(dispatcher_.encoded(replica, encoded(encode)));
@@ -175,7 +175,7 @@ class Deadly {
     }
   }
 
-  Limits limits_;
+  SchedulerConfig config_;
   std::set<uint64_t> killers_;
   Dispatcher dispatcher_;
   std::vector<std::vector<LaneEncode>> encodes_;

@@ -40,16 +40,18 @@ class ModelReplica {
  public:
   using Requests = std::map<uint64_t, Request>;  // all that were ever submitted
 
-  ModelReplica(const Limits& limits, const Requests& requests)
-      : limits_(limits),
+  ModelReplica(const SchedulerConfig& config, const Requests& requests)
+      : config_(config),
         requests_(requests),
-        places_(static_cast<size_t>(limits.sequences)),
-        owners_(static_cast<size_t>(limits.pages)) {}
+        places_(static_cast<size_t>(config.capacity.max_num_seqs())),
+        owners_(static_cast<size_t>(config.capacity.num_kv_pages())) {}
 
   void issue(const LaneEncode& order) {
     const wire::Encode& encode = order.encode;
-    require(std::count(limits_.lanes.begin(), limits_.lanes.end(), order.rank) == 1, "encode to no lane");
-    require(encode.slot() >= 0 && encode.slot() < limits_.slots, "encode into no slot");
+    require(std::count(config_.vision_lanes.begin(), config_.vision_lanes.end(), order.rank) == 1,
+            "encode to no lane");
+    require(encode.slot() >= 0 && encode.slot() < config_.capacity.encoder_cache_slots(),
+            "encode into no slot");
     const uint64_t key = std::stoull(encode.image().path());
     Slot& slot = slots_[{order.rank, encode.slot()}];
     require(!slot.encoding, "encode into a slot that is being filled");
@@ -73,9 +75,9 @@ class ModelReplica {
       images += prefill.images_size();
     }
     if (step.prefills_size() > 0 || step.end_layer() > 0)
-      for (const auto& sequence : batch_) rows += prefix_tokens(limits_, request_of(*sequence));
-    require(rows <= limits_.rows, "too many rows");
-    require(images <= limits_.step_images, "too many images");
+      for (const auto& sequence : batch_) rows += prefix_tokens(config_, request_of(*sequence));
+    require(rows <= config_.capacity.max_num_batched_tokens(), "too many rows");
+    require(images <= config_.capacity.max_step_images(), "too many images");
     issue_layers(step, flight);
     require(flights_.size() < bound(), "too many steps in flight");
     check_decodes_in_turn();
@@ -129,7 +131,7 @@ class ModelReplica {
   int64_t work_left(const Request& request) const {
     const auto found = running_.find(request.id);
     const int64_t tokens = request.max_new_tokens - (found == running_.end() ? 0 : found->second->planned);
-    return tokens + limits_.layers;
+    return tokens + config_.capacity.num_layers();
   }
 
  private:
@@ -153,7 +155,8 @@ class ModelReplica {
 
   const Request& request_of(const Sequence& sequence) const { return requests_.at(sequence.request); }
   size_t bound() const {
-    return static_cast<size_t>(limits_.steps_in_flight > 0 ? limits_.steps_in_flight : 2 * limits_.pp);
+    return static_cast<size_t>(config_.max_steps_in_flight > 0 ? config_.max_steps_in_flight
+                                                               : 2 * config_.pp);
   }
   bool decodable(const Sequence& s) const {
     return s.prefilled && !s.over && s.planned < request_of(s).max_new_tokens;
@@ -161,7 +164,7 @@ class ModelReplica {
   static bool is_free(const Shared& owner) { return !owner || (owner->over && owner->in_flight == 0); }
 
   void issue_decode(int32_t place, Flight& flight) {
-    require(place >= 0 && place < limits_.sequences, "decode of no place");
+    require(place >= 0 && place < config_.capacity.max_num_seqs(), "decode of no place");
     const Shared& sequence = places_[static_cast<size_t>(place)];
     require(sequence && sequence->prefilled, "decode before its prefill");
     require(!sequence->over, "decode of a sequence that has ended");
@@ -178,15 +181,16 @@ class ModelReplica {
     const Request& request = request_of(*sequence);
     require(std::equal(request.ids->begin(), request.ids->end(), prefill.ids().begin(), prefill.ids().end()),
             "another prompt");
-    require(prefill.sequence() >= 0 && prefill.sequence() < limits_.sequences, "prefill into no place");
+    require(prefill.sequence() >= 0 && prefill.sequence() < config_.capacity.max_num_seqs(),
+            "prefill into no place");
     Shared& place = places_[static_cast<size_t>(prefill.sequence())];
     require(is_free(place), "prefill into a place that is in use");
     place = sequence;
-    require(prefill.pages_size() * limits_.page_tokens >=
-                prefix_tokens(limits_, request) + request.max_new_tokens - 1,
+    require(prefill.pages_size() * config_.capacity.kv_page_tokens() >=
+                prefix_tokens(config_, request) + request.max_new_tokens - 1,
             "too few pages");
     for (const int32_t page : prefill.pages()) {
-      require(page >= 0 && page < limits_.pages, "no such page");
+      require(page >= 0 && page < config_.capacity.num_kv_pages(), "no such page");
       require(is_free(owners_[static_cast<size_t>(page)]), "a page that is in use");
       owners_[static_cast<size_t>(page)] = sequence;
     }
@@ -211,22 +215,22 @@ class ModelReplica {
       decoded_since_part_ = true;
       return;
     }
-    const int64_t end = parts ? step.end_layer() : limits_.layers;
-    require(step.first_layer() == next_layer_ && end > next_layer_ && end <= limits_.layers,
+    const int64_t end = parts ? step.end_layer() : config_.capacity.num_layers();
+    require(step.first_layer() == next_layer_ && end > next_layer_ && end <= config_.capacity.num_layers(),
             "a gap in layers");
-    if (limits_.mode == Mode::latency) {
+    if (config_.mode == Mode::latency) {
       const bool decodes_wait =
           std::any_of(running_.begin(), running_.end(), [&](const auto& r) { return decodable(*r.second); });
       require(step.decodes_size() == 0, "decodes wait for a prefill");
       if (decodes_wait) {
-        require(end - next_layer_ <= limits_.layer_group, "decodes wait for too many layers");
+        require(end - next_layer_ <= config_.layer_group, "decodes wait for too many layers");
         require(decoded_since_part_, "no decode step between two parts");
       }
     } else {
       require(!parts, "layer groups in throughput mode");
     }
     decoded_since_part_ = false;
-    next_layer_ = end == limits_.layers ? 0 : end;
+    next_layer_ = end == config_.capacity.num_layers() ? 0 : end;
     if (next_layer_ > 0) return;
     for (Shared& sequence : batch_) {
       sequence->prefilled = true;
@@ -241,11 +245,11 @@ class ModelReplica {
   void check_decodes_in_turn() const {
     for (const auto& [id, sequence] : running_)
       require(
-          !decodable(*sequence) || issued_ - sequence->last_step <= 2 * static_cast<uint64_t>(limits_.pp) + 2,
+          !decodable(*sequence) || issued_ - sequence->last_step <= 2 * static_cast<uint64_t>(config_.pp) + 2,
           "a sequence is not decoded in its turn");
   }
 
-  Limits limits_;
+  SchedulerConfig config_;
   const Requests& requests_;
   std::vector<Shared> places_, owners_;
   std::map<uint64_t, Shared> running_;  // by request; not over
@@ -299,7 +303,7 @@ class ModelClient {
   std::map<uint64_t, int64_t> received_;
 };
 
-/// Numbers, limits and requests for a play.
+/// Numbers, config and requests for a play.
 class Dice {
  public:
   explicit Dice(uint64_t seed) : random_(seed) {}
@@ -309,24 +313,25 @@ class Dice {
   }
   bool one_in(int64_t n) { return number(1, n) == 1; }
 
-  Limits limits() {
-    Limits limits;
-    limits.sequences = number(1, 12);
-    limits.rows = number(std::max<int64_t>(12, limits.sequences), one_in(2) ? 60 : 200);
-    limits.length = number(12, 50);
-    limits.page_tokens = number(1, 6);
-    limits.pages = number(8, one_in(2) ? 50 : 400);
-    limits.image_tokens = number(1, 5);
-    limits.step_images = number(1, 4);
-    limits.slots = number(1, 3);
+  SchedulerConfig config() {
+    SchedulerConfig config;
+    config.capacity.set_max_num_seqs(number(1, 12));
+    config.capacity.set_max_num_batched_tokens(
+        number(std::max<int64_t>(12, config.capacity.max_num_seqs()), one_in(2) ? 60 : 200));
+    config.capacity.set_max_model_len(number(12, 50));
+    config.capacity.set_kv_page_tokens(number(1, 6));
+    config.capacity.set_num_kv_pages(number(8, one_in(2) ? 50 : 400));
+    config.capacity.set_image_tokens(number(1, 5));
+    config.capacity.set_max_step_images(number(1, 4));
+    config.capacity.set_encoder_cache_slots(number(1, 3));
     const int64_t lanes = number(1, 4);
-    for (int32_t lane = 0; lane < lanes; ++lane) limits.lanes.push_back(3 * lane + 1);
-    limits.pp = number(1, 4);
-    limits.layers = number(limits.pp, 9);
-    limits.layer_group = number(1, limits.layers);
-    limits.steps_in_flight = one_in(3) ? number(1, 9) : 0;
-    limits.mode = one_in(2) ? Mode::latency : Mode::throughput;
-    return limits;
+    for (int32_t lane = 0; lane < lanes; ++lane) config.vision_lanes.push_back(3 * lane + 1);
+    config.pp = number(1, 4);
+    config.capacity.set_num_layers(number(config.pp, 9));
+    config.layer_group = number(1, config.capacity.num_layers());
+    config.max_steps_in_flight = one_in(3) ? number(1, 9) : 0;
+    config.mode = one_in(2) ? Mode::latency : Mode::throughput;
+    return config;
   }
 
   Request request(uint64_t id, int64_t pictures) {

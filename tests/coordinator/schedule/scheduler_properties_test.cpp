@@ -13,9 +13,9 @@ namespace {
 /// The last two pictures of all cannot be encoded.
 bool is_broken(uint64_t picture, int64_t pictures) { return picture + 2 > static_cast<uint64_t>(pictures); }
 
-bool could_run(const Limits& limits, const Request& request) {
+bool could_run(const SchedulerConfig& config, const Request& request) {
   try {
-    check_request(limits, request);
+    check_request(config, request);
     return true;
   } catch (const Error&) {
     return false;
@@ -28,10 +28,10 @@ class SchedulerPlay {
  public:
   explicit SchedulerPlay(uint64_t seed)
       : dice_(seed),
-        limits_(dice_.limits()),
+        config_(dice_.config()),
         pictures_(dice_.number(3, 40)),
-        scheduler_(limits_),
-        replica_(limits_, client_.requests) {}
+        scheduler_(config_),
+        replica_(config_, client_.requests) {}
 
   int64_t play(int64_t events) {
     for (int64_t i = 0; i < events; ++i) event();
@@ -62,7 +62,7 @@ class SchedulerPlay {
 
   void submit() {
     Request request = dice_.request(++submitted_, pictures_);
-    const bool fits = could_run(limits_, request);
+    const bool fits = could_run(config_, request);
     client_.requests[request.id] = request;
     try {
       scheduler_.submit(request);
@@ -142,13 +142,13 @@ class SchedulerPlay {
     const SchedulerCounts counts = scheduler_.counts();
     require(counts.running + counts.steps + counts.waiting + counts.encoding + counts.ready == 0,
             "left over");
-    require(counts.free_pages == static_cast<size_t>(limits_.pages), "pages leak");
-    require(counts.idle_slots == static_cast<size_t>(limits_.all_slots()), "slots leak");
+    require(counts.free_pages == static_cast<size_t>(config_.capacity.num_kv_pages()), "pages leak");
+    require(counts.idle_slots == static_cast<size_t>(config_.all_slots()), "slots leak");
     require(scheduler_.unfinished() == 0, "requests leak");
   }
 
   Dice dice_;
-  Limits limits_;
+  SchedulerConfig config_;
   int64_t pictures_;
   Scheduler scheduler_;
   ModelClient client_;
@@ -162,7 +162,7 @@ class FleetPlay {
  public:
   explicit FleetPlay(uint64_t seed)
       : dice_(seed),
-        limits_(dice_.limits()),
+        config_(dice_.config()),
         pictures_(dice_.number(3, 40)),
         dispatcher_({.queue = 20, .deaths = 3}),
         replicas_(static_cast<size_t>(dice_.number(1, 4))) {}
@@ -213,8 +213,8 @@ class FleetPlay {
     require(dispatcher_.room() == 20, "the queue leaks");
     for (size_t who = 0; who < replicas_.size(); ++who) {
       const SchedulerCounts counts = dispatcher_.scheduler(static_cast<int>(who))->counts();
-      require(counts.free_pages == static_cast<size_t>(limits_.pages), "pages leak");
-      require(counts.idle_slots == static_cast<size_t>(limits_.all_slots()), "slots leak");
+      require(counts.free_pages == static_cast<size_t>(config_.capacity.num_kv_pages()), "pages leak");
+      require(counts.idle_slots == static_cast<size_t>(config_.all_slots()), "slots leak");
       require(counts.running + counts.steps == 0, "left over");
     }
     return events;
@@ -229,7 +229,7 @@ class FleetPlay {
       client_.unfinished.insert(request.id);
       deaths_at_submit_[request.id] = deaths_;
     } catch (const Error&) {
-      require(!could_run(limits_, request), "refused what could run");
+      require(!could_run(config_, request), "refused what could run");
     }
   }
 
@@ -244,8 +244,8 @@ class FleetPlay {
   }
 
   void join(size_t who) {
-    replicas_[who].emplace(limits_, client_.requests);
-    dispatcher_.join(static_cast<int>(who), limits_);
+    replicas_[who].emplace(config_, client_.requests);
+    dispatcher_.join(static_cast<int>(who), config_);
   }
 
   void leave(size_t who) {
@@ -286,7 +286,7 @@ class FleetPlay {
       for (const LaneEncode& encode : actions->encodes) replica->issue(encode);
       for (const wire::Step& step : actions->steps) replica->issue(step);
       for (const RequestOutput& event : actions->events)
-        client_.take(event, !could_run(limits_, client_.requests.at(event.request)));
+        client_.take(event, !could_run(config_, client_.requests.at(event.request)));
     }
     require(client_.unfinished.size() == dispatcher_.unfinished(), "lost or doubled");
     check_nobody_idles();
@@ -301,7 +301,7 @@ class FleetPlay {
   }
 
   Dice dice_;
-  Limits limits_;
+  SchedulerConfig config_;
   int64_t pictures_;
   Dispatcher dispatcher_;
   ModelClient client_;

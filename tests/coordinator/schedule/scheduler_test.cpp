@@ -14,8 +14,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-std::string refusal(const Limits& limits, const Request& request) {
-  return error_of([&] { Scheduler(limits).submit(request); });
+std::string refusal(const SchedulerConfig& config, const Request& request) {
+  return error_of([&] { Scheduler(config).submit(request); });
 }
 
 TEST(Scheduler, PrefillThenOneTokenAStep) {
@@ -85,23 +85,23 @@ TEST(Scheduler, CancelledWaitingRunningAndInFlight) {
 }
 
 TEST(Scheduler, EachResourceHoldsBackTheFirstThatDoesNotFitAndAllBehindIt) {
-  const auto admitted = [](Limits limits) {
-    Scheduler scheduler(limits);
+  const auto admitted = [](SchedulerConfig config) {
+    Scheduler scheduler(config);
     scheduler.submit(ask(1, 10, 3));
     scheduler.submit(ask(2, 20, 3));
     scheduler.submit(ask(3, 1, 1));
     return prefilled(*scheduler.next());
   };
   EXPECT_THAT(admitted(roomy()), ElementsAre(1, 2, 3));
-  Limits limits = roomy();
-  limits.sequences = 2;
-  EXPECT_THAT(admitted(limits), ElementsAre(1, 2));
-  limits = roomy();
-  limits.rows = 29;
-  EXPECT_THAT(admitted(limits), ElementsAre(1)) << "3 would fit, but does not overtake";
-  limits = roomy();
-  limits.pages = 3 + 6 - 1;
-  EXPECT_THAT(admitted(limits), ElementsAre(1));
+  SchedulerConfig config = roomy();
+  config.capacity.set_max_num_seqs(2);
+  EXPECT_THAT(admitted(config), ElementsAre(1, 2));
+  config = roomy();
+  config.capacity.set_max_num_batched_tokens(29);
+  EXPECT_THAT(admitted(config), ElementsAre(1)) << "3 would fit, but does not overtake";
+  config = roomy();
+  config.capacity.set_num_kv_pages(3 + 6 - 1);
+  EXPECT_THAT(admitted(config), ElementsAre(1));
 }
 
 TEST(Scheduler, OnlyThoseWhosePicturesAreReadyAreAdmittedInOrder) {
@@ -117,9 +117,9 @@ TEST(Scheduler, OnlyThoseWhosePicturesAreReadyAreAdmittedInOrder) {
 }
 
 TEST(Scheduler, AStepTakesNoMoreImagesThanItsWorkersCanHold) {
-  Limits limits = roomy();
-  limits.step_images = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.capacity.set_max_step_images(2);
+  Scheduler scheduler(config);
   for (uint64_t id = 1; id <= 3; ++id) scheduler.submit(ask(id, 4, 1, {id}));
   for (const LaneEncode& encode : scheduler.next_encodes()) scheduler.encoded(encoded(encode));
   EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1, 2));
@@ -127,10 +127,10 @@ TEST(Scheduler, AStepTakesNoMoreImagesThanItsWorkersCanHold) {
 }
 
 TEST(Scheduler, EncodesAreSpreadOverTheLanes) {
-  Limits limits = roomy();
-  limits.lanes = {3, 4, 7};
-  limits.slots = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.vision_lanes = {3, 4, 7};
+  config.capacity.set_encoder_cache_slots(2);
+  Scheduler scheduler(config);
   for (uint64_t id = 1; id <= 7; ++id) scheduler.submit(ask(id, 4, 1, {id}));
   std::map<int32_t, int> lanes;
   for (const LaneEncode& encode : scheduler.next_encodes()) ++lanes[encode.rank];
@@ -139,9 +139,9 @@ TEST(Scheduler, EncodesAreSpreadOverTheLanes) {
 }
 
 TEST(Scheduler, SlotsAreTakenAllAtOnceAndFreeWhenThePrefillIsDone) {
-  Limits limits = roomy();
-  limits.slots = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.capacity.set_encoder_cache_slots(2);
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9, {1}));
   scheduler.submit(ask(2, 4, 9, {2, 3}));
   scheduler.submit(ask(3, 4, 9, {4}));
@@ -172,9 +172,9 @@ TEST(Scheduler, OnePictureIsEncodedOnceForAllThatShowIt) {
 }
 
 TEST(Scheduler, ThePictureThatWasNotUsedForLongestMakesRoom) {
-  Limits limits = roomy();
-  limits.slots = 3;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.capacity.set_encoder_cache_slots(3);
+  Scheduler scheduler(config);
   uint64_t id = 0;
   const auto run = [&](std::vector<uint64_t> pictures) {
     scheduler.submit(ask(++id, 4, 1, std::move(pictures)));
@@ -219,9 +219,9 @@ TEST(Scheduler, APictureThatCannotBeEncodedEndsItsRequestsAndIsTriedAnew) {
 }
 
 TEST(Scheduler, StagesOfAPipelineHaveAGroupOfSequencesEach) {
-  Limits limits = roomy();
-  limits.pp = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.pp = 2;
+  Scheduler scheduler(config);
   for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
   const auto first = scheduler.next(), second = scheduler.next();
   EXPECT_THAT(prefilled(*first), ElementsAre(1, 2)) << "half of all that are ready";
@@ -233,19 +233,19 @@ TEST(Scheduler, StagesOfAPipelineHaveAGroupOfSequencesEach) {
 }
 
 TEST(Scheduler, WhereMemoryIsShortTheGroupsStayEvenToo) {
-  Limits limits = roomy();
-  limits.pp = 2;
-  limits.pages = 2 * 3;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.pp = 2;
+  config.capacity.set_num_kv_pages(2 * 3);
+  Scheduler scheduler(config);
   for (uint64_t id = 1; id <= 4; ++id) scheduler.submit(ask(id, 4, 9));
   EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(1));
   EXPECT_THAT(prefilled(*scheduler.next()), ElementsAre(2));
 }
 
 TEST(Scheduler, AGroupWithoutSequencesIsSkipped) {
-  Limits limits = roomy();
-  limits.pp = 3;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.pp = 3;
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   EXPECT_EQ(scheduler.next()->prefills_size(), 1);
   EXPECT_EQ(scheduler.next()->decodes_size(), 1);
@@ -253,9 +253,9 @@ TEST(Scheduler, AGroupWithoutSequencesIsSkipped) {
 }
 
 TEST(Scheduler, StagesKeepFreeForThePrefillsOfPicturesToCome) {
-  Limits limits = roomy();
-  limits.pp = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.pp = 2;
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   scheduler.submit(ask(2, 4, 9, {5}));
   const auto encodes = scheduler.next_encodes();
@@ -271,9 +271,9 @@ TEST(Scheduler, StagesKeepFreeForThePrefillsOfPicturesToCome) {
 }
 
 TEST(Scheduler, WhilePicturesAreEncodedAGroupsDecodesFollowItsPrefillOnceThatHasEnded) {
-  Limits limits = roomy();
-  limits.pp = 2;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.pp = 2;
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   scheduler.submit(ask(2, 4, 9, {5}));
   scheduler.next_encodes();
@@ -297,9 +297,9 @@ TEST(Scheduler, DecodesRideWithPrefills) {
 }
 
 TEST(Scheduler, APrefillThatFillsAStepTakesTurnsWithDecodes) {
-  Limits limits = roomy();
-  limits.rows = 20;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.capacity.set_max_num_batched_tokens(20);
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   scheduler.next();
   scheduler.submit(ask(2, 20, 1));
@@ -317,12 +317,12 @@ TEST(Scheduler, APrefillThatFillsAStepTakesTurnsWithDecodes) {
 }
 
 TEST(Scheduler, ForLowLatencyAPrefillIsCutIntoLayersWithDecodesBetween) {
-  Limits limits = roomy();
-  limits.mode = Mode::latency;
-  limits.layers = 5;
-  limits.layer_group = 2;
-  limits.steps_in_flight = 20;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.mode = Mode::latency;
+  config.capacity.set_num_layers(5);
+  config.layer_group = 2;
+  config.max_steps_in_flight = 20;
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   EXPECT_EQ(layers(*scheduler.next()), std::pair(0, 0)) << "nobody waits: all layers at once";
   scheduler.next();
@@ -346,11 +346,11 @@ TEST(Scheduler, ForLowLatencyAPrefillIsCutIntoLayersWithDecodesBetween) {
 }
 
 TEST(Scheduler, ACancelledPrefillRunsThroughItsLayers) {
-  Limits limits = roomy();
-  limits.mode = Mode::latency;
-  limits.layers = 4;
-  limits.layer_group = 1;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.mode = Mode::latency;
+  config.capacity.set_num_layers(4);
+  config.layer_group = 1;
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 9));
   scheduler.next();
   scheduler.submit(ask(2, 4, 9));
@@ -371,24 +371,24 @@ TEST(Scheduler, RefusesWhatCouldNeverRun) {
   EXPECT_EQ(refusal(roomy(), ask(1, 40, 10)), "");
   EXPECT_THAT(refusal(roomy(), ask(1, 41, 10)), AllOf(HasSubstr("41"), HasSubstr("50")));
   EXPECT_THAT(refusal(roomy(), ask(1, 38, 10, {1})), AllOf(HasSubstr("41"), HasSubstr("50")));
-  Limits limits = roomy();
-  limits.rows = 30;
-  EXPECT_THAT(refusal(limits, ask(1, 31, 1)), AllOf(HasSubstr("31"), HasSubstr("30")));
-  limits = roomy();
-  limits.pages = 10;
-  EXPECT_THAT(refusal(limits, ask(1, 39, 3)), AllOf(HasSubstr("11"), HasSubstr("10")));
-  limits = roomy();
-  limits.slots = 2;
-  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2, 3})), AllOf(HasSubstr("3 images"), HasSubstr("2")));
-  limits = roomy();
-  limits.step_images = 1;
-  EXPECT_THAT(refusal(limits, ask(1, 6, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1")));
+  SchedulerConfig config = roomy();
+  config.capacity.set_max_num_batched_tokens(30);
+  EXPECT_THAT(refusal(config, ask(1, 31, 1)), AllOf(HasSubstr("31"), HasSubstr("30")));
+  config = roomy();
+  config.capacity.set_num_kv_pages(10);
+  EXPECT_THAT(refusal(config, ask(1, 39, 3)), AllOf(HasSubstr("11"), HasSubstr("10")));
+  config = roomy();
+  config.capacity.set_encoder_cache_slots(2);
+  EXPECT_THAT(refusal(config, ask(1, 6, 3, {1, 2, 3})), AllOf(HasSubstr("3 images"), HasSubstr("2")));
+  config = roomy();
+  config.capacity.set_max_step_images(1);
+  EXPECT_THAT(refusal(config, ask(1, 6, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1")));
   EXPECT_THAT(refusal(roomy(), ask(1, 1, 3, {1, 2})), AllOf(HasSubstr("2 images"), HasSubstr("1 tokens")));
   EXPECT_NE(refusal(roomy(), ask(1, 0, 3)), "");
   EXPECT_NE(refusal(roomy(), ask(1, 3, 0)), "");
-  limits = roomy();
-  limits.rows = 3;
-  EXPECT_THAT(error_of([&] { Scheduler{limits}; }), AllOf(HasSubstr("3"), HasSubstr("4")));
+  config = roomy();
+  config.capacity.set_max_num_batched_tokens(3);
+  EXPECT_THAT(error_of([&] { Scheduler{config}; }), AllOf(HasSubstr("3"), HasSubstr("4")));
 }
 
 TEST(Scheduler, WorkersThatAnswerWhatTheyWereNotAskedAreFoundOut) {
@@ -405,10 +405,10 @@ TEST(Scheduler, WorkersThatAnswerWhatTheyWereNotAskedAreFoundOut) {
 }
 
 TEST(Scheduler, WhatADeadReplicaHadIsGivenBackInOrder) {
-  Limits limits = roomy();
-  limits.sequences = 1;
-  limits.slots = 1;
-  Scheduler scheduler(limits);
+  SchedulerConfig config = roomy();
+  config.capacity.set_max_num_seqs(1);
+  config.capacity.set_encoder_cache_slots(1);
+  Scheduler scheduler(config);
   scheduler.submit(ask(1, 4, 3, {5}));
   scheduler.submit(ask(2, 4, 3));
   scheduler.submit(ask(3, 4, 1, {6}));

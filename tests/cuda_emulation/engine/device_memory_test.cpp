@@ -21,7 +21,7 @@ class EmulatedDriver : public testing::Test {
     options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
     options.device = "cuda";
     options.max_num_seqs = 4;
-    options.max_images = 8;  // pictures at once would grow with sequences, and scratch with them
+    options.encoder_cache_slots = 8;  // pictures at once would grow with sequences, and scratch with them
     config = read_model_config(options.model);
   }
   ~EmulatedDriver() override { driver = emulation::Driver(); }
@@ -67,7 +67,8 @@ TEST_F(EmulatedDriver, MemoryIsPlannedAsItIsThenTaken) {
     const auto alone = make_solo();
     const Engine engine(options, config, one_stage(*alone));
     VisionTower tower(options, config, true);
-    const EncoderCache slots(tower.backend(), engine.capacity().slots, tower.tokens(), tower.hidden());
+    const EncoderCache slots(tower.backend(), engine.capacity().encoder_cache_slots(), tower.tokens(),
+                             tower.hidden());
     taken = emulation::device_memory_held() - before;
   }
   // The plan asks for a thirty-second more than it counts, for the libraries, and counts the lane's own

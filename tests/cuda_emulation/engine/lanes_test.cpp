@@ -134,7 +134,7 @@ TEST(EmulatedLane, ProductsBesideADecoderLeaveItAPartOfTheDevice) {
   options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
   options.device = "cuda";
   options.dtype = "bfloat16";
-  options.max_images = 20;  // pictures at once, so that their products are the library's
+  options.encoder_cache_slots = 20;  // pictures at once, so that their products are the library's
   const ModelConfig config = read_model_config(options.model);
   const int64_t side = config.vision.image_size;
   const std::vector<uint8_t> picture(static_cast<size_t>(side * side * 3), 77);

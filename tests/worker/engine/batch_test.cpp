@@ -58,7 +58,7 @@ constexpr int kNewTokens = 12;
 std::vector<Result> run_batched(Engine& engine, const std::vector<Prompt>& prompts, std::vector<size_t> order,
                                 size_t batch, const wire::Sampling& sampling) {
   const int64_t vocab = engine.config().text.vocab_size;
-  const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
+  const int64_t pages_each = engine.capacity().num_kv_pages() / engine.capacity().max_num_seqs();
   std::vector<Result> results(prompts.size());
   struct Running {
     size_t prompt, slot;
@@ -147,7 +147,7 @@ std::vector<float> run_prefills(const std::vector<Prompt>& prompts, const Engine
   std::vector<float> logits;
   run_threads(ranks, [&](Communicator& comm) {
     Engine engine(options, read_model_config(options.model), one_stage(comm));
-    const int64_t pages_each = engine.capacity().pages / engine.capacity().sequences;
+    const int64_t pages_each = engine.capacity().num_kv_pages() / engine.capacity().max_num_seqs();
     for (size_t first = 0; first < prompts.size(); first += at_once) {
       wire::Step step;
       step.set_gather_logits(true);

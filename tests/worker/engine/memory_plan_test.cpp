@@ -54,7 +54,7 @@ TEST(MemoryPlan, AVisionLaneHoldsAWholeTowerAndItsSlots) {
     EXPECT_EQ(planned.kv, 0u);
     EXPECT_GE(tower.weight_bytes(), planned.weights) << model;
     EXPECT_LE(tower.weight_bytes(), 2 * planned.weights) << model;
-    const EncoderCache slots(tower.backend(), capacity.slots, tower.tokens(), tower.hidden());
+    const EncoderCache slots(tower.backend(), capacity.encoder_cache_slots(), tower.tokens(), tower.hidden());
     EXPECT_EQ(planned.embeddings, slots.bytes());
   }
 }
@@ -63,15 +63,16 @@ TEST(MemoryPlan, SlotsHoldTwicePerLaneWhatItsShareOfTheSequencesNeeds) {
   EngineOptions options;
   options.max_num_seqs = 12;
   const ModelConfig config = read_model_config(kSource / "configs/models/paligemma2-3b-pt-224.json");
-  EXPECT_EQ(fit_capacity(options, config).slots, 24);
-  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 0}).slots, 12);
-  EXPECT_EQ(fit_capacity(options, config, {2, 2, 1, 0}).slots, 12);  // the second stage encodes nothing
-  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 5}).slots, 5);
+  EXPECT_EQ(fit_capacity(options, config).encoder_cache_slots(), 24);
+  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 0}).encoder_cache_slots(), 12);
+  EXPECT_EQ(fit_capacity(options, config, {2, 2, 1, 0}).encoder_cache_slots(),
+            12);  // the second stage encodes nothing
+  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 5}).encoder_cache_slots(), 5);
   // A prompt may fill a sequence with images, and they must all be somewhere.
   options.max_num_seqs = 1;
   options.max_model_len = 8000;
-  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 0}).slots, 16);
-  EXPECT_EQ(fit_capacity(options, config).step_images, 31);
+  EXPECT_EQ(fit_capacity(options, config, {2, 1, 1, 0}).encoder_cache_slots(), 16);
+  EXPECT_EQ(fit_capacity(options, config).max_step_images(), 31);
 }
 
 TEST(MemoryPlan, TooLittleIsASentenceWithTheNumbers) {

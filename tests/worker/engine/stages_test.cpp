@@ -180,7 +180,7 @@ EngineOptions options_for(const Case& c, const Script& script) {
   options.max_num_seqs = kPlaces;
   options.max_model_len = script.longest();
   options.max_num_batched_tokens = 3 * options.max_model_len;
-  options.max_images = 8;
+  options.encoder_cache_slots = 8;
   return options;
 }
 

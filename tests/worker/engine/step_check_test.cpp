@@ -15,7 +15,7 @@ class StepCheck : public ::testing::Test {
     options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
     options.threads = 1;
     options.max_num_seqs = 3;
-    options.max_images = 2;
+    options.encoder_cache_slots = 2;
     config_ = read_model_config(options.model);
     options.max_model_len = config_.vision.tokens() + 50;
     options.max_num_batched_tokens = options.max_model_len + 10;
@@ -166,7 +166,7 @@ TEST_F(StepCheck, ASequenceEndsWhereItsPagesAre) {
   wire::Step first = next();
   wire::Prefill& prefill = add(first, 0);
   run(first);
-  const int64_t room = std::min<int64_t>(KvShape::kPageTokens, engine_->capacity().length);
+  const int64_t room = std::min<int64_t>(KvShape::kPageTokens, engine_->capacity().max_model_len());
   const int64_t prefix = prefill.ids_size() - 1 + config_.vision.tokens();
   for (int64_t length = prefix; length < room; ++length) {
     wire::Step step = next();

@@ -73,9 +73,15 @@ std::string load_stage(ModelConfig config, int stage, const std::string& stray, 
   const auto backend = make_cpu_backend(threads);
   const auto solo = make_solo_rows();
   Weights source(config, stray.empty() ? std::vector<std::string>{} : std::vector{stray});
+  Capacity capacity;
+  capacity.set_max_num_seqs(1);
+  capacity.set_max_num_batched_tokens(64);
+  capacity.set_max_model_len(64);
+  capacity.set_num_kv_pages(1);
+  capacity.set_max_encode_images(1);
   return error_of([&] {
     WeightStore weights(source, *backend, DType::f32);
-    PaliGemma(config, numerics_profile("hf"), weights, {*backend, *solo}, {1, 1, 1, 64, 1, 64, 1},
+    PaliGemma(config, numerics_profile("hf"), weights, {*backend, *solo}, capacity,
               stage_part_of(config, {1, 2, 1, 0}, {0, stage, stage, 0}, {}, true));
   });
 }
