@@ -34,7 +34,7 @@ declare -A may_include=(
   [sharding/comm]="kernels sharding/plan"
 
   [worker/images]="configs/wire"
-  [worker/model]="kernels sharding/* configs/model"
+  [worker/model]="kernels sharding/* configs/*"
   [worker/engine]="kernels kernels/cpu/isa sharding/* configs/* worker/model worker/images"
   [worker/control]="configs/wire"
   [worker/lanes]="kernels sharding/comm configs/* worker/*"

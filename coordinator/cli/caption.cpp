@@ -4,6 +4,7 @@
 #include "coordinator/cli/caption_ranks.h"
 #include "coordinator/cli/caption_run.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/option_table.h"
 #include "coordinator/fleet/token.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
@@ -62,13 +63,13 @@ void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command
       .add_option("--max-new-tokens", options.max_new_tokens,
                   "Tokens to generate at most (default: as generation_config.json says, else 64)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command
       .add_option("--temperature", options.temperature,
                   "0: greedy (default, unless generation_config.json samples); 1 with --top-k or --top-p")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative());
   command.add_option("--top-k", options.top_k, "Sample from the k likeliest tokens; 0: from all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative());
   command
       .add_option("--top-p", options.top_p, "Sample from the likeliest tokens that make up this probability")
       ->check(CLI::Range(1e-6, 1.0));
@@ -82,15 +83,11 @@ void add_output_options(CLI::App& command, CaptionOptions& options) {
       "--output", options.output,
       "A folder: the job's records in parts, resumed when the command is run again. A name that ends in "
       ".jsonl, or a file that is there: all records in input order, written anew (default: standard output)");
-  command
-      .add_option("--output-format", options.output_format,
+  add_enum_option(command, "--output-format", options.output_format,
                   "Of a folder: jsonl, parts of --records-per-part; webdataset, STEM.jsonl and "
-                  "STEM_stats.json for each tar")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{
-          {"jsonl", OutputFormat::jsonl}, {"webdataset", OutputFormat::webdataset}}))
-      ->default_str("jsonl");
+                  "STEM_stats.json for each tar");
   command.add_option("--records-per-part", options.records_a_part, "Records of one part of a job folder")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command.add_flag("--retry-failed", options.retry_failed,
                    "Make the records of a job folder that have an error again");
@@ -104,24 +101,20 @@ void add_output_options(CLI::App& command, CaptionOptions& options) {
 }
 
 void add_runtime_options(CLI::App& command, CaptionOptions& options) {
-  command
-      .add_option("--mode", options.mode,
+  add_enum_option(command, "--mode", options.mode,
                   "throughput: tokens are decoded in the steps of prefills; latency: prefills are cut into "
                   "groups of layers, "
-                  "with decode steps between")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Mode>{{"throughput", Mode::throughput}, {"latency", Mode::latency}}))
-      ->default_str("throughput");
+                  "with decode steps between");
   command
       .add_option("--layer-group", options.layer_group,
                   "Layers of a prefill between two decode steps, in latency mode; 0: an eighth of them")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative())
       ->capture_default_str();
   command
       .add_option(
           "--steps-ahead", options.steps_ahead,
           "Steps that workers have been given at a time, so that they wait for no answer; 0: two a stage")
-      ->check(CLI::NonNegativeNumber)
+      ->check(non_negative())
       ->capture_default_str();
   command
       .add_option("--step-deadline", options.step_deadline,

@@ -61,18 +61,19 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
                             settings.sampling.temperature() > 0 ? settings.sampling.seed() : 0);
   std::string prompts;
   for (const std::string& prompt : options.prompts) prompts += (prompts.empty() ? "" : " | ") + prompt;
-  job.fingerprint = {
-      {"model", cat(fingerprint_of_model(engine.model), engine.load_format == "dummy" ? " (dummy)" : "")},
-      {"tokenizer", options.tokenizer.string()},
-      {"prompt", prompts},
-      {"max_new_tokens", std::to_string(settings.max_new_tokens)},
-      {"sampling", sampling},
-      {"ignore_eos", options.ignore_eos ? "yes" : "no"},
-      {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
-      {"profile", engine.profile},
-      {"format", options.output_format == OutputFormat::webdataset ? "webdataset" : "jsonl"}};
-  // Only where it is asked for: jobs from before there was a choice go on.
-  if (engine.quantization != "none") job.fingerprint.emplace_back("quantization", engine.quantization);
+  job.fingerprint = {{"model", cat(fingerprint_of_model(engine.model),
+                                   engine.load_format == LoadFormat::dummy ? " (dummy)" : "")},
+                     {"tokenizer", options.tokenizer.string()},
+                     {"prompt", prompts},
+                     {"max_new_tokens", std::to_string(settings.max_new_tokens)},
+                     {"sampling", sampling},
+                     {"ignore_eos", options.ignore_eos ? "yes" : "no"},
+                     {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
+                     {"profile", engine.profile},
+                     {"format", enum_name(options.output_format)}};
+  // Only where they are asked for: jobs from before there was a choice go on.
+  for (auto& [name, value] : kept_of(options.flags))
+    if (name != "load-format") job.fingerprint.emplace_back(name, std::move(value));
   return job;
 }
 

@@ -60,7 +60,7 @@ CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setu
 FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   FleetOptions fleet;
   fleet.server.version = program_version();
-  fleet.server.config_hash = agreement_of(options_.flags.engine);
+  fleet.server.settings = agreement_of(options_.flags);
   fleet.server.token = token_;
   fleet.server.mesh = mesh_;
   fleet.server.local = local;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "configs/mesh.h"
@@ -10,18 +11,25 @@
 
 namespace lapidary {
 
-/// The options that every command which runs a model has.
+/// The options that every command which runs a model has; their table is in engine_table.h.
 struct EngineFlags {
   EngineOptions engine;
   int image_workers = 0;  // threads of a rank that read pictures; 0: its share of the cores, at most 8
   Mesh mesh{0, 1, 1, 0};  // tp 0: what the other parts leave of the job's processes
 };
-void add_engine_flags(CLI::App& command, EngineFlags& flags);
+/// With `only`, the options of these names.
+void add_engine_flags(CLI::App& command, EngineFlags& flags, const std::vector<std::string>& only = {});
 /// Of commands that run a whole dataset or a service: replicas and vision lanes.
-void add_replica_flags(CLI::App& command, EngineFlags& flags);
+void add_replica_flags(CLI::App& command, EngineFlags& flags, const std::vector<std::string>& only = {});
 
 /// The flags of both as a command line says them, for a process that is to be built alike.
-std::vector<std::string> arguments_of(const EngineFlags& flags);
+std::vector<std::string> arguments_of(EngineFlags flags);
+/// What all ranks of a job must have alike beside the mesh: names of options and their values, and the
+/// model's fingerprint.
+std::vector<std::pair<std::string, std::string>> agreement_of(EngineFlags flags);
+/// What of the options decides records, where it is not the default: names and values, for a job's
+/// description.
+std::vector<std::pair<std::string, std::string>> kept_of(EngineFlags flags);
 
 /// The mesh over this many processes. Throws a sentence with both numbers where it does not fit them.
 Mesh mesh_of(const EngineFlags& flags, int processes);

@@ -3,6 +3,7 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/engine.h"
 #include "coordinator/telemetry/progress.h"
 #include "coordinator/telemetry/table.h"
 #include "sharding/checkpoint/checkpoint.h"
@@ -12,11 +13,6 @@
 
 namespace lapidary {
 namespace {
-
-struct InspectOptions {
-  EngineOptions engine;
-  Mesh mesh;
-};
 
 /// What one rank of a replica would hold.
 struct RankPlan {
@@ -97,7 +93,7 @@ std::string sums_text(const BlockPlan& block) {
              block.down_sums.outputs());
 }
 
-std::vector<RankPlan> plan_ranks(const InspectOptions& options, const ModelConfig& config) {
+std::vector<RankPlan> plan_ranks(const EngineFlags& options, const ModelConfig& config) {
   std::vector<RankPlan> plans;
   for (int rank = 0; rank < options.mesh.replica_ranks(); ++rank) {
     const MeshCoord coord = coord_of(options.mesh, rank);
@@ -135,8 +131,7 @@ void print_plans(const std::vector<RankPlan>& plans) {
       "the partial sums it sends)\n");
 }
 
-void print_memory(const InspectOptions& options, const ModelConfig& config,
-                  const std::vector<RankPlan>& plans) {
+void print_memory(const EngineFlags& options, const ModelConfig& config, const std::vector<RankPlan>& plans) {
   const Capacity capacity = fit_capacity(options.engine, config, options.mesh);
   const WeightTypes types = resolve_types(options.engine, config);
   ThreadPool threads(1);
@@ -159,7 +154,7 @@ void print_memory(const InspectOptions& options, const ModelConfig& config,
       static_cast<long>(capacity.max_model_len()), table_text(rows).c_str());
 }
 
-int run_inspect(const InspectOptions& options) {
+int run_inspect(const EngineFlags& options) {
   ModelConfig config = read_model_config(options.engine.model);
   const std::string checkpoint = checkpoint_text(options.engine.model, config);
   const std::vector<RankPlan> plans = plan_ranks(options, config);
@@ -173,39 +168,17 @@ int run_inspect(const InspectOptions& options) {
 }  // namespace
 
 void add_inspect_command(CLI::App& app, SelectedCommand& chosen) {
-  auto options = std::make_shared<InspectOptions>();
+  auto options = std::make_shared<EngineFlags>();
+  options->mesh.tp = 1;
   CLI::App& command =
       *app.add_subcommand("inspect", "Say what a model is, and what each rank would hold of it");
   command
       .add_option("--model,model", options->engine.model,
                   "Checkpoint folder, or a config file (configs/models/*.json)")
       ->required();
-  command.add_option("--tp,--tensor-parallel-size", options->mesh.tp, "Ranks that share each layer")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      .add_option("--pp,--pipeline-parallel-size", options->mesh.pp, "Stages, each with a run of the layers")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_option("--pp-layers", options->engine.pp_layers, "Layers of each stage, such as 15,11")
-      ->delimiter(',');
-  command.add_option("--vision-ranks", options->mesh.vision_ranks, "Ranks that only encode pictures")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--dtype", options->engine.dtype, "Weights and KV cache; auto: as config.json says")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
-      ->capture_default_str();
-  command
-      .add_option("--quantization", options->engine.quantization,
-                  "fp8: the decoder's matrices as float8 (e4m3)")
-      ->check(CLI::IsMember({"none", "fp8"}))
-      ->capture_default_str();
-  command.add_option("--max-num-seqs", options->engine.max_num_seqs, "Sequences that run at once")
-      ->capture_default_str();
-  command
-      .add_option("--max-model-len", options->engine.max_model_len,
-                  "Tokens of one sequence; 0: one image, 128 of prompt, 256 new")
-      ->capture_default_str();
+  add_engine_flags(command, *options,
+                   {"tp", "pp", "pp-layers", "dtype", "quantization", "max-num-seqs", "max-model-len"});
+  add_replica_flags(command, *options, {"vision-ranks", "encoder-cache-slots"});
   when_selected(command, chosen, [options] { return run_inspect(*options); });
 }
 

@@ -1,8 +1,12 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/cli/config_file.h"
 #include "sharding/comm/launch_environment.h"
 
 namespace {
@@ -43,9 +47,14 @@ int main(int argc, char** argv) {
   add_inspect_command(app, chosen);
   add_tokenize_commands(app, chosen);
   add_bench_command(app, chosen);
+  lapidary::add_config_options(app);
   std::string who = "lapidary";
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (arguments.empty()) arguments.push_back("--help");
+    arguments = lapidary::with_config_file(app, std::move(arguments));
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+    app.parse(std::move(arguments));
     who += " " + chosen.name;
     return chosen.run();
   } catch (const CLI::ParseError& e) {

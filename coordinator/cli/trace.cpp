@@ -7,6 +7,7 @@
 #include "configs/model/processor_config.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/cli/option_table.h"
 #include "coordinator/text/prompt.h"
 #include "coordinator/text/tokenizer.h"
 #include "worker/engine/tracer.h"
@@ -96,7 +97,7 @@ void add_trace_command(CLI::App& app, SelectedCommand& chosen) {
       ->required();
   command.add_option("--prompt", options->prompt, "Text after the images")->capture_default_str();
   command.add_option("--max-new-tokens", options->max_new_tokens, "Tokens to generate at most")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command.add_flag("--ignore-eos", options->ignore_eos, "Go on to --max-new-tokens past the end of the text");
   command.add_option("--output", options->output, "Safetensors file to write")->required();

@@ -9,9 +9,10 @@
 #include "configs/error.h"
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
-#include "coordinator/records/fingerprint.h"
+#include "kernels/cpu/isa/detect.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
+#include "worker/engine/device.h"
 #include "worker/engine/memory_plan.h"
 #include "worker/lanes/worker.h"
 
@@ -28,7 +29,12 @@ wire::Hello hello_of(const EngineFlags& flags, const Mesh& mesh, const MeshCoord
                      const std::string& token) {
   wire::Hello hello;
   hello.set_version(program_version());
-  hello.set_config_hash(agreement_of(flags.engine));
+  for (const auto& [name, value] : agreement_of(flags)) {
+    wire::Setting& setting = *hello.add_settings();
+    setting.set_name(name);
+    setting.set_value(value);
+  }
+  hello.set_computes_with(uses_gpu(flags.engine) ? "cuda" : cpu::choose_isa(flags.engine.isa).name);
   hello.set_token(token);
   hello.mutable_mesh()->set_tp(mesh.tp);
   hello.mutable_mesh()->set_pp(mesh.pp);
@@ -88,14 +94,6 @@ int run_worker_command(const WorkerFlags& flags) {
 std::string token_from_environment() {
   const char* token = std::getenv(kTokenVariable);
   return token != nullptr ? token : "";
-}
-
-std::string agreement_of(const EngineOptions& e) {
-  std::string layers;
-  for (const int64_t count : e.pp_layers) layers += cat(count, " ");
-  return fingerprint_of_text(cat(fingerprint_of_model(e.model), "\n", e.load_format, "\n", e.dtype, "\n",
-                                 e.quantization, "\n", e.profile, "\n", e.max_num_seqs, " ", e.max_model_len,
-                                 " ", e.max_num_batched_tokens, "\n", layers));
 }
 
 void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,

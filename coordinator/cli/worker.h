@@ -19,9 +19,6 @@ struct Invitation {
 std::string token_from_environment();
 constexpr const char* kTokenVariable = "LAPIDARY_TOKEN";
 
-/// Of everything that coordinator and workers must agree on beside the mesh: program, model, dtype, sizes.
-std::string agreement_of(const EngineOptions& options);
-
 /// Throws the sentence of what does not fit: stages and layers, ranks and heads.
 void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,
                  const MeshCoord& coord);

@@ -59,6 +59,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
     std::shared_ptr<FrameChannel> channel;
     HeartbeatMonitor pulse;
     std::string peer;
+    std::string computes_with;
 
     bool is_taken() const { return channel && channel->is_open(); }
   };
@@ -97,7 +98,7 @@ ControlServer::Impl::Impl(asio::io_context& io, const ControlServerOptions& opti
     fail("a worker would be dead after ", options.dead_after_seconds,
          " s of silence, at least three heartbeats of ", options.heartbeat_seconds, " s are needed");
   const HeartbeatMonitor nobody(nanoseconds_of(options.dead_after_seconds), HeartbeatMonitor::Clock::now());
-  seats_.assign(static_cast<size_t>(options.mesh.world()), {nullptr, nobody, ""});
+  seats_.assign(static_cast<size_t>(options.mesh.world()), {nullptr, nobody, "", ""});
   door_ = std::make_shared<HandshakeListener>(
       io,
       HandshakeListenerOptions{options.local, options.address, options.port, options.hello_seconds,
@@ -122,9 +123,15 @@ void ControlServer::Impl::end() {
 }
 
 std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello) const {
-  if (auto reason =
-          refusal_of(hello, {options_.version, options_.config_hash, options_.token, options_.mesh}))
+  if (auto reason = refusal_of(hello, {options_.version, options_.token, options_.settings, options_.mesh}))
     return reason;
+  for (int rank = 0; rank < replica_ranks(); ++rank) {
+    const Seat& other = seats_[index(hello.replica(), rank)];
+    if (other.is_taken() && other.computes_with != hello.computes_with())
+      return cat("rank ", hello.rank(), " computes with ", hello.computes_with(), ", rank ", rank,
+                 " of its replica with ", other.computes_with,
+                 ": give all of them the same --isa and --device");
+  }
   const Seat& seat = seats_[index(hello.replica(), hello.rank())];
   if (!seat.channel) return std::nullopt;
   return cat("replica ", hello.replica(), " rank ", hello.rank(),
@@ -135,7 +142,8 @@ std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello
 void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& connection) {
   const int replica = connection.hello.replica(), rank = connection.hello.rank();
   const HeartbeatMonitor pulse(nanoseconds_of(options_.dead_after_seconds), HeartbeatMonitor::Clock::now());
-  seats_[index(replica, rank)] = {connection.channel, pulse, connection.peer};
+  seats_[index(replica, rank)] = {connection.channel, pulse, connection.peer,
+                                  connection.hello.computes_with()};
   // The server closes its channels before it goes: none calls it afterwards.
   connection.channel->hand_over(
       {[this, replica, rank](wire::Frame frame) { received(replica, rank, std::move(frame)); },
@@ -143,6 +151,12 @@ void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& conne
   connection.channel->set_frame_limit(options_.frame_limit);
   connection.channel->send(encode_frame(welcome(options_)));
   if (stopping_) return connection.channel->send(stop_frame());
+  for (int other = 0; other < options_.mesh.replicas; ++other)
+    if (const Seat& first = seats_[index(other, 0)];
+        rank == 0 && first.is_taken() && first.computes_with != connection.hello.computes_with())
+      log(cat("replica ", replica, " computes with ", connection.hello.computes_with(), ", replica ", other,
+              " with ", first.computes_with,
+              ": their records may differ in the last bits; the same --isa makes them equal"));
   if (events_.joined) events_.joined(replica, rank, connection.hello);
 }
 

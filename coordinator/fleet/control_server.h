@@ -8,6 +8,7 @@
 
 #include "configs/mesh.h"
 #include "configs/wire/framing.h"
+#include "coordinator/fleet/hello_check.h"
 
 namespace boost::asio {
 class io_context;
@@ -16,9 +17,9 @@ class io_context;
 namespace lapidary {
 
 struct ControlServerOptions {
-  std::string version;      // of the program; a worker's must be the same
-  std::string config_hash;  // the same
-  std::string token;        // shared secret; may not be empty
+  std::string version;  // of the program; a worker's must be the same
+  Settings settings;    // the same
+  std::string token;    // shared secret; may not be empty
   Mesh mesh;
   bool local = true;    // all workers are on this host: loopback only; else all interfaces, IPv6 and IPv4
   std::string address;  // an IP address to listen on instead of what `local` says

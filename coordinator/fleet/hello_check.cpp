@@ -1,5 +1,7 @@
 #include "coordinator/fleet/hello_check.h"
 
+#include <algorithm>
+
 #include "configs/error.h"
 #include "coordinator/fleet/token.h"
 
@@ -13,6 +15,21 @@ Mesh from_wire(const wire::Mesh& mesh) {
 std::string flags(const Mesh& mesh) {
   return cat("--tp ", mesh.tp, " --pp ", mesh.pp, " --replicas ", mesh.replicas, " --vision-ranks ",
              mesh.vision_ranks);
+}
+
+std::optional<std::string> other_setting(const wire::Hello& hello, const Settings& expected) {
+  for (const auto& [name, value] : expected) {
+    const auto said = std::find_if(hello.settings().begin(), hello.settings().end(),
+                                   [&](const wire::Setting& setting) { return setting.name() == name; });
+    if (said == hello.settings().end()) return cat("the worker does not say its --", name);
+    if (said->value() != value && name == "model")
+      return cat("the worker's model is not the coordinator's: their fingerprints are ", said->value(),
+                 " and ", value);
+    if (said->value() != value)
+      return cat("the worker was started with --", name, " ", said->value(), ", the coordinator with ",
+                 value);
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> out_of_range(const char* what, int value, int count) {
@@ -29,9 +46,7 @@ std::optional<std::string> refusal_of(const wire::Hello& hello, const Expected& 
   if (from_wire(hello.mesh()) != expected.mesh)
     return cat("the worker was started with ", flags(from_wire(hello.mesh())), ", the coordinator with ",
                flags(expected.mesh));
-  if (hello.config_hash() != expected.config_hash)
-    return cat("the worker's model or options are not the coordinator's: their hashes are ",
-               hello.config_hash(), " and ", expected.config_hash);
+  if (auto reason = other_setting(hello, expected.settings)) return reason;
   if (auto reason = out_of_range("replica", hello.replica(), expected.mesh.replicas)) return reason;
   return out_of_range("rank", hello.rank(), expected.mesh.replica_ranks());
 }

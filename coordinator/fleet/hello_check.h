@@ -2,15 +2,21 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "configs/mesh.h"
 #include "configs/wire/wire.pb.h"
 
 namespace lapidary {
 
+/// Options and their values that all ranks of a job must have alike.
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
 /// What a worker's hello has to agree with.
 struct Expected {
-  std::string version, config_hash, token;
+  std::string version, token;
+  Settings settings;
   Mesh mesh;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "configs/enum_names.h"
 #include "coordinator/dataset/inputs.h"
 #include "coordinator/records/record_writer.h"
 
@@ -15,6 +17,10 @@ namespace lapidary {
 enum class OutputFormat : uint8_t {
   jsonl,       // part-00000.jsonl, …, of so many records each, as they end
   webdataset,  // STEM.jsonl and STEM_stats.json beside each tar's STEM, records in the tar's order
+};
+template <>
+struct EnumNames<OutputFormat> {
+  static constexpr std::array kNames{"jsonl", "webdataset"};
 };
 
 struct JobOptions {

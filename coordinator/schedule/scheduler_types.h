@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "configs/enum_names.h"
 #include "configs/wire/wire.pb.h"
 
 namespace lapidary {
@@ -13,6 +15,11 @@ namespace lapidary {
 enum class Mode : uint8_t {
   throughput,  // decode rows ride in the steps of prefills: most images a second
   latency,     // prefills are cut into groups of layers with decode steps between: steady tokens
+};
+
+template <>
+struct EnumNames<Mode> {
+  static constexpr std::array kNames{"throughput", "latency"};
 };
 
 /// What a replica can hold, as its workers have said, and how its steps are cut.

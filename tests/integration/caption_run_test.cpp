@@ -38,7 +38,7 @@ class CaptionRunTest : public testing::Test {
  protected:
   void SetUp() override {
     options_.server.version = "test";
-    options_.server.config_hash = "model";
+    options_.server.settings = {{"dtype", "model"}};
     options_.server.token = "secret";
     settings_.prompt = "caption en";
     settings_.max_new_tokens = 20;

@@ -29,7 +29,7 @@ constexpr int kNewTokens = 10;
 EngineOptions engine_options() {
   EngineOptions options;
   options.model = kModel;
-  options.dtype = "float32";
+  options.dtype = DTypeOption::float32;
   options.isa = "portable";
   options.threads = 1;
   options.vision_threads = 1;

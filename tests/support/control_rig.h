@@ -26,7 +26,7 @@ class ServerRig {
   static ControlServerOptions options() {
     ControlServerOptions options;
     options.version = "1.0";
-    options.config_hash = "cafe";
+    options.settings = {{"dtype", "cafe"}};
     options.token = "secret";
     options.mesh = {.tp = 2, .pp = 1, .replicas = 2, .vision_ranks = 0};
     options.dead_after_seconds = 60;  // none is late because the machine is busy
@@ -37,7 +37,9 @@ class ServerRig {
   static wire::Hello hello(int replica, int rank) {
     wire::Hello hello;
     hello.set_version("1.0");
-    hello.set_config_hash("cafe");
+    wire::Setting& setting = *hello.add_settings();
+    setting.set_name("dtype");
+    setting.set_value("cafe");
     hello.set_token("secret");
     *hello.mutable_mesh() = to_wire(options().mesh);
     hello.set_replica(replica);

@@ -91,7 +91,7 @@ void run_job(const fs::path& manifest, const fs::path& folder, int64_t records) 
   Sink sink(job, start);
   FleetOptions options;
   options.server.version = "test";
-  options.server.config_hash = "model";
+  options.server.settings = {{"dtype", "model"}};
   options.server.token = "secret";
   CaptionSettings settings;
   settings.prompt = "caption en";

@@ -31,7 +31,9 @@ class MockWorker {
     ControlLinkOptions options;
     options.endpoints = std::move(endpoints);
     options.hello.set_version("test");
-    options.hello.set_config_hash("model");
+    wire::Setting& setting = *options.hello.add_settings();
+    setting.set_name("dtype");
+    setting.set_value("model");
     options.hello.set_token(behaviour_.token);
     options.hello.mutable_mesh()->set_tp(1);
     options.hello.mutable_mesh()->set_pp(1);

@@ -35,7 +35,7 @@ for wrong in "--no-such-option" "--dtype int3" "--temperature -1" "--top-p 2" "-
   run 2 "${caption[@]}" list.jsonl $wrong
   [ ! -s out ] || fail "output beside a usage error"
 done
-run 2 "$program"
+run 0 "$program"
 run 2 "$program" caption --model "$model"
 run 2 "$program" no-such-command
 for command in "" caption trace inspect tokenize detokenize bench; do

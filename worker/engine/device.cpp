@@ -53,8 +53,8 @@ std::filesystem::path cache_folder() {
 
 /// Ranks that measure may choose differently, and sum differently then.
 PrefillMode prefill_of(const EngineOptions& options) {
-  if (options.prefill == "warpgroups") return PrefillMode::warpgroups;
-  return options.prefill == "warps" || options.deterministic ? PrefillMode::warps : PrefillMode::measured;
+  return options.prefill == PrefillMode::measured && options.deterministic ? PrefillMode::warps
+                                                                           : options.prefill;
 }
 
 }  // namespace

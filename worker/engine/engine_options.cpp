@@ -73,9 +73,8 @@ int vision_threads(const EngineOptions& options, bool beside_decoder) {
 }
 
 std::unique_ptr<TensorSource> open_weights(const EngineOptions& options, const ModelConfig& config) {
-  if (options.load_format == "dummy") return std::make_unique<DummyWeights>(config);
-  if (options.load_format == "auto") return std::make_unique<Checkpoint>(options.model);
-  fail("--load-format is auto or dummy, not '", options.load_format, "'");
+  if (options.load_format == LoadFormat::dummy) return std::make_unique<DummyWeights>(config);
+  return std::make_unique<Checkpoint>(options.model);
 }
 
 }  // namespace lapidary

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -7,27 +8,52 @@
 #include <string>
 #include <vector>
 
+#include "configs/enum_names.h"
 #include "configs/mesh.h"
 #include "configs/model/model_config.h"
+#include "kernels/cuda_options.h"
 #include "sharding/checkpoint/tensor_source.h"
 #include "worker/model/capacity.h"
 
 namespace lapidary {
 
+/// `automatic`: read the checkpoint; `dummy`: make weights from tensor names.
+enum class LoadFormat { automatic, dummy };
+template <>
+struct EnumNames<LoadFormat> {
+  static constexpr std::array kNames{"auto", "dummy"};
+};
+/// Of weights and KV cache; `automatic`: as config.json says, else bfloat16.
+enum class DTypeOption { automatic, float32, bfloat16 };
+template <>
+struct EnumNames<DTypeOption> {
+  static constexpr std::array kNames{"auto", "float32", "bfloat16"};
+};
+/// `fp8`: the decoder's matrices are e4m3.
+enum class Quantization { none, fp8 };
+template <>
+struct EnumNames<Quantization> {
+  static constexpr std::array kNames{"none", "fp8"};
+};
+template <>
+struct EnumNames<PrefillMode> {
+  static constexpr std::array kNames{"warps", "warpgroups", "measured"};
+};
+
 /// What a rank is built from. All ranks of a job have the same.
 struct EngineOptions {
-  std::filesystem::path model;        // checkpoint folder; with dummy weights a config file will do
-  std::string load_format = "auto";   // "auto": read the checkpoint; "dummy": make weights from tensor names
-  std::string dtype = "auto";         // "float32", "bfloat16"; "auto": as config.json says, else bfloat16
-  std::string quantization = "none";  // "fp8": the decoder's matrices are e4m3
-  std::string profile = "hf";         // numerics profile
-  std::string device = "cpu";         // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
-  bool shared_gpu = false;            // ranks may share a GPU; for tests
-  bool deterministic = false;         // GPU: the bits of a sum do not depend on the number of ranks
-  bool early_start = true;            // GPU: kernels may start before the one in front has ended
-  std::string prefill = "measured";  // GPU: kernel of prefill attention: "warps", "warpgroups", or the faster
-  int64_t overlap_min_rows = 1024;   // GPU: of a step, whose sums over ranks then go beside its products
-  int64_t peer_sums = -1;            // GPU: NcclOptions::peer_sums
+  std::filesystem::path model;  // checkpoint folder; with dummy weights a config file will do
+  LoadFormat load_format = LoadFormat::automatic;
+  DTypeOption dtype = DTypeOption::automatic;
+  Quantization quantization = Quantization::none;
+  std::string profile = "hf";                   // numerics profile
+  std::string device = "cpu";                   // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
+  bool shared_gpu = false;                      // ranks may share a GPU; for tests
+  bool deterministic = false;                   // GPU: the bits of a sum do not depend on the number of ranks
+  bool early_start = true;                      // GPU: kernels may start before the one in front has ended
+  PrefillMode prefill = PrefillMode::measured;  // GPU: what attends the rows of a prefill
+  int64_t overlap_min_rows = 1024;    // GPU: of a step, whose sums over ranks then go beside its products
+  int64_t peer_sums = -1;             // GPU: NcclOptions::peer_sums
   std::string nccl = "libnccl.so.2";  // GPU: as the loader finds it; empty: sums go by the host's memory
   std::string isa = "auto";           // instruction set of the CPU backend
   int threads = 0;                    // of this rank's decoder lane; 0: its share of the cores

@@ -23,18 +23,14 @@ size_t weight_bytes(int64_t matrices, int64_t vectors, DType dtype) {
 
 }  // namespace
 
-DType resolve_dtype(const std::string& name, const ModelConfig& config) {
-  if (name == "float32") return DType::f32;
-  if (name == "bfloat16") return DType::bf16;
-  if (name == "auto") return config.torch_dtype == "float32" ? DType::f32 : DType::bf16;
-  fail("--dtype is float32, bfloat16 or auto, not '", name, "'");
+DType resolve_dtype(DTypeOption option, const ModelConfig& config) {
+  if (option == DTypeOption::automatic) return config.torch_dtype == "float32" ? DType::f32 : DType::bf16;
+  return option == DTypeOption::float32 ? DType::f32 : DType::bf16;
 }
 
 WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config) {
   const DType linear = resolve_dtype(options.dtype, config);
-  if (options.quantization == "none") return linear;
-  if (options.quantization == "fp8") return {linear, DType::e4m3};
-  fail("--quantization is none or fp8, not '", options.quantization, "'");
+  return options.quantization == Quantization::fp8 ? WeightTypes{linear, DType::e4m3} : WeightTypes(linear);
 }
 
 size_t vision_weight_bytes(const ModelConfig& config, const ShardPlan& plan, DType dtype) {

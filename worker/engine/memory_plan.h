@@ -12,9 +12,8 @@
 
 namespace lapidary {
 
-/// The dtype that `name` ("float32", "bfloat16", "auto") stands for; auto is what config.json says, else
-/// bfloat16.
-DType resolve_dtype(const std::string& name, const ModelConfig& config);
+/// What --dtype stands for; automatic is what config.json says, else bfloat16.
+DType resolve_dtype(DTypeOption option, const ModelConfig& config);
 
 /// With --quantization: "fp8" holds the decoder's matrices in e4m3, "none" as all others.
 WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config);

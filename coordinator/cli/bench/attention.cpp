@@ -92,8 +92,8 @@ void bench_attention(const KernelRun& run, const Prefix& prefix, const std::stri
 
 /// Null where the GPU has none.
 std::unique_ptr<Backend> by_warpgroups(const KernelRun& run) {
-  EngineOptions options = run.bench.engine;
-  options.prefill = "warpgroups";
+  EngineOptions options = run.bench.flags.engine;
+  options.prefill = PrefillMode::warpgroups;
   try {
     return make_backend(options, *run.threads);
   } catch (const Error&) {

@@ -13,7 +13,7 @@ namespace lapidary {
 namespace {
 
 struct DeviceBench {
-  EngineOptions engine;
+  EngineFlags flags;
   FigureFile figures;
   double gigabytes = 8;
 };
@@ -61,8 +61,8 @@ void gpu_rates(const DeviceBench& bench, Backend& backend) {
 }
 
 int run_device(const DeviceBench& bench) {
-  ThreadPool threads(decoder_threads(bench.engine));
-  const auto backend = make_backend(bench.engine, threads);
+  ThreadPool threads(decoder_threads(bench.flags.engine));
+  const auto backend = make_backend(bench.flags.engine, threads);
   std::printf("# %s, over %.3g GB of its memory\n", backend->name().c_str(), bench.gigabytes);
   if (backend->on_host())
     host_rates(bench, *backend);
@@ -76,10 +76,7 @@ int run_device(const DeviceBench& bench) {
 void add_bench_device(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<DeviceBench>();
   CLI::App& command = *bench.add_subcommand("device", "The limits of a device that figures stand beside");
-  command.add_option("--device", options->engine.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  command.add_option("--threads", options->engine.threads, "CPU threads; 0: the cores this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_engine_flags(command, options->flags, {"device", "threads"});
   command.add_option("--gigabytes", options->gigabytes, "Of memory that is read and copied")
       ->check(CLI::Range(0.001, 64.0))
       ->capture_default_str();

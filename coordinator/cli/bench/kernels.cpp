@@ -130,7 +130,7 @@ void measure_roofline(KernelRun& run) {
   const size_t bytes = size_t{512} << 20;
   const Buffer data = run.backend->allocate(bytes);
   std::memset(data.get(), 1, bytes);
-  const cpu::Isa& isa = cpu::choose_isa(run.bench.engine.isa);
+  const cpu::Isa& isa = cpu::choose_isa(run.bench.flags.engine.isa);
   for (int i = 0; i < 5; ++i) {  // the best of a few: a limit is what the machine can do
     run.flops = std::max(run.flops, cpu::peak_tile_rate(*run.threads, isa, run.dtype));
     run.read = std::max(run.read, cpu::read_bandwidth(*run.threads, data.get(), bytes));
@@ -138,12 +138,12 @@ void measure_roofline(KernelRun& run) {
 }
 
 int run_kernels(const KernelBench& bench) {
-  KernelRun run{.threads = std::make_unique<ThreadPool>(decoder_threads(bench.engine)),
+  KernelRun run{.threads = std::make_unique<ThreadPool>(decoder_threads(bench.flags.engine)),
                 .backend = nullptr,
                 .dtype = bench.dtype == "float32" ? DType::f32 : DType::bf16,
                 .bench = bench};
-  EngineOptions options = bench.engine;
-  options.prefill = "warps";  // attention is measured by either kernel
+  EngineOptions options = bench.flags.engine;
+  options.prefill = PrefillMode::warps;  // attention is measured by either kernel
   run.backend = make_backend(options, *run.threads);
   measure_roofline(run);
   const bool host = run.on_host();
@@ -169,16 +169,10 @@ int run_kernels(const KernelBench& bench) {
 void add_bench_kernels(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<KernelBench>();
   CLI::App& command = *bench.add_subcommand("kernels", "Matrix products and attention at the models' shapes");
-  command.add_option("--threads", options->engine.threads, "CPU threads; 0: the cores this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_option("--device", options->engine.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  add_engine_flags(command, options->flags, {"threads", "device", "isa"});
   command.add_option("--only", options->only, "products or attention; both without")
       ->check(CLI::IsMember({"products", "attention"}));
   add_figure_flags(command, options->figures);
-  command.add_option("--isa", options->engine.isa, "Instruction set")
-      ->check(CLI::IsMember({"auto", "amx", "avx512-bf16", "avx512", "avx2", "portable"}))
-      ->capture_default_str();
   command.add_option("--dtype", options->dtype, "Weights")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();

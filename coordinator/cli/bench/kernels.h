@@ -7,13 +7,13 @@
 
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/bench/report.h"
-#include "worker/engine/engine_options.h"
+#include "coordinator/cli/engine.h"
 #include "worker/model/layers.h"
 
 namespace lapidary {
 
 struct KernelBench {
-  EngineOptions engine;
+  EngineFlags flags;
   FigureFile figures;
   std::string dtype = "bfloat16";
   int repeats = 5;

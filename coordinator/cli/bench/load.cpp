@@ -145,7 +145,7 @@ int run_load(const LoadBench& bench) {
   if (!bench.save.empty()) {
     save_made(config, bench.save, threads);
     options.model = bench.save;
-    options.load_format = "auto";
+    options.load_format = LoadFormat::automatic;
   }
   const auto backend = make_backend(options, threads);
   double bytes = 0;

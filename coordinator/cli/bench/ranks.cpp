@@ -90,14 +90,7 @@ void add_bench_ranks(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<RanksBench>();
   CLI::App& command =
       *bench.add_subcommand("ranks", "Sums over the ranks that mpirun starts, from 8 bytes to 36 MiB");
-  EngineOptions& engine = options->flags.engine;
-  command.add_option("--device", engine.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  command.add_option("--threads", engine.threads, "CPU threads of each rank; 0: its share of the cores")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command.add_flag("--deterministic", engine.deterministic,
-                   "GPU: the same bits on any number of ranks; slower");
-  command.add_flag("--test-shared-gpu", engine.shared_gpu, "Let ranks share a GPU, slowly; for tests");
+  add_engine_flags(command, options->flags, {"device", "threads", "deterministic", "test-shared-gpu"});
   command.add_option("--repeats", options->repeats, "Sums of each size; of the largest at most 10")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();

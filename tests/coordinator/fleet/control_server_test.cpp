@@ -83,8 +83,9 @@ TEST(ControlServer, RefusedWorkersAreToldWhatDiffers) {
   };
   EXPECT_EQ(with([](auto& h) { h.set_version("0.9"); }),
             "the worker is of version 0.9, the coordinator of 1.0");
-  EXPECT_EQ(with([](auto& h) { h.set_config_hash("beef"); }),
-            "the worker's model or options are not the coordinator's: their hashes are beef and cafe");
+  EXPECT_EQ(with([](auto& h) { h.mutable_settings(0)->set_value("beef"); }),
+            "the worker was started with --dtype beef, the coordinator with cafe");
+  EXPECT_EQ(with([](auto& h) { h.clear_settings(); }), "the worker does not say its --dtype");
   EXPECT_EQ(
       with([](auto& h) { h.mutable_mesh()->set_tp(4); }),
       "the worker was started with --tp 4 --pp 1 --replicas 2 --vision-ranks 0, the coordinator with --tp 2 "
@@ -93,7 +94,7 @@ TEST(ControlServer, RefusedWorkersAreToldWhatDiffers) {
             "replica 2 is not one of the 2 of the job, which count from 0");
   EXPECT_EQ(with([](auto& h) { h.set_rank(-1); }),
             "rank -1 is not one of the 2 of the job, which count from 0");
-  EXPECT_EQ(rig.journal.holding("log: refused 127.0.0.1:").size(), 5u);
+  EXPECT_EQ(rig.journal.holding("log: refused 127.0.0.1:").size(), 6u);
   EXPECT_TRUE(rig.journal.holding("joined").empty());
 }
 

@@ -92,7 +92,7 @@ TEST_F(EmulatedDriver, MemoryIsPlannedAsItIsThenTaken) {
 
 TEST_F(EmulatedDriver, AModelThatIsTooLargeForAGpuIsToldHowManyWouldDo) {
   options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "configs/models/paligemma2-28b-pt-896.json";
-  options.load_format = "dummy";
+  options.load_format = LoadFormat::dummy;
   config = read_model_config(options.model);
   driver.device.memory = size_t{44} << 30;  // half of the weights' 54.5 GB, and room for the rest
   EXPECT_THAT(start(), AllOf(HasSubstr("not enough GPU memory: this needs "), HasSubstr("weights 5"),

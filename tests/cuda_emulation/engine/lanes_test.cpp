@@ -133,7 +133,7 @@ TEST(EmulatedLane, ProductsBesideADecoderLeaveItAPartOfTheDevice) {
   EngineOptions options;
   options.model = std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/models/like3b";
   options.device = "cuda";
-  options.dtype = "bfloat16";
+  options.dtype = DTypeOption::bfloat16;
   options.encoder_cache_slots = 20;  // pictures at once, so that their products are the library's
   const ModelConfig config = read_model_config(options.model);
   const int64_t side = config.vision.image_size;

@@ -14,7 +14,7 @@ inline EngineOptions options_for(const std::filesystem::path& model, const std::
                                  int64_t sequences) {
   EngineOptions options;
   options.model = model;
-  options.dtype = dtype;
+  options.dtype = enum_named<DTypeOption>(dtype);
   options.threads = 1;
   options.max_num_seqs = sequences;
   options.shared_vision = true;

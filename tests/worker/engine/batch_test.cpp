@@ -110,7 +110,7 @@ std::vector<Result> run_layout(const std::string& model, const std::string& dtyp
   std::shuffle(order.begin(), order.end(), std::mt19937(shuffle));
   EngineOptions options;
   options.model = kModels / model;
-  options.dtype = dtype;
+  options.dtype = enum_named<DTypeOption>(dtype);
   options.threads = threads;
   options.max_num_seqs = static_cast<int64_t>(batch);
   options.shared_vision = true;

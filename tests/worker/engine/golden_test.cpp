@@ -30,11 +30,11 @@ std::string resized_rgb(const std::filesystem::path& path, int64_t size) {
 /// All tensors of one prompt, run on `ranks` threads as ranks; from rank 0.
 Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const std::vector<int32_t>& prefix,
                  int ranks, int threads = 1, const std::string& isa = "auto", bool deterministic = true,
-                 const std::string& quantization = "none") {
+                 Quantization quantization = Quantization::none) {
   const ModelConfig config = read_model_config(run.folder);
   EngineOptions options;
   options.model = run.folder;
-  options.dtype = run.dtype;
+  options.dtype = enum_named<DTypeOption>(run.dtype);
   options.quantization = quantization;
   options.profile = run.profile;
   options.threads = threads;
@@ -174,7 +174,7 @@ TEST(GoldenFloat8, EveryNamedLogitIsAsNearAsFourBitsOfMantissaAllow) {
     const Tensors golden = read_tensors(run.folder / run.file);
     const GoldenPrompt& prompt = run.prompts[0];
     const auto prefix = golden.at(prompt.prefix + "prompt_ids").ints();
-    const Tensors traced = run_case(run, prompt, prefix, 1, 1, "auto", true, "fp8");
+    const Tensors traced = run_case(run, prompt, prefix, 1, 1, "auto", true, Quantization::fp8);
     const GoldenTensor &logits = traced.at("logits"), &expected = golden.at(prompt.prefix + "logits");
     const double error = logits.first_rows(1).rms_error_against(expected.first_rows(1));
     // A number rounded to four bits is off by at most 2^-4 of itself, 2.6 % root mean square over a binade,
@@ -198,10 +198,10 @@ TEST(GoldenFloat8, EveryLayoutGivesTheSameBits) {
     const Tensors golden = read_tensors(run.folder / run.file);
     const GoldenPrompt& prompt = run.prompts[0];
     const auto prefix = golden.at(prompt.prefix + "prompt_ids").ints();
-    const Tensors solo = run_case(run, prompt, prefix, 1, 2, "auto", true, "fp8");
+    const Tensors solo = run_case(run, prompt, prefix, 1, 2, "auto", true, Quantization::fp8);
     for (const int ranks : {2, 4}) {
       if (ranks > read_model_config(run.folder).text.heads) continue;
-      const Tensors split = run_case(run, prompt, prefix, ranks, 1, "auto", true, "fp8");
+      const Tensors split = run_case(run, prompt, prefix, ranks, 1, "auto", true, Quantization::fp8);
       for (const auto& [name, tensor] : solo)
         EXPECT_EQ(tensor.values, split.at(name).values) << name << " on " << ranks << " ranks";
     }

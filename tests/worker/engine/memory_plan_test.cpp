@@ -50,7 +50,7 @@ TEST(MemoryPlan, AVisionLaneHoldsAWholeTowerAndItsSlots) {
     const Mesh mesh{2, 1, 1, 1};
     const Capacity capacity = fit_capacity(options, config, mesh);
     const auto planned = plan_memory(config, PaliGemma::plan_for(config, 0, 2), StagePart{}, true, capacity,
-                                     resolve_dtype("auto", config), tower.backend());
+                                     resolve_dtype(DTypeOption::automatic, config), tower.backend());
     EXPECT_EQ(planned.kv, 0u);
     EXPECT_GE(tower.weight_bytes(), planned.weights) << model;
     EXPECT_LE(tower.weight_bytes(), 2 * planned.weights) << model;
@@ -92,11 +92,11 @@ TEST(MemoryPlan, TooLittleIsASentenceWithTheNumbers) {
 TEST(MemoryPlan, DtypeIsTheUsersWordElseTheConfigs) {
   ModelConfig config;
   config.torch_dtype = "float32";
-  EXPECT_EQ(resolve_dtype("auto", config), DType::f32);
-  EXPECT_EQ(resolve_dtype("bfloat16", config), DType::bf16);
+  EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::f32);
+  EXPECT_EQ(resolve_dtype(DTypeOption::bfloat16, config), DType::bf16);
   config.torch_dtype = "";
-  EXPECT_EQ(resolve_dtype("auto", config), DType::bf16);
-  EXPECT_THROW(resolve_dtype("int8", config), Error);
+  EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::bf16);
+  EXPECT_THROW(enum_named<DTypeOption>("int8"), Error);
 }
 
 }  // namespace

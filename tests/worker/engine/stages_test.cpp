@@ -175,7 +175,7 @@ struct Case {
 EngineOptions options_for(const Case& c, const Script& script) {
   EngineOptions options;
   options.model = kModels / c.model;
-  options.dtype = c.dtype;
+  options.dtype = enum_named<DTypeOption>(c.dtype);
   options.threads = options.vision_threads = 1;
   options.max_num_seqs = kPlaces;
   options.max_model_len = script.longest();
