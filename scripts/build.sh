@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds one preset: scripts/build.sh [release|debug|asan|tsan|fuzz] [target…]
+# Builds one preset: scripts/build.sh [release|cpu|debug|lto|asan|tsan|fuzz] [target…]
 # Kernels are compiled for every GPU that is supported; LAPIDARY_EVERY_GPU=OFF: for the H100 and H200 alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -5,14 +5,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install_deps.sh
-scripts/build.sh release lapidary
+preset=release
+if [ ! -e /dev/nvidiactl ]; then
+  preset=cpu # kernels for GPUs would take longer than all else together
+  echo "== no GPU here: building for CPUs alone. For GPUs: scripts/build.sh release lapidary"
+fi
+scripts/build.sh "$preset" lapidary
 
 out=demo-out
 rm -rf "$out"
 mkdir -p "$out"
 mpirun=(mpirun -np 2 --oversubscribe --bind-to none)
 [ "$(id -u)" -ne 0 ] || mpirun+=(--allow-run-as-root)
-lapidary=(build/release/bin/lapidary)
+lapidary=("build/$preset/bin/lapidary")
 model=configs/demo/model
 samples=configs/demo/samples
 

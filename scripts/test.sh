@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test.
-#   scripts/test.sh             the release build: unit tests, real MPI processes, the program as users run it
+#   scripts/test.sh             the release build: unit tests, real MPI processes, the program as users run it; and a link of
+#                               the whole program that finds two types of one name
 #   scripts/test.sh sanitizers  the unit tests under the address, undefined-behaviour and thread sanitizers
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +20,11 @@ esac
 
 scripts/install_deps.sh
 status=0
+if [ "$mode" = release ]; then
+  # Two different types of one name in one program: the linker sees them when it sees the whole.
+  echo "== the program linked as a whole (two types of one name are an error)"
+  scripts/build.sh lto lapidary || { echo "test.sh: the program does not link as a whole" >&2; status=1; }
+fi
 for preset in "${presets[@]}"; do
   scripts/build.sh "$preset" "${target[@]}"
   echo "== tests, $preset"

@@ -15,6 +15,11 @@
 #include "worker/images/resize.h"
 
 namespace lapidary {
+
+void PrintTo(const Mesh& mesh, std::ostream* out) {
+  *out << "tp " << mesh.tp << " pp " << mesh.pp << " vision " << mesh.vision_ranks;
+}
+
 namespace {
 
 using boost::asio::ip::tcp;

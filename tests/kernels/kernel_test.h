@@ -13,6 +13,7 @@
 
 #include "kernels/backend.h"
 #include "tests/kernels/device_choice.h"
+#include "tests/support/print.h"
 
 namespace lapidary {
 

@@ -89,6 +89,7 @@ struct GoldenRun {
     return text;
   }
 };
+inline void PrintTo(const GoldenRun& run, std::ostream* out) { *out << run.name(); }
 
 inline std::vector<GoldenRun> golden_runs() {
   std::vector<GoldenRun> runs;

@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/memory.h"
 #include "tests/amx_emulation/emulated_isa.h"
+#include "tests/support/print.h"
 
 namespace lapidary::cpu {
 namespace {

@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/matmul/dummy_rows.h"
 #include "kernels/cuda/matmul/pack.h"
+#include "tests/support/print.h"
 
 namespace lapidary::cuda {
 namespace {

@@ -171,6 +171,7 @@ using Results = std::map<size_t, Result>;
 struct Case {
   std::string model, dtype;
 };
+void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " " << c.dtype; }
 
 EngineOptions options_for(const Case& c, const Script& script) {
   EngineOptions options;
