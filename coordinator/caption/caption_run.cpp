@@ -34,7 +34,7 @@ CaptionParts CaptionRun::caption_parts() {
   CaptionParts parts;
   parts.prefix = parts_.prefix;
   parts.text = parts_.text;
-  parts.write = [this](Item item, Record record) {
+  parts.write = [this](DatasetItem item, Record record) {
     writer_->add(std::move(item), std::move(record));
     parts_.progress(captioner_.counts());
   };

@@ -13,8 +13,8 @@
 namespace lapidary {
 
 struct CaptionRunParts {
-  ItemReader::Source source;     // on the reader's thread
-  std::function<void()> cancel;  // the run is over: the source is to give up what it waits for
+  ItemReader::InputSource source;  // on the reader's thread
+  std::function<void()> cancel;    // the run is over: the source is to give up what it waits for
   /// Prefix and text as in CaptionParts.
   std::function<std::vector<int32_t>(int64_t images, const std::string& prompt)> prefix;
   std::function<std::string(std::span<const int32_t>)> text;

@@ -22,7 +22,7 @@ uint64_t seed_of(uint64_t seed, const Record& record) {
 
 /// A picture is known by where it is, or by its bytes where they are at hand; workers also compare what they
 /// have read.
-Picture picture_of(const wire::ImageSource& source) {
+ImageInput picture_of(const wire::ImageSource& source) {
   const std::string& text = source.data().empty() ? source.path() : source.data();
   const uint64_t place = source.in_tar() ? static_cast<uint64_t>(source.offset()) + 1 : 0;
   return {XXH3_64bits_withSeed(text.data(), text.size(), place),
@@ -34,7 +34,7 @@ Picture picture_of(const wire::ImageSource& source) {
 Captioner::Captioner(CaptionSettings settings, CaptionParts parts)
     : settings_(std::move(settings)), parts_(std::move(parts)) {}
 
-std::optional<Request> Captioner::begin(Item item) {
+std::optional<Request> Captioner::begin(DatasetItem item) {
   Job job;
   job.record.key = item.key;
   job.record.prompt = item.prompt.value_or(settings_.prompt);

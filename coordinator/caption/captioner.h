@@ -28,7 +28,7 @@ struct CaptionParts {
   /// The prefix's ids, an image token standing for one image.
   std::function<std::vector<int32_t>(int64_t images, const std::string& prompt)> prefix;
   std::function<std::string(std::span<const int32_t>)> text;
-  std::function<void(Item, Record)> write;
+  std::function<void(DatasetItem, Record)> write;
 };
 
 /// Turns items into requests and what becomes of them into records, in whatever order they end. An item that
@@ -39,7 +39,7 @@ class Captioner {
 
   /// The item's request, with an id of its own; none where its record is already written, because nothing can
   /// be made of it.
-  std::optional<Request> begin(Item item);
+  std::optional<Request> begin(DatasetItem item);
   /// A begun request that nobody takes: its record says why.
   void refuse(uint64_t id, const std::string& error);
   void take(const RequestOutput& event);
@@ -52,7 +52,7 @@ class Captioner {
 
  private:
   struct Job {
-    Item item;
+    DatasetItem item;
     Record record;
   };
   using Ids = std::shared_ptr<const std::vector<int32_t>>;

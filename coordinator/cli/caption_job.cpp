@@ -106,7 +106,7 @@ namespace {
 class DrawingSink : public RecordSink {
  public:
   DrawingSink(RecordSink& sink, Drawings& drawings) : sink_(sink), drawings_(drawings) {}
-  void add(const Item& item, const Record& record) override {
+  void add(const DatasetItem& item, const Record& record) override {
     sink_.add(item, record);
     if (!record.error) drawings_.add(record, item);
   }
@@ -164,7 +164,7 @@ Job::~Job() {
   counter_.join();
 }
 
-std::optional<Item> Job::next() {
+std::optional<DatasetItem> Job::next() {
   while (true) {
     auto item = inputs_.next();
     for (const Shard& shard : inputs_.ended_shards())

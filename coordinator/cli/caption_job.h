@@ -56,7 +56,7 @@ class Job {
   ~Job();
 
   /// The next item that no earlier run has recorded; on the reader's thread.
-  std::optional<Item> next();
+  std::optional<DatasetItem> next();
   /// No more items are wanted; on any thread.
   void cancel();
   RecordSink& sink() { return *sink_; }

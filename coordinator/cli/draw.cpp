@@ -53,7 +53,7 @@ fs::path Drawings::name_for(const std::string& key) {
   return folder_ / name;
 }
 
-void Drawings::add(const Record& record, const Item& item) {
+void Drawings::add(const Record& record, const DatasetItem& item) {
   collect(false);
   pending_.push_back(pool_.submit(
       [record, picture = item.images.front(), file = name_for(record.key)] { draw(picture, record, file); }));

@@ -20,7 +20,7 @@ class Drawings {
   Drawings(std::filesystem::path folder, TaskPool& pool);
 
   /// Returns at once. Throws what an earlier drawing ran into.
-  void add(const Record& record, const Item& item);
+  void add(const Record& record, const DatasetItem& item);
   /// Waits for all of them.
   void finish();
 

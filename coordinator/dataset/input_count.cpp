@@ -16,7 +16,7 @@ class Counter {
   Counter(size_t prompts, const std::atomic<bool>& cancelled)
       : prompts_(std::max<int64_t>(1, static_cast<int64_t>(prompts))), cancelled_(cancelled) {}
 
-  void count(const Source& source) {
+  void count(const InputSource& source) {
     if (source.kind == SourceKind::image) {
       items_ += prompts_;
     } else if (source.kind == SourceKind::manifest) {
@@ -32,7 +32,7 @@ class Counter {
   int64_t items() const { return items_; }
 
  private:
-  void add(const Found& found) {
+  void add(const SourceItem& found) {
     if (found.error)
       ++items_;
     else
@@ -80,7 +80,7 @@ std::optional<int64_t> count_items(const std::vector<std::string>& sources, size
                                    const std::atomic<bool>& cancelled) {
   Counter counter(prompts, cancelled);
   try {
-    for (const Source& source : resolve_sources(sources).all) {
+    for (const InputSource& source : resolve_sources(sources).all) {
       if (source.kind == SourceKind::list) return std::nullopt;
       counter.count(source);
       if (cancelled) return std::nullopt;

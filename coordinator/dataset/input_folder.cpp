@@ -57,13 +57,13 @@ void FolderReader::enter(const std::string& below) {
     });
   } catch (const Error& error) {
     const std::string key = label_ + below;
-    error_ = Found{key.empty() ? folder_ : key, {}, {}, error.what()};
+    error_ = SourceItem{key.empty() ? folder_ : key, {}, {}, error.what()};
   }
   std::sort(level.names.begin(), level.names.end());
   levels_.push_back(std::move(level));
 }
 
-std::optional<Found> FolderReader::next() {
+std::optional<SourceItem> FolderReader::next() {
   while (!error_ && !levels_.empty()) {
     Level& level = levels_.back();
     if (level.at == level.names.size()) {
@@ -75,7 +75,7 @@ std::optional<Found> FolderReader::next() {
       enter(path);
       continue;
     }
-    Found found{label_ + path, {}, {}, std::nullopt};
+    SourceItem found{label_ + path, {}, {}, std::nullopt};
     found.images.emplace_back().set_path(folder_ + path);
     return found;
   }

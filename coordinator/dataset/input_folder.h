@@ -17,7 +17,7 @@ class FolderReader : public SourceReader {
  public:
   /// `label` begins the keys.
   FolderReader(const std::string& folder, const std::string& label);
-  std::optional<Found> next() override;
+  std::optional<SourceItem> next() override;
 
  private:
   using Identity = std::pair<dev_t, ino_t>;
@@ -33,7 +33,7 @@ class FolderReader : public SourceReader {
   const std::string folder_;
   const std::string label_;
   std::vector<Level> levels_;
-  std::optional<Found> error_;  // to be given next
+  std::optional<SourceItem> error_;  // to be given next
 };
 
 /// Throws where the folder cannot be listed, or surely has no image.

@@ -45,15 +45,15 @@ std::string folder_of(const std::string& path) {
 
 }  // namespace
 
-Found parse_manifest_line(std::string_view text, const std::string& folder, const std::string& where,
-                          const std::string& label) {
+SourceItem parse_manifest_line(std::string_view text, const std::string& folder, const std::string& where,
+                               const std::string& label) {
   // Millions of lines: a line's values live on the stack.
   std::array<unsigned char, 4096> memory;
   boost::json::monotonic_resource resource(memory.data(), memory.size());
   const boost::json::value value = parse_json(text, where, &resource);
   const JsonObject line(value, where);
   const auto names = strings(line, "image");
-  Found found;
+  SourceItem found;
   for (const std::string& name : names) {
     if (name.empty()) fail(line.where("image"), " is empty");
     found.images.push_back(image_at(folder, name));
@@ -70,7 +70,7 @@ ManifestReader::ManifestReader(const std::string& path, const std::string& label
                                const std::atomic<bool>* cancelled)
     : path_(path), label_(label), folder_(folder_of(path)), lines_(path, cancelled) {}
 
-Found ManifestReader::parse(std::string_view line) const {
+SourceItem ManifestReader::parse(std::string_view line) const {
   const bool list = path_ == "-";
   if (list && line.back() == '\r') line.remove_suffix(1);
   if (!list || line.front() == '{')
@@ -79,8 +79,8 @@ Found ManifestReader::parse(std::string_view line) const {
   return {name, {image_at(folder_, name)}, {}, std::nullopt};
 }
 
-std::optional<Found> ManifestReader::next() {
-  Found bad;
+std::optional<SourceItem> ManifestReader::next() {
+  SourceItem bad;
   try {
     std::string_view line;
     if (!lines_.next(line)) return std::nullopt;

@@ -9,8 +9,8 @@ namespace lapidary {
 
 /// Reads one line of a manifest; relative paths of images start at `folder`, and `label` begins the keys made
 /// of such. Errors begin with `where`.
-Found parse_manifest_line(std::string_view line, const std::string& folder, const std::string& where,
-                          const std::string& label = "");
+SourceItem parse_manifest_line(std::string_view line, const std::string& folder, const std::string& where,
+                               const std::string& label = "");
 
 /// The lines of a JSONL manifest, or, where `path` is "-", of the list on standard input, in which a line
 /// that does not begin with { is a path.
@@ -18,10 +18,10 @@ class ManifestReader : public SourceReader {
  public:
   explicit ManifestReader(const std::string& path, const std::string& label = "",
                           const std::atomic<bool>* cancelled = nullptr);
-  std::optional<Found> next() override;
+  std::optional<SourceItem> next() override;
 
  private:
-  Found parse(std::string_view line) const;
+  SourceItem parse(std::string_view line) const;
 
   const std::string path_;
   const std::string label_;

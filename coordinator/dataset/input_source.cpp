@@ -14,40 +14,40 @@ namespace {
 /// An image file, or a source that cannot be opened any more.
 class OneReader : public SourceReader {
  public:
-  explicit OneReader(Found found) : found_(std::move(found)) {}
-  std::optional<Found> next() override { return std::exchange(found_, std::nullopt); }
+  explicit OneReader(SourceItem found) : found_(std::move(found)) {}
+  std::optional<SourceItem> next() override { return std::exchange(found_, std::nullopt); }
 
  private:
-  std::optional<Found> found_;
+  std::optional<SourceItem> found_;
 };
 
 /// "train/00000.tar" of stem "train/00000".
-std::string shard_file(const Source& source) {
+std::string shard_file(const InputSource& source) {
   return source.label + source.path.substr(source.path.size() - tar_extension(source.path).value_or(0));
 }
 
 /// The images of a tar; the tar's file name is the key of an error.
 class ShardReader : public SourceReader {
  public:
-  explicit ShardReader(const Source& source)
+  explicit ShardReader(const InputSource& source)
       : stem_(source.label),
         file_(shard_file(source)),
         path_(absolute_path(source.path)),
         tar_(source.path) {}
 
-  std::optional<Found> next() override {
+  std::optional<SourceItem> next() override {
     try {
       auto entry = tar_.next();
       if (!entry) return std::nullopt;
       return found(std::move(*entry));
     } catch (const Error& error) {
-      return Found{file_, {}, {}, error.what()};
+      return SourceItem{file_, {}, {}, error.what()};
     }
   }
 
  private:
-  Found found(TarEntry entry) {
-    Found found{key_of(entry.name), {}, {}, std::move(entry.error)};
+  SourceItem found(TarEntry entry) {
+    SourceItem found{key_of(entry.name), {}, {}, std::move(entry.error)};
     if (found.error) return found;
     wire::ImageSource& image = found.images.emplace_back();
     image.set_path(path_);
@@ -72,7 +72,7 @@ class ShardReader : public SourceReader {
   std::string last_;
 };
 
-std::unique_ptr<SourceReader> open_reader(const Source& source, const std::atomic<bool>* cancelled) {
+std::unique_ptr<SourceReader> open_reader(const InputSource& source, const std::atomic<bool>* cancelled) {
   switch (source.kind) {
     case SourceKind::folder:
       return std::make_unique<FolderReader>(source.path, source.label);
@@ -84,19 +84,19 @@ std::unique_ptr<SourceReader> open_reader(const Source& source, const std::atomi
     case SourceKind::image:
       break;
   }
-  Found found{source.path, {}, {}, std::nullopt};
+  SourceItem found{source.path, {}, {}, std::nullopt};
   found.images.emplace_back().set_path(absolute_path(source.path));
   return std::make_unique<OneReader>(std::move(found));
 }
 
 }  // namespace
 
-std::unique_ptr<SourceReader> open_source(const Source& source, const std::atomic<bool>* cancelled) {
+std::unique_ptr<SourceReader> open_source(const InputSource& source, const std::atomic<bool>* cancelled) {
   try {
     return open_reader(source, cancelled);
   } catch (const Error& error) {  // at the door it was still there
     const std::string key = source.kind == SourceKind::tar ? shard_file(source) : source.path;
-    return std::make_unique<OneReader>(Found{key, {}, {}, error.what()});
+    return std::make_unique<OneReader>(SourceItem{key, {}, {}, error.what()});
   }
 }
 

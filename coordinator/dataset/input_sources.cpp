@@ -71,7 +71,7 @@ class Resolver {
 
   Sources finish() {
     std::vector<std::string> tars;
-    for (Source& source : sources_.all) {
+    for (InputSource& source : sources_.all) {
       if (source.kind == SourceKind::folder && sources_.all.size() > 1) {
         const size_t end = source.path.find_last_not_of('/');
         source.label = source.path.substr(0, end == source.path.npos ? 0 : end + 1) + "/";
@@ -83,7 +83,7 @@ class Resolver {
       tars.push_back(source.path);
     }
     const auto stems = tar_stems(tars);
-    for (Source& source : sources_.all)
+    for (InputSource& source : sources_.all)
       if (source.shard >= 0) source.label = stems[static_cast<size_t>(source.shard)];
     for (const std::string& stem : stems)
       sources_.shards.push_back({static_cast<int64_t>(sources_.shards.size()), stem, 0});
@@ -103,7 +103,7 @@ class Resolver {
   }
 
   void add_list() {
-    for (const Source& source : sources_.all)
+    for (const InputSource& source : sources_.all)
       if (source.kind == SourceKind::list) fail("standard input (-) is named twice, and can be read once");
     sources_.all.push_back({SourceKind::list, "-", "", -1});
   }
@@ -127,7 +127,7 @@ void check_sources(const Sources& sources) {
   constexpr int64_t kLinesOfOne = 10'000, kLinesOfAll = 200'000, kTars = 1'000;
   const auto start = std::chrono::steady_clock::now();
   int64_t lines = kLinesOfAll, tars = kTars;
-  for (const Source& source : sources.all) {
+  for (const InputSource& source : sources.all) {
     if (source.kind == SourceKind::folder) check_folder(source.path);
     if (source.kind == SourceKind::manifest && lines > 0)
       lines -= check_manifest(source.path, std::min(lines, kLinesOfOne));

@@ -9,7 +9,7 @@ namespace lapidary {
 
 /// What a job is made from, in order, globs and braces gone.
 struct Sources {
-  std::vector<Source> all;
+  std::vector<InputSource> all;
   std::vector<Shard> shards;
 };
 

@@ -8,21 +8,21 @@
 namespace lapidary {
 
 struct Inputs::Impl {
-  std::optional<Found> next_found();
-  Item item_of(const std::optional<std::string>& prompt);
+  std::optional<SourceItem> next_found();
+  DatasetItem item_of(const std::optional<std::string>& prompt);
 
   Sources sources;
   std::vector<std::string> prompts;
   std::atomic<bool> cancelled = false;
   size_t at = 0;                         // the source that is read
   std::unique_ptr<SourceReader> reader;  // of it; none: not opened yet
-  std::optional<Found> found;            // a picture with prompts that were not given yet
+  std::optional<SourceItem> found;       // a picture with prompts that were not given yet
   size_t prompt = 0;                     // the next of them
   int64_t index = 0;
   std::vector<Shard> ended;
 };
 
-std::optional<Found> Inputs::Impl::next_found() {
+std::optional<SourceItem> Inputs::Impl::next_found() {
   for (; at < sources.all.size() && !cancelled; ++at) {
     if (!reader) reader = open_source(sources.all[at], &cancelled);
     if (auto next = reader->next()) return next;
@@ -33,7 +33,7 @@ std::optional<Found> Inputs::Impl::next_found() {
   return std::nullopt;
 }
 
-Item Inputs::Impl::item_of(const std::optional<std::string>& own) {
+DatasetItem Inputs::Impl::item_of(const std::optional<std::string>& own) {
   const int64_t shard = sources.all[at].shard;
   if (shard >= 0) ++sources.shards[static_cast<size_t>(shard)].items;
   return {found->key, found->images, own, found->error, index++, shard};
@@ -49,7 +49,7 @@ Inputs::Inputs(const std::vector<std::string>& sources, const std::vector<std::s
 Inputs::~Inputs() = default;
 Inputs::Inputs(Inputs&&) noexcept = default;
 
-std::optional<Item> Inputs::next() {
+std::optional<DatasetItem> Inputs::next() {
   Impl& now = *impl_;
   if (now.cancelled) return std::nullopt;
   if (!now.found) {
@@ -59,7 +59,7 @@ std::optional<Item> Inputs::next() {
   if (!now.found) return std::nullopt;
   const auto& prompts = now.found->prompts.empty() ? now.prompts : now.found->prompts;
   const bool none = now.found->error || prompts.empty();
-  Item item = now.item_of(none ? std::nullopt : std::optional(prompts[now.prompt]));
+  DatasetItem item = now.item_of(none ? std::nullopt : std::optional(prompts[now.prompt]));
   if (none || ++now.prompt == prompts.size()) now.found.reset();
   return item;
 }

@@ -12,7 +12,7 @@
 namespace lapidary {
 
 /// What one record is made from.
-struct Item {
+struct DatasetItem {
   std::string key;                        // names the record; no other picture of the job has it
   std::vector<wire::ImageSource> images;  // of one prompt, in order; at least one, unless there is an error
   std::optional<std::string> prompt;      // none: the command's
@@ -59,7 +59,7 @@ class Inputs {
   ~Inputs();
   Inputs(Inputs&&) noexcept;
 
-  std::optional<Item> next();
+  std::optional<DatasetItem> next();
   /// From any thread: `next` gives nothing any more, soon even where it waits for a line of standard input.
   void cancel();
   /// Tars whose last item `next` has given since the last call; known once `next` has looked for one more.

@@ -2,7 +2,7 @@
 
 namespace lapidary {
 
-ItemReader::ItemReader(Source source, size_t ahead, std::function<void()> news)
+ItemReader::ItemReader(InputSource source, size_t ahead, std::function<void()> news)
     : ahead_(ahead), news_(std::move(news)) {
   thread_ = std::thread([this, source = std::move(source)] { read(source); });
 }
@@ -16,9 +16,9 @@ ItemReader::~ItemReader() {
   thread_.join();
 }
 
-void ItemReader::read(const Source& source) {
+void ItemReader::read(const InputSource& source) {
   for (bool more = true; more;) {
-    std::optional<Item> item;
+    std::optional<DatasetItem> item;
     std::exception_ptr trouble;
     try {
       item = source();
@@ -40,8 +40,8 @@ void ItemReader::read(const Source& source) {
   }
 }
 
-std::optional<Item> ItemReader::take() {
-  std::optional<Item> item;
+std::optional<DatasetItem> ItemReader::take() {
+  std::optional<DatasetItem> item;
   {
     const std::lock_guard lock(mutex_);
     if (items_.empty()) {

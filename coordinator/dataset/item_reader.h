@@ -17,28 +17,28 @@ namespace lapidary {
 class ItemReader {
  public:
   /// Gives the next item, none at the end; called on the reader's thread alone.
-  using Source = std::function<std::optional<Item>()>;
+  using InputSource = std::function<std::optional<DatasetItem>()>;
   /// `ahead` items wait at most. `news` is called, on the reader's thread, when items are there again after
   /// there were none, and when no more will come.
-  ItemReader(Source source, size_t ahead, std::function<void()> news);
+  ItemReader(InputSource source, size_t ahead, std::function<void()> news);
   /// Waits for the item that is being read, no longer.
   ~ItemReader();
   ItemReader(const ItemReader&) = delete;
   ItemReader& operator=(const ItemReader&) = delete;
 
   /// The next item if one is there. Throws what the source threw, once the items before it are taken.
-  std::optional<Item> take();
+  std::optional<DatasetItem> take();
   /// Whether the source has ended and all its items were taken.
   bool ended() const;
 
  private:
-  void read(const Source& source);
+  void read(const InputSource& source);
 
   const size_t ahead_;
   const std::function<void()> news_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Item> items_;
+  std::deque<DatasetItem> items_;
   std::exception_ptr trouble_;
   bool exhausted_ = false;
   bool closing_ = false;

@@ -49,7 +49,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   void drop_replica(int replica);
   void send(int replica, int rank, const EncodedFrame& frame);
   bool has_joined(int replica, int rank) const { return seats_.at(index(replica, rank)).is_taken(); }
-  asio::ip::tcp::endpoint listening() const { return door_->listening(); }
+  asio::ip::tcp::endpoint listening() const { return listener_->listening(); }
   int replica_ranks() const { return options_.mesh.replica_ranks(); }
 
  private:
@@ -57,7 +57,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   /// down.
   struct Seat {
     std::shared_ptr<FrameChannel> channel;
-    HeartbeatMonitor pulse;
+    HeartbeatMonitor heartbeat;
     std::string peer;
     std::string computes_with;
 
@@ -81,7 +81,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<ControlServer::I
   const ControlServerOptions options_;
   const ControlServerEvents events_;
   asio::steady_timer ticks_;
-  std::shared_ptr<HandshakeListener> door_;
+  std::shared_ptr<HandshakeListener> listener_;
   std::vector<Seat> seats_;
   bool ended_ = false;
   bool stopping_ = false;
@@ -99,7 +99,7 @@ ControlServer::Impl::Impl(asio::io_context& io, const ControlServerOptions& opti
          " s of silence, at least three heartbeats of ", options.heartbeat_seconds, " s are needed");
   const HeartbeatMonitor nobody(nanoseconds_of(options.dead_after_seconds), HeartbeatMonitor::Clock::now());
   seats_.assign(static_cast<size_t>(options.mesh.world()), {nullptr, nobody, "", ""});
-  door_ = std::make_shared<HandshakeListener>(
+  listener_ = std::make_shared<HandshakeListener>(
       io,
       HandshakeListenerOptions{options.local, options.address, options.port, options.hello_seconds,
                                options.max_pending, options.queue_limit},
@@ -110,13 +110,13 @@ ControlServer::Impl::Impl(asio::io_context& io, const ControlServerOptions& opti
 }
 
 void ControlServer::Impl::begin() {
-  door_->open();
+  listener_->open();
   tick();
 }
 
 void ControlServer::Impl::end() {
   ended_ = true;
-  door_->close();
+  listener_->close();
   ticks_.cancel();
   for (const Seat& seat : seats_)
     if (seat.channel) seat.channel->close();
@@ -141,8 +141,9 @@ std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello
 
 void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& connection) {
   const int replica = connection.hello.replica(), rank = connection.hello.rank();
-  const HeartbeatMonitor pulse(nanoseconds_of(options_.dead_after_seconds), HeartbeatMonitor::Clock::now());
-  seats_[index(replica, rank)] = {connection.channel, pulse, connection.peer,
+  const HeartbeatMonitor heartbeat(nanoseconds_of(options_.dead_after_seconds),
+                                   HeartbeatMonitor::Clock::now());
+  seats_[index(replica, rank)] = {connection.channel, heartbeat, connection.peer,
                                   connection.hello.computes_with()};
   // The server closes its channels before it goes: none calls it afterwards.
   connection.channel->hand_over(
@@ -163,9 +164,9 @@ void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& conne
 void ControlServer::Impl::received(int replica, int rank, wire::Frame frame) {
   if (!may_send(frame))
     return lose(replica, rank, cat("sent ", frame_name(frame), ", which no worker sends"));
-  HeartbeatMonitor& pulse = seats_[index(replica, rank)].pulse;
-  pulse.heard(HeartbeatMonitor::Clock::now());
-  if (frame.has_heartbeat()) pulse.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
+  HeartbeatMonitor& heartbeat = seats_[index(replica, rank)].heartbeat;
+  heartbeat.heard(HeartbeatMonitor::Clock::now());
+  if (frame.has_heartbeat()) heartbeat.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
   if (events_.received) events_.received(replica, rank, std::move(frame));
 }
 
@@ -177,7 +178,7 @@ void ControlServer::Impl::lose(int replica, int rank, const std::string& why) {
 
 void ControlServer::Impl::tick() {
   const HeartbeatMonitor::Time now = HeartbeatMonitor::Clock::now();
-  door_->close_overdue(now);
+  listener_->close_overdue(now);
   for (int replica = 0; replica < options_.mesh.replicas; ++replica)
     for (int rank = 0; rank < replica_ranks(); ++rank)
       if (!ended_) look_at(replica, rank, now);
@@ -192,10 +193,10 @@ void ControlServer::Impl::tick() {
 void ControlServer::Impl::look_at(int replica, int rank, HeartbeatMonitor::Time now) {
   Seat& seat = seats_[index(replica, rank)];
   if (!seat.is_taken()) return;
-  if (seat.pulse.is_dead(now) || (stopping_ && now > stop_by_))
+  if (seat.heartbeat.is_dead(now) || (stopping_ && now > stop_by_))
     return lose(replica, rank, cat("was silent for ", options_.dead_after_seconds, " s"));
   wire::Frame frame;
-  *frame.mutable_heartbeat() = seat.pulse.beat(now);
+  *frame.mutable_heartbeat() = seat.heartbeat.beat(now);
   seat.channel->send(encode_frame(frame));
 }
 

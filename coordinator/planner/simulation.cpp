@@ -25,12 +25,12 @@ wire::StepDone BenchWorkers::run(const wire::Step& step) {
   wire::StepDone done;
   done.set_number(step.number());
   done.mutable_tokens()->Reserve(step.decodes_size() + step.prefills_size());
-  for (const int32_t place : step.decodes()) {
-    Sequence& sequence = places_[static_cast<size_t>(place)];
+  for (const int32_t slot : step.decodes()) {
+    Sequence& sequence = sequence_slots_[static_cast<size_t>(slot)];
     done.add_tokens(token_of(sequence.request, sequence.sampled++));
   }
   for (const wire::Prefill& prefill : step.prefills()) {
-    places_[static_cast<size_t>(prefill.sequence())] = {prefill.request(), 1};
+    sequence_slots_[static_cast<size_t>(prefill.sequence())] = {prefill.request(), 1};
     done.add_tokens(token_of(prefill.request(), 0));
   }
   return done;
@@ -126,7 +126,7 @@ class Simulation {
 
   void encoded(const End& end) {
     wire::Encoded done;
-    done.set_job(end.job);
+    done.set_id(end.job);
     done.SerializeToString(&bytes_);
     coordinator_ += seconds_of([&] {
       wire::Encoded received;
@@ -168,7 +168,7 @@ class Simulation {
   void encode(int replica, const LaneEncode& order) {
     double& free = replicas_[static_cast<size_t>(replica)].lanes[order.rank];
     free = std::max(free, now_) + model_.encode;
-    ends_.push({free, replica, order.encode.job()});
+    ends_.push({free, replica, order.encode.id()});
   }
 
   /// The step that bytes_ holds.

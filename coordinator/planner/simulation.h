@@ -15,7 +15,7 @@ namespace lapidary {
 class BenchWorkers {
  public:
   explicit BenchWorkers(const SchedulerConfig& config)
-      : places_(static_cast<size_t>(config.capacity.max_num_seqs())) {}
+      : sequence_slots_(static_cast<size_t>(config.capacity.max_num_seqs())) {}
 
   wire::StepDone run(const wire::Step& step);
 
@@ -24,7 +24,7 @@ class BenchWorkers {
     uint64_t request = 0;
     int64_t sampled = 0;
   };
-  std::vector<Sequence> places_;
+  std::vector<Sequence> sequence_slots_;
 };
 
 /// Asks for captions, and holds what is answered against what it has to be.

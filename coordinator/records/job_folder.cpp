@@ -49,7 +49,7 @@ const fs::path& prepared(const fs::path& folder) {
 struct JobFolder::Impl {
   Impl(const fs::path& folder, const JobOptions& options);
 
-  bool sharded(const Item& item) const {
+  bool sharded(const DatasetItem& item) const {
     return options.format == OutputFormat::webdataset && item.shard >= 0;
   }
   JobPart& shard_part(int64_t shard);
@@ -178,14 +178,14 @@ JobFolder::~JobFolder() = default;
 int64_t JobFolder::done_before() const { return impl_->done_before; }
 int64_t JobFolder::failed_before() const { return impl_->failed_before; }
 
-bool JobFolder::take_if_done(const Item& item) {
+bool JobFolder::take_if_done(const DatasetItem& item) {
   const uint64_t hash = hash_of_record(item.key, item.prompt.value_or(impl_->options.default_prompt));
   const bool done = impl_->job.done.take(hash);
   if (impl_->sharded(item)) impl_->shards->seen(item.shard, hash, item.index, done);
   return done;
 }
 
-void JobFolder::add(const Item& item, const Record& record) {
+void JobFolder::add(const DatasetItem& item, const Record& record) {
   Impl& impl = *impl_;
   const uint64_t hash = hash_of_record(record.key, record.prompt);
   if (hash != hash_of_record(item.key, item.prompt.value_or(impl.options.default_prompt)))

@@ -61,10 +61,10 @@ class JobFolder : public RecordSink {
   int64_t failed_before() const;
   /// Whether an earlier run has recorded this item; each record is taken once, so that an item that is listed
   /// twice has two.
-  bool take_if_done(const Item& item);
+  bool take_if_done(const DatasetItem& item);
 
   /// `record` has the item's key and prompt; every item was asked for by `take_if_done` before.
-  void add(const Item& item, const Record& record) override;
+  void add(const DatasetItem& item, const Record& record) override;
   /// A tar was read to its end: when all its items have records its file is finished (webdataset), at the
   /// next `commit` or `finish`.
   void end_shard(const Shard& shard);

@@ -15,7 +15,7 @@ void LineSink::write(const std::string& line) {
   output_.write(line);
 }
 
-void LineSink::add(const Item& item, const Record& record) {
+void LineSink::add(const DatasetItem& item, const Record& record) {
   waiting_.emplace(item.index, to_json(record));
   for (; !waiting_.empty() && waiting_.begin()->first == next_; ++next_) {
     const std::string line = std::move(waiting_.begin()->second);
@@ -38,7 +38,7 @@ RecordWriter::~RecordWriter() {
   if (thread_.joinable()) thread_.join();
 }
 
-void RecordWriter::add(Item item, Record record) {
+void RecordWriter::add(DatasetItem item, Record record) {
   {
     const std::lock_guard lock(mutex_);
     entries_.push_back({std::move(item), std::move(record)});

@@ -20,7 +20,7 @@ namespace lapidary {
 class RecordSink {
  public:
   virtual ~RecordSink() = default;
-  virtual void add(const Item& item, const Record& record) = 0;
+  virtual void add(const DatasetItem& item, const Record& record) = 0;
   /// What was added so far survives from here on.
   virtual void commit() {}
   /// No more will come. `whole`: every item has its record.
@@ -34,7 +34,7 @@ class LineSink : public RecordSink {
   /// `before_line` is called before each line: a progress bar on the same terminal makes way.
   LineSink(LineOutput& output, std::function<void()> before_line)
       : output_(output), before_line_(std::move(before_line)) {}
-  void add(const Item& item, const Record& record) override;
+  void add(const DatasetItem& item, const Record& record) override;
   void finish(bool whole) override;
 
  private:
@@ -57,7 +57,7 @@ class RecordWriter {
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
-  void add(Item item, Record record);
+  void add(DatasetItem item, Record record);
   /// Records that the sink has not taken yet.
   size_t waiting() const;
   std::exception_ptr trouble() const;
@@ -66,7 +66,7 @@ class RecordWriter {
 
  private:
   struct Entry {
-    Item item;
+    DatasetItem item;
     Record record;
   };
   void work();

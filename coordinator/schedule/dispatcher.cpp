@@ -127,19 +127,19 @@ void Dispatcher::mark_due(int replica) {
 
 /// One request more is there: it goes to who has least to do of those that found none.
 void Dispatcher::wake_hungry() {
-  if (hungry_.empty()) return;
-  const int replica = hungry_.begin()->second;
+  if (idle_replicas_.empty()) return;
+  const int replica = idle_replicas_.begin()->second;
   set_hungry(replica, std::nullopt);
   mark_due(replica);
 }
 
 /// Who is due keeps its entry until it is asked: most find that nothing has changed.
 void Dispatcher::set_hungry(int replica, std::optional<size_t> load) {
-  std::optional<size_t>& hungry = replicas_[static_cast<size_t>(replica)].hungry;
-  if (hungry == load) return;
-  if (hungry) hungry_.erase({*hungry, replica});
-  if (load) hungry_.insert({*load, replica});
-  hungry = load;
+  std::optional<size_t>& idle = replicas_[static_cast<size_t>(replica)].idle;
+  if (idle == load) return;
+  if (idle) idle_replicas_.erase({*idle, replica});
+  if (load) idle_replicas_.insert({*load, replica});
+  idle = load;
 }
 
 std::optional<Actions> Dispatcher::poll() {
@@ -172,8 +172,8 @@ void Dispatcher::ask(int index, Actions& actions) {
 
 // ---- who takes what
 
-/// As many wait in a replica as its slots and its places suffice for; the others stay where every replica can
-/// take them.
+/// As many wait in a replica as its slots and its sequence slots suffice for; the others stay where every
+/// replica can take them.
 bool Dispatcher::has_room(const Scheduler& scheduler) {
   const SchedulerConfig& config = scheduler.config();
   return scheduler.waiting() <

@@ -77,7 +77,7 @@ class Dispatcher {
     size_t suspects = 0;       // aboard
     size_t suspect_limit = 0;  // while there are any
     bool due = false;
-    std::optional<size_t> hungry;  // its load, as hungry_ has it
+    std::optional<size_t> idle;  // its load, as hungry_ has it
   };
   using Queue = std::map<uint64_t, Request>;  // by arrival
 
@@ -97,10 +97,10 @@ class Dispatcher {
   DispatchOptions options_;
   std::vector<Replica> replicas_;
   size_t live_ = 0, aboard_ = 0;
-  Queue returned_, fresh_;                     // returned_ comes first
-  std::unordered_map<uint64_t, Known> known_;  // all that have not ended
-  std::deque<int> due_;                        // to be polled
-  std::set<std::pair<size_t, int>> hungry_;    // (load, replica): could take more, but there was none
+  Queue returned_, fresh_;                          // returned_ comes first
+  std::unordered_map<uint64_t, Known> known_;       // all that have not ended
+  std::deque<int> due_;                             // to be polled
+  std::set<std::pair<size_t, int>> idle_replicas_;  // (load, replica): could take more, but there was none
   uint64_t arrivals_ = 0;
 };
 

@@ -31,13 +31,13 @@ SchedulerConfig checked(SchedulerConfig config) {
 
 Scheduler::Scheduler(const SchedulerConfig& config)
     : config_(checked(config)),
-      slots_(config_),
+      cache_slots_(config_),
       waiters_(static_cast<size_t>(config_.all_slots())),
-      places_(static_cast<size_t>(config_.capacity.max_num_seqs())),
-      free_places_(numbers(config_.capacity.max_num_seqs())),
+      sequence_slots_(static_cast<size_t>(config_.capacity.max_num_seqs())),
+      free_sequence_slots_(numbers(config_.capacity.max_num_seqs())),
       free_pages_(numbers(config_.capacity.num_kv_pages())),
       groups_(static_cast<size_t>(config_.pp)),
-      flights_(static_cast<size_t>(config_.max_steps_in_flight)) {}
+      in_flight_(static_cast<size_t>(config_.max_steps_in_flight)) {}
 
 void Scheduler::submit(Request request) {
   check_request(config_, request);
@@ -63,8 +63,8 @@ void Scheduler::cancel(uint64_t request) {
   Entry& entry = *found->second;
   for (Queue* queue : {&waiting_, &encoding_, &ready_}) queue->erase(entry.arrival);
   end(entry);
-  if (entry.place >= 0)
-    release_unnamed(entry.place);
+  if (entry.slot >= 0)
+    release_unnamed(entry.slot);
   else
     forget(entry);
 }
@@ -74,11 +74,11 @@ void Scheduler::cancel(uint64_t request) {
 void Scheduler::stage() {
   while (!waiting_.empty()) {
     Entry& entry = waiting_.front();
-    auto slots = slots_.take(entry.request.images);
+    auto slots = cache_slots_.take(entry.request.images);
     if (!slots) return;
     entry.slots = std::move(*slots);
     for (const int32_t slot : entry.slots)
-      if (!slots_.ready(slot)) {
+      if (!cache_slots_.ready(slot)) {
         waiters_[static_cast<size_t>(slot)].push_back(entry.arrival);
         ++entry.encodes_left;
       }
@@ -88,11 +88,11 @@ void Scheduler::stage() {
 
 std::vector<LaneEncode> Scheduler::next_encodes() {
   stage();
-  return slots_.ordered();
+  return cache_slots_.ordered();
 }
 
 std::vector<RequestOutput> Scheduler::encoded(const wire::Encoded& done) {
-  const int32_t slot = slots_.encoded(done);
+  const int32_t slot = cache_slots_.encoded(done);
   std::vector<RequestOutput> events;
   for (const uint64_t arrival : std::exchange(waiters_[static_cast<size_t>(slot)], {}))
     if (done.error().empty())
@@ -126,12 +126,12 @@ void Scheduler::picture_failed(uint64_t arrival, const std::string& error,
 std::vector<Scheduler::Unfinished> Scheduler::take_all() {
   std::vector<Entry*> entries;
   for (Entry& entry : entries_)
-    if (entry.arrival > 0 && (entry.place < 0 || !at(entry.place).ended)) entries.push_back(&entry);
+    if (entry.arrival > 0 && (entry.slot < 0 || !at(entry.slot).ended)) entries.push_back(&entry);
   std::sort(entries.begin(), entries.end(),
             [](const Entry* a, const Entry* b) { return a->arrival < b->arrival; });
   std::vector<Unfinished> all;
   for (Entry* entry : entries)
-    all.push_back({std::move(entry->request), entry->place >= 0 || !entry->slots.empty()});
+    all.push_back({std::move(entry->request), entry->slot >= 0 || !entry->slots.empty()});
   *this = Scheduler(config_);
   return all;
 }
@@ -141,22 +141,22 @@ SchedulerCounts Scheduler::counts() const {
   counts.waiting = waiting_.size();
   counts.encoding = encoding_.size();
   counts.ready = ready_.size();
-  counts.running = places_.size() - free_places_.size();
+  counts.running = sequence_slots_.size() - free_sequence_slots_.size();
   counts.steps = static_cast<size_t>(planned_ - finished_);
   counts.free_pages = free_pages_.size();
-  counts.idle_slots = slots_.idle();
-  counts.encodes = slots_.encodes();
-  counts.shared = slots_.shared();
+  counts.idle_slots = cache_slots_.idle();
+  counts.encodes = cache_slots_.encodes();
+  counts.shared = cache_slots_.shared();
   return counts;
 }
 
 void Scheduler::end(Entry& entry) {
   by_id_.erase(entry.request.id);
-  if (entry.place >= 0) at(entry.place).ended = true;
+  if (entry.slot >= 0) at(entry.slot).ended = true;
 }
 
 void Scheduler::release_slots(Entry& entry) {
-  for (const int32_t slot : entry.slots) slots_.release(slot);
+  for (const int32_t slot : entry.slots) cache_slots_.release(slot);
   entry.slots.clear();
 }
 
@@ -165,26 +165,26 @@ void Scheduler::forget(Entry& entry) {
   entry.request = {};
   entry.arrival = 0;
   entry.encodes_left = 0;
-  entry.place = -1;
+  entry.slot = -1;
   free_entries_.push_back(&entry);
 }
 
 /// What has ended leaves its place once the workers do nothing with it any more.
-void Scheduler::release_unnamed(int32_t place) {
-  Running& running = at(place);
+void Scheduler::release_unnamed(int32_t slot) {
+  Running& running = at(slot);
   if (!running.ended || running.last_step > finished_) return;
   const std::vector<int32_t>& pages = running.entry->pages;
   free_pages_.insert(free_pages_.end(), pages.begin(), pages.end());
-  free_places_.push_back(place);
+  free_sequence_slots_.push_back(slot);
   forget(*running.entry);
   running = {};
 }
 
 // ---- requests in order of arrival
 
-std::deque<Scheduler::Queue::Place>::const_iterator Scheduler::Queue::at(uint64_t arrival) const {
+std::deque<Scheduler::Queue::QueuePosition>::const_iterator Scheduler::Queue::at(uint64_t arrival) const {
   return std::lower_bound(entries_.begin(), entries_.end(), arrival,
-                          [](const Place& place, uint64_t number) { return place.arrival < number; });
+                          [](const QueuePosition& slot, uint64_t number) { return slot.arrival < number; });
 }
 
 Scheduler::Entry* Scheduler::Queue::find(uint64_t arrival) const {

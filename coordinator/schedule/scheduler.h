@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "coordinator/schedule/scheduler_slots.h"
+#include "coordinator/schedule/encoder_cache_slots.h"
 #include "coordinator/schedule/scheduler_types.h"
 
 namespace lapidary {
@@ -18,7 +18,7 @@ struct SchedulerCounts {
   size_t waiting = 0;   // for slots
   size_t encoding = 0;  // requests whose pictures are on their way
   size_t ready = 0;     // for their prefill
-  size_t running = 0;   // places taken; those that ended while steps are in flight included
+  size_t running = 0;   // sequence slots taken; those that ended while steps are in flight included
   size_t steps = 0;     // in flight
   size_t free_pages = 0;
   size_t idle_slots = 0;             // empty, or nothing but a cache
@@ -84,12 +84,12 @@ class Scheduler {
     uint64_t arrival = 0;        // 0: free
     std::vector<int32_t> slots;  // one an image, until the prefill is done
     size_t encodes_left = 0;
-    int32_t place = -1;  // -1: not admitted
+    int32_t slot = -1;  // -1: not admitted
     std::vector<int32_t> pages;
   };
-  /// What a place is at. Kept small and apart: each step touches all of them.
+  /// What a sequence slot is at. Kept small and apart: each step touches all of them.
   struct Running {
-    Entry* entry = nullptr;  // nullptr: the place is free
+    Entry* entry = nullptr;  // nullptr: the sequence slot is free
     const std::vector<int32_t>* eos = nullptr;
     uint64_t request = 0;
     uint64_t last_step = 0;  // the newest step that names it; kNotYet: one will
@@ -112,29 +112,29 @@ class Scheduler {
     void erase(uint64_t arrival);
 
    private:
-    struct Place {
+    struct QueuePosition {
       uint64_t arrival = 0;  // beside the pointer: a search touches no entry
       Entry* entry = nullptr;
     };
-    std::deque<Place>::const_iterator at(uint64_t arrival) const;
-    std::deque<Place> entries_;
+    std::deque<QueuePosition>::const_iterator at(uint64_t arrival) const;
+    std::deque<QueuePosition> entries_;
   };
 
   struct Group {
-    std::vector<int32_t> places;  // that will decode
-    bool held_back = false;       // its last step left the decodes out, to make room for a prefill
-    uint64_t last_step = 0;       // the newest; throughput mode
+    std::vector<int32_t> slots;  // that will decode
+    bool held_back = false;      // its last step left the decodes out, to make room for a prefill
+    uint64_t last_step = 0;      // the newest; throughput mode
   };
   /// Prefills whose layers are run group by group.
   struct Batch {
-    std::vector<int32_t> places;
+    std::vector<int32_t> slots;
     size_t group = 0;
     int64_t next_layer = 0;
   };
   /// A step in flight; its tokens come in this order.
-  struct Flight {
+  struct InFlightStep {
     uint64_t number = 0;
-    std::vector<int32_t> decodes, prefills;  // places
+    std::vector<int32_t> decodes, prefills;  // sequence slots
   };
 
   Entry& new_entry();
@@ -142,7 +142,7 @@ class Scheduler {
   void picture_ready(uint64_t arrival);
   void picture_failed(uint64_t arrival, const std::string& error, std::vector<RequestOutput>& events);
 
-  Running& at(int32_t place) { return places_[static_cast<size_t>(place)]; }
+  Running& at(int32_t slot) { return sequence_slots_[static_cast<size_t>(slot)]; }
   void prune();
   bool plan_together(wire::Step& step);
   bool too_early(const Group& group) const;
@@ -156,30 +156,30 @@ class Scheduler {
   void decode(const Group& group, wire::Step& step);
   void sample_first(Group& group, const std::vector<int32_t>& prefilled);
   size_t groups_decoding() const;
-  Flight& flight(uint64_t number) { return flights_[number % flights_.size()]; }
-  const Flight& flight(uint64_t number) const { return flights_[number % flights_.size()]; }
+  InFlightStep& flight(uint64_t number) { return in_flight_[number % in_flight_.size()]; }
+  const InFlightStep& flight(uint64_t number) const { return in_flight_[number % in_flight_.size()]; }
 
   void check(const wire::StepDone& done);
-  void advance(int32_t place, int32_t token, std::vector<RequestOutput>& events);
+  void advance(int32_t slot, int32_t token, std::vector<RequestOutput>& events);
   void end(Entry& entry);
   void release_slots(Entry& entry);
   void forget(Entry& entry);
-  void release_unnamed(int32_t place);
+  void release_unnamed(int32_t slot);
 
   SchedulerConfig config_;
-  SlotPool slots_;
+  EncoderCacheSlots cache_slots_;
   std::deque<Entry> entries_;  // never moved; ended ones too while steps in flight name them
   std::vector<Entry*> free_entries_;
   std::unordered_map<uint64_t, Entry*> by_id_;  // that have not ended
   Queue waiting_, encoding_, ready_;
   std::vector<std::vector<uint64_t>> waiters_;  // a slot: arrivals of requests that wait for its encode
-  std::vector<Running> places_;
-  std::vector<int32_t> free_places_, free_pages_;
+  std::vector<Running> sequence_slots_;
+  std::vector<int32_t> free_sequence_slots_, free_pages_;
   std::vector<Group> groups_;
   size_t turn_ = 0;   // the group whose turn it is
   size_t pause_ = 0;  // decode steps until the next part of a prefill
   std::optional<Batch> batch_;
-  std::vector<Flight> flights_;  // a ring, so that a step allocates nothing for it
+  std::vector<InFlightStep> in_flight_;  // a ring, so that a step allocates nothing for it
   uint64_t arrivals_ = 0, planned_ = 0, finished_ = 0;
 };
 

@@ -7,11 +7,11 @@
 namespace lapidary {
 
 std::optional<wire::Step> Scheduler::next() {
-  if (planned_ - finished_ == flights_.size()) return std::nullopt;
+  if (planned_ - finished_ == in_flight_.size()) return std::nullopt;
   stage();
   prune();
   wire::Step step;
-  Flight& next = flight(planned_ + 1);
+  InFlightStep& next = flight(planned_ + 1);
   next.decodes.clear();
   next.prefills.clear();
   if (!(config_.mode == Mode::latency ? plan_in_turn(step) : plan_together(step))) return std::nullopt;
@@ -19,11 +19,12 @@ std::optional<wire::Step> Scheduler::next() {
   return step;
 }
 
-/// Groups keep those that go on. Before anything is admitted: a place that is free now may be taken then.
+/// Groups keep those that go on. Before anything is admitted: a sequence slot that is free now may be taken
+/// then.
 void Scheduler::prune() {
   for (Group& group : groups_)
-    std::erase_if(group.places, [this](int32_t place) {
-      const Running& running = at(place);
+    std::erase_if(group.slots, [this](int32_t slot) {
+      const Running& running = at(slot);
       return running.entry == nullptr || running.ended || running.planned == running.max_new_tokens;
     });
 }
@@ -56,7 +57,7 @@ bool Scheduler::too_early(const Group& group) const {
 /// until most of them had ended.
 bool Scheduler::fill(size_t index, wire::Step& step) {
   Group& group = groups_[index];
-  auto rows = static_cast<int64_t>(group.places.size());
+  auto rows = static_cast<int64_t>(group.slots.size());
   group.held_back = !group.held_back && allowance(group) > 0 && !fits(rows, 0) && fits(0, 0);
   if (group.held_back) rows = 0;
   if (rows > 0) decode(group, step);
@@ -72,10 +73,9 @@ bool Scheduler::plan_in_turn(wire::Step& step) {
     if (!batch_) {
       const auto fewest =
           std::min_element(groups_.begin(), groups_.end(),
-                           [](const Group& a, const Group& b) { return a.places.size() < b.places.size(); });
-      auto places = admit(*fewest, 0, step);
-      if (!places.empty())
-        batch_ = Batch{std::move(places), static_cast<size_t>(fewest - groups_.begin()), 0};
+                           [](const Group& a, const Group& b) { return a.slots.size() < b.slots.size(); });
+      auto slots = admit(*fewest, 0, step);
+      if (!slots.empty()) batch_ = Batch{std::move(slots), static_cast<size_t>(fewest - groups_.begin()), 0};
     }
     if (batch_) {
       plan_part(step);
@@ -83,7 +83,7 @@ bool Scheduler::plan_in_turn(wire::Step& step) {
     }
   }
   if (decoding == 0) return false;
-  while (groups_[turn_].places.empty()) turn_ = (turn_ + 1) % groups_.size();
+  while (groups_[turn_].slots.empty()) turn_ = (turn_ + 1) % groups_.size();
   decode(groups_[turn_], step);
   turn_ = (turn_ + 1) % groups_.size();
   if (pause_ > 0) --pause_;
@@ -102,7 +102,7 @@ void Scheduler::plan_part(wire::Step& step) {
   }
   batch_->next_layer = end;
   if (end == config_.capacity.num_layers()) {
-    sample_first(groups_[batch_->group], batch_->places);
+    sample_first(groups_[batch_->group], batch_->slots);
     batch_.reset();
   }
   pause_ = groups_decoding();
@@ -112,7 +112,7 @@ void Scheduler::plan_part(wire::Step& step) {
 
 size_t Scheduler::groups_decoding() const {
   return static_cast<size_t>(
-      std::count_if(groups_.begin(), groups_.end(), [](const Group& g) { return !g.places.empty(); }));
+      std::count_if(groups_.begin(), groups_.end(), [](const Group& g) { return !g.slots.empty(); }));
 }
 
 /// How many more the group may take: groups are kept even, so none grows beyond its share of all that run or
@@ -120,48 +120,48 @@ size_t Scheduler::groups_decoding() const {
 size_t Scheduler::allowance(const Group& group) const {
   if (ready_.empty()) return 0;
   const auto pages = static_cast<size_t>(pages_needed(config_, ready_.front().request));
-  size_t all = std::min({ready_.size(), free_places_.size(), free_pages_.size() / pages});
-  for (const Group& other : groups_) all += other.places.size();
+  size_t all = std::min({ready_.size(), free_sequence_slots_.size(), free_pages_.size() / pages});
+  for (const Group& other : groups_) all += other.slots.size();
   const size_t share = (all + groups_.size() - 1) / groups_.size();
-  return share - std::min(share, group.places.size());
+  return share - std::min(share, group.slots.size());
 }
 
 /// Whether the first request that is ready has room in a step of so many rows and images so far.
 bool Scheduler::fits(int64_t rows, int64_t images) const {
-  if (ready_.empty() || free_places_.empty()) return false;
+  if (ready_.empty() || free_sequence_slots_.empty()) return false;
   const Request& request = ready_.front().request;
   return rows + prefix_tokens(config_, request) <= config_.capacity.max_num_batched_tokens() &&
          images + static_cast<int64_t>(request.images.size()) <= config_.capacity.max_step_images() &&
          pages_needed(config_, request) <= static_cast<int64_t>(free_pages_.size());
 }
 
-/// The places of those whose prefills the step now has.
+/// The sequence slots of those whose prefills the step now has.
 std::vector<int32_t> Scheduler::admit(const Group& group, int64_t rows, wire::Step& step) {
-  std::vector<int32_t> places;
+  std::vector<int32_t> slots;
   int64_t images = 0;
   for (size_t left = allowance(group); left > 0 && fits(rows, images); --left) {
     Entry& entry = ready_.pop();
     rows += prefix_tokens(config_, entry.request);
     images += static_cast<int64_t>(entry.request.images.size());
     prefill(entry, step);
-    places.push_back(entry.place);
+    slots.push_back(entry.slot);
   }
-  return places;
+  return slots;
 }
 
 void Scheduler::prefill(Entry& entry, wire::Step& step) {
   const Request& request = entry.request;
-  entry.place = free_places_.back();
-  free_places_.pop_back();
-  Running& running = at(entry.place);
+  entry.slot = free_sequence_slots_.back();
+  free_sequence_slots_.pop_back();
+  Running& running = at(entry.slot);
   running.entry = &entry;
   running.eos = request.eos.get();
   running.request = request.id;
   running.last_step = kNotYet;
   running.max_new_tokens = static_cast<int32_t>(request.max_new_tokens);
   if (!entry.slots.empty()) {
-    running.width = slots_.width(entry.slots.front());
-    running.height = slots_.height(entry.slots.front());
+    running.width = cache_slots_.width(entry.slots.front());
+    running.height = cache_slots_.height(entry.slots.front());
   }
   const auto pages = free_pages_.end() - pages_needed(config_, request);
   entry.pages.assign(pages, free_pages_.end());
@@ -169,18 +169,18 @@ void Scheduler::prefill(Entry& entry, wire::Step& step) {
 
   wire::Prefill& prefill = *step.add_prefills();
   prefill.set_request(request.id);
-  prefill.set_sequence(entry.place);
+  prefill.set_sequence(entry.slot);
   prefill.mutable_ids()->Add(request.ids->begin(), request.ids->end());
   prefill.mutable_pages()->Add(entry.pages.begin(), entry.pages.end());
-  for (const int32_t slot : entry.slots) *prefill.add_images() = slots_.image(slot);
+  for (const int32_t slot : entry.slots) *prefill.add_images() = cache_slots_.image(slot);
   *prefill.mutable_sampling() = request.sampling;
 }
 
 void Scheduler::decode(const Group& group, wire::Step& step) {
-  step.mutable_decodes()->Add(group.places.begin(), group.places.end());
-  flight(planned_ + 1).decodes = group.places;
-  for (const int32_t place : group.places) {
-    Running& running = at(place);
+  step.mutable_decodes()->Add(group.slots.begin(), group.slots.end());
+  flight(planned_ + 1).decodes = group.slots;
+  for (const int32_t slot : group.slots) {
+    Running& running = at(slot);
     ++running.planned;
     running.last_step = planned_ + 1;
   }
@@ -189,11 +189,11 @@ void Scheduler::decode(const Group& group, wire::Step& step) {
 /// The prefills reach the last layer in this step.
 void Scheduler::sample_first(Group& group, const std::vector<int32_t>& prefilled) {
   flight(planned_ + 1).prefills = prefilled;
-  for (const int32_t place : prefilled) {
-    Running& running = at(place);
+  for (const int32_t slot : prefilled) {
+    Running& running = at(slot);
     running.planned = 1;
     running.last_step = planned_ + 1;
-    group.places.push_back(place);
+    group.slots.push_back(slot);
   }
 }
 
@@ -201,14 +201,14 @@ void Scheduler::sample_first(Group& group, const std::vector<int32_t>& prefilled
 
 std::vector<RequestOutput> Scheduler::finish(const wire::StepDone& done) {
   check(done);
-  const Flight& ended = flight(++finished_);
+  const InFlightStep& ended = flight(++finished_);
   std::vector<RequestOutput> events;
   events.reserve(static_cast<size_t>(done.tokens_size()));
   const int32_t* token = done.tokens().data();
-  for (const int32_t place : ended.decodes) advance(place, *token++, events);
-  for (const int32_t place : ended.prefills) {
-    release_slots(*at(place).entry);
-    advance(place, *token++, events);
+  for (const int32_t slot : ended.decodes) advance(slot, *token++, events);
+  for (const int32_t slot : ended.prefills) {
+    release_slots(*at(slot).entry);
+    advance(slot, *token++, events);
   }
   return events;
 }
@@ -220,7 +220,7 @@ void Scheduler::check(const wire::StepDone& done) {
   if (done.number() != finished_ + 1)
     fail("a worker says that step ", done.number(), " has ended, but the next to end is step ",
          finished_ + 1);
-  const Flight& next = flight(finished_ + 1);
+  const InFlightStep& next = flight(finished_ + 1);
   const size_t expected = next.decodes.size() + next.prefills.size();
   if (static_cast<size_t>(done.tokens_size()) != expected)
     fail("step ", done.number(), " of ", expected, " sequences came back with ", done.tokens_size(),
@@ -229,8 +229,8 @@ void Scheduler::check(const wire::StepDone& done) {
     if (token < 0) fail("step ", done.number(), " came back with token ", token, ", less than 0");
 }
 
-void Scheduler::advance(int32_t place, int32_t token, std::vector<RequestOutput>& events) {
-  Running& running = at(place);
+void Scheduler::advance(int32_t slot, int32_t token, std::vector<RequestOutput>& events) {
+  Running& running = at(slot);
   if (!running.ended) {  // else it ran past its end, or was cancelled
     RequestOutput& event = events.emplace_back();
     event.request = running.request;
@@ -246,7 +246,7 @@ void Scheduler::advance(int32_t place, int32_t token, std::vector<RequestOutput>
     }
     if (event.finish != FinishReason::no) end(*running.entry);
   }
-  release_unnamed(place);
+  release_unnamed(slot);
 }
 
 }  // namespace lapidary

@@ -11,7 +11,7 @@ int64_t size_of(const auto& list) { return static_cast<int64_t>(list.size()); }
 
 void check_images(const SchedulerConfig& config, const Request& request) {
   const int64_t images = size_of(request.images);
-  for (const Picture& picture : request.images)
+  for (const ImageInput& picture : request.images)
     if (!picture.source) throw std::logic_error("a picture without a source");
   if (images > size_of(*request.ids))
     fail("the prompt has ", images, " images, but only ", request.ids->size(), " tokens");

@@ -41,7 +41,7 @@ struct SchedulerConfig {
 void check_capacity(const wire::Capacity& capacity);
 
 /// A picture of a prompt. Equal keys are taken for the same picture, so its embeddings are shared.
-struct Picture {
+struct ImageInput {
   uint64_t key = 0;
   std::shared_ptr<const wire::ImageSource> source;
 };
@@ -49,7 +49,7 @@ struct Picture {
 struct Request {
   uint64_t id = 0;                                  // no other unfinished request's
   std::shared_ptr<const std::vector<int32_t>> ids;  // an image token stands for all tokens of one image
-  std::vector<Picture> images;                      // in prompt order
+  std::vector<ImageInput> images;                   // in prompt order
   int64_t max_new_tokens = 1;
   wire::Sampling sampling;
   std::shared_ptr<const std::vector<int32_t>> eos;  // any of them ends the text; none: only max_new_tokens

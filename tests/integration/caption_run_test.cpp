@@ -21,7 +21,7 @@ using testing::HasSubstr;
 /// Keeps records by key; fails at a key named "full".
 class Collected : public RecordSink {
  public:
-  void add(const Item&, const Record& record) override {
+  void add(const DatasetItem&, const Record& record) override {
     if (record.key == "full") fail("the disk is full");
     records.push_back(record);
   }
@@ -43,9 +43,9 @@ class CaptionRunTest : public testing::Test {
     settings_.prompt = "caption en";
     settings_.max_new_tokens = 20;
     settings_.eos = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{MockWorker::kEnd});
-    parts_.source = [this, next = int64_t{0}]() mutable -> std::optional<Item> {
+    parts_.source = [this, next = int64_t{0}]() mutable -> std::optional<DatasetItem> {
       if (next == static_cast<int64_t>(names_.size())) return std::nullopt;
-      Item item;
+      DatasetItem item;
       item.index = next;
       item.key = names_[static_cast<size_t>(next++)];
       item.images.emplace_back().set_path("/pictures/" + item.key);
@@ -158,7 +158,7 @@ TEST_F(CaptionRunTest, ARankThatNeverComesEndsTheJobByItsDeadline) {
   MockWorker::Behaviour first;
   first.mesh.replicas = 2;
   parts_.source = [] {  // as many items as are wanted: the other replica alone would never be done
-    Item item;
+    DatasetItem item;
     item.images.emplace_back().set_path("endless");
     return std::optional(item);
   };
@@ -204,7 +204,7 @@ TEST_F(CaptionRunTest, AFullDiskEndsTheJobWithItsSentence) {
 
 TEST_F(CaptionRunTest, AListThatBreaksEndsTheJobAfterWhatCameBefore) {
   const auto source = parts_.source;
-  parts_.source = [source]() -> std::optional<Item> {
+  parts_.source = [source]() -> std::optional<DatasetItem> {
     auto item = source();
     if (item->index == 50) fail("the list broke");
     return item;
@@ -216,8 +216,8 @@ TEST_F(CaptionRunTest, AListThatBreaksEndsTheJobAfterWhatCameBefore) {
 TEST_F(CaptionRunTest, TheUserMayStopIt) {
   parts_.stop = [this] { return sink_.committed > 0; };
   const auto source = parts_.source;
-  parts_.source = [source, n = 0]() mutable -> std::optional<Item> {  // endless
-    Item item;
+  parts_.source = [source, n = 0]() mutable -> std::optional<DatasetItem> {  // endless
+    DatasetItem item;
     item.index = n;
     item.key = "picture" + std::to_string(n++);
     item.images.emplace_back().set_path(item.key);

@@ -26,7 +26,7 @@ std::string bytes_of(const std::string& seed, size_t size) {
 
 class TarTest : public InputsFixture {
  protected:
-  static std::string read(const Item& item) {
+  static std::string read(const DatasetItem& item) {
     const auto bytes = read_source(item.images.at(0));
     return {bytes.begin(), bytes.end()};
   }

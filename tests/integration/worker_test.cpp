@@ -103,12 +103,12 @@ class Job {
   }
   wire::Encoded encode(int lane, int slot, const std::filesystem::path& path) {
     wire::Frame frame;
-    frame.mutable_encode()->set_job(static_cast<uint64_t>(slot) + 70);
+    frame.mutable_encode()->set_id(static_cast<uint64_t>(slot) + 70);
     frame.mutable_encode()->set_slot(slot);
     frame.mutable_encode()->mutable_image()->set_path(path.string());
     say(rank_of_lane(mesh_, lane), frame);
     const wire::Frame answer = news(rank_of_lane(mesh_, lane));
-    EXPECT_EQ(answer.encoded().job(), static_cast<uint64_t>(slot) + 70) << answer.ShortDebugString();
+    EXPECT_EQ(answer.encoded().id(), static_cast<uint64_t>(slot) + 70) << answer.ShortDebugString();
     return answer.encoded();
   }
   void stop() {
@@ -333,7 +333,7 @@ TEST(Worker, APictureForARankWithoutAVisionLaneIsAFault) {
   Job job({.tp = 1, .pp = 1, .replicas = 1, .vision_ranks = 1});
   for (const int rank : {0, 1}) job.ready(rank);
   wire::Frame frame;
-  frame.mutable_encode()->set_job(1);
+  frame.mutable_encode()->set_id(1);
   job.say(0, frame);
   EXPECT_THAT(job.news(0).fault().reason(), HasSubstr("no vision lane"));
   job.stop();

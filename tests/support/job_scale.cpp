@@ -49,7 +49,7 @@ void make_done(const fs::path& manifest, const fs::path& folder, int64_t done) {
   Inputs inputs({manifest.string()});
   JobFolder job(folder, job_options());
   for (int64_t i = 0; i < done; ++i) {
-    const Item item = *inputs.next();
+    const DatasetItem item = *inputs.next();
     Record record;
     record.key = item.key;
     record.prompt = "caption en";
@@ -64,7 +64,7 @@ void make_done(const fs::path& manifest, const fs::path& folder, int64_t done) {
 class Sink : public RecordSink {
  public:
   Sink(JobFolder& job, Clock::time_point start) : job_(job), start_(start) {}
-  void add(const Item& item, const Record& record) override {
+  void add(const DatasetItem& item, const Record& record) override {
     job_.add(item, record);
     ++records;
   }
@@ -97,7 +97,7 @@ void run_job(const fs::path& manifest, const fs::path& folder, int64_t records) 
   settings.prompt = "caption en";
   settings.eos = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{MockWorker::kEnd});
   CaptionRunParts parts;
-  parts.source = [&]() -> std::optional<Item> {
+  parts.source = [&]() -> std::optional<DatasetItem> {
     while (true) {
       auto item = inputs.next();
       if (!item || !job.take_if_done(*item)) return item;

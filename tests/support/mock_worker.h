@@ -68,7 +68,7 @@ class MockWorker {
     wire::Frame answer;
     if (frame.has_encode()) {
       wire::Encoded& done = *answer.mutable_encoded();
-      done.set_job(frame.encode().job());
+      done.set_id(frame.encode().id());
       const std::string& path = frame.encode().image().path();
       if (behaviour_.readable(path)) {
         done.set_width(64);

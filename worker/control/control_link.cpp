@@ -30,7 +30,7 @@ class ControlLink::Impl {
                                             options.answer_seconds,
                                             {options.frame_limit, options.queue_limit}},
                                            options.hello)),
-        pulse_(nanoseconds_of(connection_.welcome.dead_after_seconds()), HeartbeatMonitor::Clock::now()),
+        heartbeat_(nanoseconds_of(connection_.welcome.dead_after_seconds()), HeartbeatMonitor::Clock::now()),
         ticks_(io_) {}
   ~Impl();
 
@@ -52,7 +52,7 @@ class ControlLink::Impl {
   // a frame sent from a callback could come after the farewell.
   asio::io_context io_;
   Connection connection_;
-  HeartbeatMonitor pulse_;
+  HeartbeatMonitor heartbeat_;
   asio::steady_timer ticks_;
   ControlLinkEvents events_;
   std::atomic<bool> end_expected_ = false;
@@ -99,8 +99,8 @@ void ControlLink::Impl::finish() {
 }
 
 void ControlLink::Impl::received(wire::Frame frame) {
-  pulse_.heard(HeartbeatMonitor::Clock::now());
-  if (frame.has_heartbeat()) return pulse_.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
+  heartbeat_.heard(HeartbeatMonitor::Clock::now());
+  if (frame.has_heartbeat()) return heartbeat_.heard(frame.heartbeat(), HeartbeatMonitor::Clock::now());
   if (frame.has_stop()) end_expected_ = true;
   if (!leaving_ && events_.received) events_.received(std::move(frame));
 }
@@ -115,9 +115,9 @@ void ControlLink::Impl::lose(const std::string& why) {
 void ControlLink::Impl::tick() {
   if (leaving_ || !connection_.channel->is_open()) return;
   const HeartbeatMonitor::Time now = HeartbeatMonitor::Clock::now();
-  if (pulse_.is_dead(now)) return lose(cat("was silent for ", welcome().dead_after_seconds(), " s"));
+  if (heartbeat_.is_dead(now)) return lose(cat("was silent for ", welcome().dead_after_seconds(), " s"));
   wire::Frame frame;
-  *frame.mutable_heartbeat() = pulse_.beat(now);
+  *frame.mutable_heartbeat() = heartbeat_.beat(now);
   if (events_.beating) events_.beating(*frame.mutable_heartbeat());
   connection_.channel->send(encode_frame(frame));
   ticks_.expires_after(nanoseconds_of(welcome().heartbeat_seconds()));

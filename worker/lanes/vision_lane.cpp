@@ -37,27 +37,27 @@ VisionLane::~VisionLane() {
 }
 
 void VisionLane::add(wire::Encode encode) {
-  std::list<Job>::iterator job;
+  std::list<PendingEncode>::iterator pending;
   {
     const std::lock_guard lock(mutex_);
-    job = jobs_.insert(jobs_.end(), {encode.job(), encode.slot(), false, {}});
+    pending = pending_.insert(pending_.end(), {encode.id(), encode.slot(), false, {}});
   }
   changed_.notify_one();  // so that the lane's waiting for pictures is seen to begin
-  pool_->submit([this, job, encode = std::move(encode)] {
-    Picture picture = read(encode);
+  pool_->submit([this, pending, encode = std::move(encode)] {
+    DecodedImage picture = read(encode);
     {
       const std::lock_guard lock(mutex_);
-      job->picture = std::move(picture);
-      job->read = true;
+      pending->picture = std::move(picture);
+      pending->read = true;
     }
     changed_.notify_one();
   });
 }
 
 /// On a thread of the pool; throws nothing.
-VisionLane::Picture VisionLane::read(const wire::Encode& encode) const {
+VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) const {
   const std::string name = name_of(encode.image());
-  Picture picture;
+  DecodedImage picture;
   try {
     if (encode.slot() < 0 || encode.slot() >= tower_.slots->count())
       fail("embedding slot ", encode.slot(), " of ", tower_.slots->count(), " for ", name);
@@ -67,7 +67,8 @@ VisionLane::Picture VisionLane::read(const wire::Encode& encode) const {
       try {
         const Image image = decode_image(bytes);
         const auto side = static_cast<int>(tower_.image_size);
-        return Picture{"", image.width, image.height, picture.content, resize_bicubic(image, side, side).rgb};
+        return DecodedImage{"", image.width, image.height, picture.content,
+                            resize_bicubic(image, side, side).rgb};
       } catch (const Error& error) {
         fail(name, ": ", error.what());
       }
@@ -101,13 +102,13 @@ void VisionLane::run(std::promise<void> made) {
   if (failure) parts_.failed(std::move(failure));  // handed over: another thread reads it from here on
 }
 
-wire::Encoded VisionLane::answer_to(const Job& job, bool reused) {
+wire::Encoded VisionLane::answer_to(const PendingEncode& pending, bool reused) {
   wire::Encoded encoded;
-  encoded.set_job(job.id);
-  encoded.set_error(job.picture.error);
-  encoded.set_width(job.picture.width);
-  encoded.set_height(job.picture.height);
-  encoded.set_content(job.picture.content);
+  encoded.set_id(pending.id);
+  encoded.set_error(pending.picture.error);
+  encoded.set_width(pending.picture.width);
+  encoded.set_height(pending.picture.height);
+  encoded.set_content(pending.picture.content);
   encoded.set_reused(reused);
   return encoded;
 }
@@ -115,54 +116,56 @@ wire::Encoded VisionLane::answer_to(const Job& job, bool reused) {
 void VisionLane::work() {
   std::optional<Batch> under_way;
   for (;;) {
-    std::vector<Job> jobs = take_ready(!under_way);
-    if (jobs.empty() && !under_way) return;
+    std::vector<PendingEncode> encodes = take_ready(!under_way);
+    if (encodes.empty() && !under_way) return;
     std::optional<Batch> next;
-    if (!jobs.empty()) next = start(std::move(jobs));
+    if (!encodes.empty()) next = start(std::move(encodes));
     if (under_way) finish(std::move(*under_way));
     under_way.reset();
-    if (next && next->mark)
+    if (next && next->done)
       under_way = std::move(next);
     else if (next)
       finish(std::move(*next));
   }
 }
 
-VisionLane::Batch VisionLane::start(std::vector<Job> jobs) {
+VisionLane::Batch VisionLane::start(std::vector<PendingEncode> encodes) {
   Batch batch;
   batch.begin = steady_time();
   const bool at_once = tower_.backend->on_host();  // what it was told to do is done
-  std::vector<Job> fresh;                          // for the tower
-  std::vector<Job> twins;                          // pictures that are in `fresh` already
-  for (Job& job : jobs) {
-    const auto same = [&](const Job& other) { return other.picture.content == job.picture.content; };
-    if (!job.picture.error.empty()) {
-      parts_.done(answer_to(job, false));
-    } else if (reuse(job)) {
+  std::vector<PendingEncode> fresh;                // for the tower
+  std::vector<PendingEncode> twins;                // pictures that are in `fresh` already
+  for (PendingEncode& pending : encodes) {
+    const auto same = [&](const PendingEncode& other) {
+      return other.picture.content == pending.picture.content;
+    };
+    if (!pending.picture.error.empty()) {
+      parts_.done(answer_to(pending, false));
+    } else if (reuse(pending)) {
       if (at_once)
-        parts_.done(answer_to(job, true));
+        parts_.done(answer_to(pending, true));
       else
-        batch.answers.push_back(answer_to(job, true));
+        batch.answers.push_back(answer_to(pending, true));
     } else if (std::any_of(fresh.begin(), fresh.end(), same)) {
-      twins.push_back(std::move(job));
+      twins.push_back(std::move(pending));
     } else {
-      fresh.push_back(std::move(job));
+      fresh.push_back(std::move(pending));
     }
   }
   if (!fresh.empty()) encode(fresh);
   batch.images = static_cast<int64_t>(fresh.size());
-  for (const Job& job : fresh) batch.answers.push_back(answer_to(job, false));
-  for (const Job& job : twins) {
-    if (!reuse(job)) throw std::logic_error("two pictures at once for one embedding slot");
-    batch.answers.push_back(answer_to(job, true));
+  for (const PendingEncode& pending : fresh) batch.answers.push_back(answer_to(pending, false));
+  for (const PendingEncode& pending : twins) {
+    if (!reuse(pending)) throw std::logic_error("two pictures at once for one embedding slot");
+    batch.answers.push_back(answer_to(pending, true));
   }
-  batch.mark = tower_.backend->record_event();
+  batch.done = tower_.backend->record_event();
   return batch;
 }
 
 /// Answers when the embeddings are there: a decoder that began with them earlier would only stand still.
 void VisionLane::finish(Batch batch) {
-  tower_.backend->synchronize_event(batch.mark);
+  tower_.backend->synchronize_event(batch.done);
   const int64_t begin = std::max(batch.begin, encoded_);
   encoded_ = steady_time();
   if (batch.images > 0)
@@ -170,51 +173,52 @@ void VisionLane::finish(Batch batch) {
   for (wire::Encoded& answer : batch.answers) parts_.done(std::move(answer));
 }
 
-/// Up to a batch of the jobs that are read, oldest first. Empty: there is none or, after a wait, the lane
+/// Up to a batch of the encodes that are read, oldest first. Empty: there is none or, after a wait, the lane
 /// ends.
-std::vector<VisionLane::Job> VisionLane::take_ready(bool wait) {
-  std::vector<Job> ready;
+std::vector<VisionLane::PendingEncode> VisionLane::take_ready(bool wait) {
+  std::vector<PendingEncode> ready;
   std::unique_lock lock(mutex_);
-  const auto is_read = [](const Job& job) { return job.read; };
-  const auto any = [&] { return stopping_ || std::any_of(jobs_.begin(), jobs_.end(), is_read); };
-  if (wait) changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+  const auto is_read = [](const PendingEncode& pending) { return pending.read; };
+  const auto any = [&] { return stopping_ || std::any_of(pending_.begin(), pending_.end(), is_read); };
+  if (wait) changed_.wait(lock, [&] { return stopping_ || !pending_.empty(); });
   if (wait && !any()) {
     const int64_t begin = steady_time();
     changed_.wait(lock, any);
     recorder_.add(wire::Span::READ, begin, steady_time(), 0);
   }
   if (stopping_) return ready;
-  for (auto job = jobs_.begin(); job != jobs_.end() && static_cast<int64_t>(ready.size()) < tower_.images;) {
-    if (job->read) {
-      ready.push_back(std::move(*job));
-      job = jobs_.erase(job);
+  for (auto pending = pending_.begin();
+       pending != pending_.end() && static_cast<int64_t>(ready.size()) < tower_.images;) {
+    if (pending->read) {
+      ready.push_back(std::move(*pending));
+      pending = pending_.erase(pending);
     } else {
-      ++job;
+      ++pending;
     }
   }
   return ready;
 }
 
 /// Copies the picture's embeddings from another slot, if one has them.
-bool VisionLane::reuse(const Job& job) {
-  const auto from = std::find(contents_.begin(), contents_.end(), std::optional(job.picture.content));
+bool VisionLane::reuse(const PendingEncode& pending) {
+  const auto from = std::find(contents_.begin(), contents_.end(), std::optional(pending.picture.content));
   if (from == contents_.end()) return false;
   const int64_t slot = from - contents_.begin();
-  if (slot != job.slot) tower_.slots->copy(slot, job.slot);
-  contents_[static_cast<size_t>(job.slot)] = job.picture.content;
+  if (slot != pending.slot) tower_.slots->copy(slot, pending.slot);
+  contents_[static_cast<size_t>(pending.slot)] = pending.picture.content;
   return true;
 }
 
-void VisionLane::encode(std::span<const Job> jobs) {
-  const int64_t tokens = tower_.slots->tokens(), count = static_cast<int64_t>(jobs.size());
+void VisionLane::encode(std::span<const PendingEncode> encodes) {
+  const int64_t tokens = tower_.slots->tokens(), count = static_cast<int64_t>(encodes.size());
   std::vector<const uint8_t*> rgb;
-  for (const Job& job : jobs) rgb.push_back(job.picture.rgb.data());
+  for (const PendingEncode& pending : encodes) rgb.push_back(pending.picture.rgb.data());
   const Tensor out = view(scratch_.get(), DType::f32, count * tokens, tower_.slots->hidden());
   tower_.encode(out, rgb);
   for (int64_t i = 0; i < count; ++i) {
-    const Job& job = jobs[static_cast<size_t>(i)];
-    tower_.slots->store(job.slot, out.row_range(i * tokens, (i + 1) * tokens));
-    contents_[static_cast<size_t>(job.slot)] = job.picture.content;
+    const PendingEncode& pending = encodes[static_cast<size_t>(i)];
+    tower_.slots->store(pending.slot, out.row_range(i * tokens, (i + 1) * tokens));
+    contents_[static_cast<size_t>(pending.slot)] = pending.picture.content;
   }
 }
 

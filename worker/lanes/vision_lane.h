@@ -51,48 +51,48 @@ class VisionLane {
 
   /// Returns when the tower is made; throws what make_tower throws.
   VisionLane(Parts parts, SpanRecorder& recorder);
-  /// Ends after what is under way, a batch and the pictures being read; jobs that wait are dropped without a
-  /// word.
+  /// Ends after what is under way, a batch and the pictures being read; encodes that wait are dropped without
+  /// a word.
   ~VisionLane();
   VisionLane(const VisionLane&) = delete;
   VisionLane& operator=(const VisionLane&) = delete;
 
-  /// From any thread. Reading starts at once. One `done` answers, in any order of jobs; whatever is wrong
+  /// From any thread. Reading starts at once. One `done` answers, in any order of encodes; whatever is wrong
   /// with the picture, or with its slot, is the answer's `error`. Nobody reads the slot from here to the
   /// answer.
   void add(wire::Encode encode);
 
  private:
   /// A picture as the tower wants it, or why there is none.
-  struct Picture {
+  struct DecodedImage {
     std::string error;
     int width = 0, height = 0;  // of the file
     uint64_t content = 0;
     std::vector<uint8_t> rgb;  // [image_size, image_size, 3]
   };
-  struct Job {
+  struct PendingEncode {
     uint64_t id = 0;
     int64_t slot = 0;
     bool read = false;
-    Picture picture;  // once it is read
+    DecodedImage picture;  // once it is read
   };
 
   /// Pictures whose embeddings are on their way to their slots, and what is to be said then.
   struct Batch {
     std::vector<wire::Encoded> answers;
-    DeviceEvent mark;  // null: they are there
+    DeviceEvent done;  // null: they are there
     int64_t begin = 0, images = 0;
   };
 
   void run(std::promise<void> made);
   void work();
-  Picture read(const wire::Encode& encode) const;
-  static wire::Encoded answer_to(const Job& job, bool reused);
-  Batch start(std::vector<Job> jobs);
+  DecodedImage read(const wire::Encode& encode) const;
+  static wire::Encoded answer_to(const PendingEncode& pending, bool reused);
+  Batch start(std::vector<PendingEncode> encodes);
   void finish(Batch batch);
-  std::vector<Job> take_ready(bool wait);
-  bool reuse(const Job& job);
-  void encode(std::span<const Job> jobs);
+  std::vector<PendingEncode> take_ready(bool wait);
+  bool reuse(const PendingEncode& pending);
+  void encode(std::span<const PendingEncode> encodes);
 
   Parts parts_;
   SpanRecorder& recorder_;
@@ -101,13 +101,13 @@ class VisionLane {
   std::vector<std::optional<uint64_t>> contents_;  // of each slot; the lane's thread alone knows them
   int64_t encoded_ = 0;                            // when the newest finished batch was
 
-  std::mutex mutex_;  // of jobs_ and stopping_
+  std::mutex mutex_;  // of pending_ and stopping_
   std::condition_variable changed_;
-  std::list<Job> jobs_;  // in order of arrival; they stay where they are while they are read
+  std::list<PendingEncode> pending_;  // in order of arrival; they stay where they are while they are read
   bool stopping_ = false;
 
   std::thread thread_;
-  std::optional<TaskPool> pool_;  // ends first: its tasks fill in jobs_
+  std::optional<TaskPool> pool_;  // ends first: its tasks fill in pending_
 };
 
 }  // namespace lapidary

@@ -53,7 +53,7 @@ std::vector<double> time_steps(const SchedulerBench& bench) {
       scheduler.submit(client.request(submitted++));
     for (const LaneEncode& order : scheduler.next_encodes()) {
       wire::Encoded done;
-      done.set_job(order.encode.job());
+      done.set_id(order.encode.id());
       scheduler.encoded(done);
     }
     std::optional<wire::Step> step;

@@ -59,7 +59,7 @@ TEST_F(ManifestTest, ABadLineFurtherOnIsAnItemAndTheRestGoesOn) {
     const auto items = all({path}, prompts);
     const size_t times = std::max<size_t>(1, prompts.size());
     ASSERT_EQ(items.size(), 10'001 * times + 1);
-    const Item& bad = items[10'000 * times];
+    const DatasetItem& bad = items[10'000 * times];
     EXPECT_EQ(bad.key, path + ":10001");
     EXPECT_TRUE(bad.images.empty());
     EXPECT_THAT(*bad.error, AllOf(HasSubstr("m.jsonl, line 10001: image"), HasSubstr("not a string")));

@@ -25,12 +25,12 @@ class InputsFixture : public testing::Test {
   }
   std::string at(const std::string& name) const { return (root_ / name).string(); }
 
-  static std::vector<Item> rest(Inputs& inputs) {
-    std::vector<Item> items;
+  static std::vector<DatasetItem> rest(Inputs& inputs) {
+    std::vector<DatasetItem> items;
     while (auto item = inputs.next()) items.push_back(*item);
     return items;
   }
-  static std::vector<Item> all(const Strings& sources, const Strings& prompts = {}) {
+  static std::vector<DatasetItem> all(const Strings& sources, const Strings& prompts = {}) {
     Inputs inputs(sources, prompts);
     const auto items = rest(inputs);
     for (size_t i = 0; i < items.size(); ++i) EXPECT_EQ(items[i].index, static_cast<int64_t>(i));
@@ -38,13 +38,13 @@ class InputsFixture : public testing::Test {
     EXPECT_EQ(count_items(sources, prompts.size(), cancelled), static_cast<int64_t>(items.size()));
     return items;
   }
-  static Strings keys(const std::vector<Item>& items) {
+  static Strings keys(const std::vector<DatasetItem>& items) {
     Strings keys;
-    for (const Item& item : items) keys.push_back(item.key);
+    for (const DatasetItem& item : items) keys.push_back(item.key);
     return keys;
   }
   static Strings keys(const Strings& sources) { return keys(all(sources)); }
-  static Strings paths(const Item& item) {
+  static Strings paths(const DatasetItem& item) {
     Strings paths;
     for (const wire::ImageSource& image : item.images) paths.push_back(image.path());
     return paths;

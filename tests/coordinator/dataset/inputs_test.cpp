@@ -61,7 +61,7 @@ TEST_F(InputsTest, FilesAreTakenAsGivenAndSeveralSourcesInTheirOrder) {
               ElementsAre("odd.bin", "p.png", "q.png", "f/1.png", "f/2.png", "p.png", "q.png", "./f/2.png",
                           "odd.bin"));
   const auto items = all({"odd.bin", "m.jsonl", "f", "."});
-  for (const Item& item : items) EXPECT_TRUE(fs::path(item.images.at(0).path()).is_absolute());
+  for (const DatasetItem& item : items) EXPECT_TRUE(fs::path(item.images.at(0).path()).is_absolute());
   EXPECT_EQ(items[2].images[0].path(), at("q.png"));
 }
 
@@ -71,7 +71,7 @@ TEST_F(InputsTest, EveryPromptOfTheCommandIsAnItemUnlessThePictureBringsItsOwn) 
         "{\"image\": \"b.png\", \"prompt\": [\"x\", \"y\", \"z\"]}\n"
         "{\"image\": \"c.png\", \"prompt\": \"own\"}\n{\"image\": \"d.png\"}\n");
   std::vector<std::string> got;
-  for (const Item& item : all({at("a.png"), at("m.jsonl")}, {"cap", "ocr"}))
+  for (const DatasetItem& item : all({at("a.png"), at("m.jsonl")}, {"cap", "ocr"}))
     got.push_back(fs::path(item.key).filename().string() + " " + *item.prompt);
   EXPECT_THAT(got, ElementsAre("a.png cap", "a.png ocr", "b.png x", "b.png y", "b.png z", "c.png own",
                                "d.png cap", "d.png ocr"));

@@ -63,14 +63,14 @@ TEST(ControlServer, AFrameGoesToOneRankOrToAWholeReplica) {
   EXPECT_TRUE(first.is_welcome() && second.is_welcome());
   wire::Frame step, encode;
   step.mutable_step()->set_number(9);
-  encode.mutable_encode()->set_job(4);
+  encode.mutable_encode()->set_id(4);
   rig.run([&](ControlServer& server) {
     server.send(0, 1, encode_frame(encode));
     server.send(0, encode_frame(step));
     server.send(1, encode_frame(step));  // nobody is there
   });
   EXPECT_EQ(first.hear_news()->step().number(), 9u);
-  EXPECT_EQ(second.hear_news()->encode().job(), 4u);
+  EXPECT_EQ(second.hear_news()->encode().id(), 4u);
   EXPECT_EQ(second.hear_news()->step().number(), 9u);
 }
 

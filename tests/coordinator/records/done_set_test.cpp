@@ -79,7 +79,7 @@ TEST(DoneSet, DISABLED_NineMillionAreOpenedInSeconds) {
   const double opened = seconds();
   ASSERT_EQ(job.done_before(), kParts * kRecords);
   int64_t taken = 0;
-  Item item;
+  DatasetItem item;
   for (int64_t i = 0; i < kParts * kRecords; ++i) {
     item.key = "cats/" + std::to_string(i) + ".jpg";
     taken += job.take_if_done(item);

@@ -40,11 +40,11 @@ bool killed(const std::function<void()>& work, unsigned microseconds) {
 }
 
 /// A job that commits after every few records, each of them announced in `committed` afterwards.
-void work_on(const fs::path& folder, const JobOptions& options, const std::vector<Item>& items,
+void work_on(const fs::path& folder, const JobOptions& options, const std::vector<DatasetItem>& items,
              volatile int64_t* committed) {
   JobFolder job(folder, options);
   int64_t total = job.done_before();
-  for (const Item& item : items) {
+  for (const DatasetItem& item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item, item.index % 7 == 3));
     if (++total % 5 != 0) continue;
@@ -66,9 +66,9 @@ class Shared {
   void* at_;
 };
 
-std::vector<Item> in_shards(std::vector<Item> items, JobOptions& options, int64_t size) {
+std::vector<DatasetItem> in_shards(std::vector<DatasetItem> items, JobOptions& options, int64_t size) {
   options.format = OutputFormat::webdataset;
-  for (Item& item : items) item.shard = item.index / size;
+  for (DatasetItem& item : items) item.shard = item.index / size;
   for (int64_t i = 0; i * size < static_cast<int64_t>(items.size()); ++i)
     options.shards.push_back({i, cat("s/", i), size});
   return items;
@@ -95,7 +95,7 @@ class Moments {
 
 /// Jobs that die at random moments until they are whole, until there were many deaths; what was committed is
 /// always there again.
-void die_often(const JobOptions& options, const std::vector<Item>& items) {
+void die_often(const JobOptions& options, const std::vector<DatasetItem>& items) {
   Shared committed;
   const TempFolder whole;
   Moments moments(7, [&] { work_on(whole / "out", options, items, committed.value()); });
@@ -130,12 +130,12 @@ TEST_F(JobFolderDeathTest, NothingIsLostOrDoubledByKillsWhileTarsAreWritten) {
 }
 
 /// A whole job, of which some records failed.
-void make_job(const fs::path& folder, const JobOptions& options, const std::vector<Item>& items) {
+void make_job(const fs::path& folder, const JobOptions& options, const std::vector<DatasetItem>& items) {
   Shared committed;
   work_on(folder, options, items, committed.value());
 }
 
-void die_while_retrying(JobOptions options, const std::vector<Item>& items) {
+void die_while_retrying(JobOptions options, const std::vector<DatasetItem>& items) {
   const TempFolder made;
   make_job(made / "out", options, items);
   JobOptions retry = options;

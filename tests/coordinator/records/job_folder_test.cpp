@@ -30,11 +30,11 @@ std::string state_of(const fs::path& folder) {
 
 /// A job of which `count` records are made, the last few without a commit, that is then left as a death
 /// would.
-void begin(const fs::path& folder, const JobOptions& options, const std::vector<Item>& items,
+void begin(const fs::path& folder, const JobOptions& options, const std::vector<DatasetItem>& items,
            int64_t commit_every) {
   JobFolder job(folder, options);
   int64_t made = 0;
-  for (const Item& item : items) {
+  for (const DatasetItem& item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item));
     if (++made % commit_every == 0) job.commit();
@@ -87,7 +87,7 @@ TEST_F(JobFolderTest, AJobThatWasStoppedKeepsItsOpenPartAndGoesOnInIt) {
 
 TEST_F(JobFolderTest, AnItemThatIsListedTwiceHasTwoRecords) {
   const TempFolder folder;
-  std::vector<Item> items = loose_items(3);
+  std::vector<DatasetItem> items = loose_items(3);
   items.push_back(items[1]);
   EXPECT_EQ(run_whole(folder / "out", job_options(), items), 4);
   items.push_back(items[1]);
@@ -97,7 +97,7 @@ TEST_F(JobFolderTest, AnItemThatIsListedTwiceHasTwoRecords) {
 
 TEST_F(JobFolderTest, KeysThatAreNoUtf8AndPromptsOfTheirOwnAreFoundAgainWithoutAJournal) {
   const TempFolder folder;
-  std::vector<Item> items = loose_items(3);
+  std::vector<DatasetItem> items = loose_items(3);
   items[0].key = "\xff\xfe.jpg";
   items[1].prompt = "detect cat";
   JobOptions options = job_options();

@@ -44,8 +44,8 @@ inline JobOptions job_options(int64_t records_a_part = 10) {
   return options;
 }
 
-inline std::vector<Item> loose_items(int64_t count) {
-  std::vector<Item> items(static_cast<size_t>(count));
+inline std::vector<DatasetItem> loose_items(int64_t count) {
+  std::vector<DatasetItem> items(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     items[static_cast<size_t>(i)].key = cat("cats/", i, ".jpg");
     items[static_cast<size_t>(i)].index = i;
@@ -53,7 +53,7 @@ inline std::vector<Item> loose_items(int64_t count) {
   return items;
 }
 
-inline Record record_of(const Item& item, bool failed = false) {
+inline Record record_of(const DatasetItem& item, bool failed = false) {
   Record record;
   record.key = item.key;
   record.prompt = item.prompt.value_or("caption en");
@@ -78,16 +78,16 @@ inline std::map<std::string, int> records_in(const std::filesystem::path& folder
   return found;
 }
 
-inline std::map<std::string, int> once_each(const std::vector<Item>& items) {
+inline std::map<std::string, int> once_each(const std::vector<DatasetItem>& items) {
   std::map<std::string, int> all;
-  for (const Item& item : items) ++all[cat(item.key, "|", item.prompt.value_or("caption en"))];
+  for (const DatasetItem& item : items) ++all[cat(item.key, "|", item.prompt.value_or("caption en"))];
   return all;
 }
 
 /// Makes the records that are missing and finishes the job; gives how many those were.
-inline int64_t go_on(JobFolder& job, const std::vector<Item>& items) {
+inline int64_t go_on(JobFolder& job, const std::vector<DatasetItem>& items) {
   int64_t made = 0;
-  for (const Item& item : items) {
+  for (const DatasetItem& item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item));
     ++made;
@@ -96,7 +96,7 @@ inline int64_t go_on(JobFolder& job, const std::vector<Item>& items) {
 }
 
 inline int64_t run_whole(const std::filesystem::path& folder, const JobOptions& options,
-                         const std::vector<Item>& items) {
+                         const std::vector<DatasetItem>& items) {
   JobFolder job(folder, options);
   const int64_t made = go_on(job, items);
   for (size_t i = 0; i < options.shards.size(); ++i) job.end_shard(options.shards[i]);

@@ -23,11 +23,11 @@ JobOptions shard_options(int64_t items) {
   return options;
 }
 
-std::vector<Item> shard_items(const JobOptions& options) {
-  std::vector<Item> items;
+std::vector<DatasetItem> shard_items(const JobOptions& options) {
+  std::vector<DatasetItem> items;
   for (const Shard& shard : options.shards) {
     for (int64_t i = 0; i < shard.items; ++i) {
-      Item item;
+      DatasetItem item;
       item.key = cat(shard.stem, "/", 9 - i);  // not in the order of the alphabet
       item.index = static_cast<int64_t>(items.size());
       item.shard = shard.number;
@@ -45,14 +45,15 @@ std::vector<std::string> keys_in(const fs::path& file) {
   return keys;
 }
 
-std::vector<std::string> keys_of(const std::vector<Item>& items, int64_t shard) {
+std::vector<std::string> keys_of(const std::vector<DatasetItem>& items, int64_t shard) {
   std::vector<std::string> keys;
-  for (const Item& item : items)
+  for (const DatasetItem& item : items)
     if (item.shard == shard) keys.push_back(item.key);
   return keys;
 }
 
-void expect_aligned(const fs::path& folder, const JobOptions& options, const std::vector<Item>& items) {
+void expect_aligned(const fs::path& folder, const JobOptions& options,
+                    const std::vector<DatasetItem>& items) {
   for (const Shard& shard : options.shards)
     EXPECT_EQ(keys_in(folder / (shard.stem + ".jsonl")), keys_of(items, shard.number)) << shard.stem;
   EXPECT_EQ(records_in(folder), once_each(items));
@@ -64,11 +65,11 @@ boost::json::object stats_in(const fs::path& file) {
 }
 
 /// Asks for all items, then records the missing ones in an order of its own, of the first `most`.
-void run_shuffled(const fs::path& folder, const JobOptions& options, const std::vector<Item>& items,
+void run_shuffled(const fs::path& folder, const JobOptions& options, const std::vector<DatasetItem>& items,
                   unsigned seed, size_t most, bool finish) {
   JobFolder job(folder, options);
-  std::vector<Item> missing;
-  for (const Item& item : items)
+  std::vector<DatasetItem> missing;
+  for (const DatasetItem& item : items)
     if (!job.take_if_done(item)) missing.push_back(item);
   for (const Shard& shard : options.shards) job.end_shard(shard);
   std::shuffle(missing.begin(), missing.end(), std::mt19937(seed));
@@ -93,7 +94,7 @@ TEST_F(JobFolderWebdatasetTest, AShardIsFinishedWhenItsItemsAreKnownAndHaveRecor
   const JobOptions options = shard_options(2);
   const auto items = shard_items(options);
   JobFolder job(folder.path(), options);
-  for (const Item& item : items) job.take_if_done(item);
+  for (const DatasetItem& item : items) job.take_if_done(item);
   job.add(items[1], record_of(items[1]));
   job.add(items[0], record_of(items[0]));
   job.add(items[2], record_of(items[2]));
@@ -115,7 +116,7 @@ TEST_F(JobFolderWebdatasetTest, StatsCountWhatBecameOfTheItems) {
   const JobOptions options = shard_options(3);
   const auto items = shard_items(options);
   JobFolder job(folder.path(), options);
-  for (const Item& item : items) {
+  for (const DatasetItem& item : items) {
     job.take_if_done(item);
     job.add(item, record_of(item, item.index % 3 == 1));
   }
@@ -148,8 +149,8 @@ TEST_F(JobFolderWebdatasetTest, ATarThatGrewGetsItsNewRecordsWhereTheyBelong) {
   const JobOptions options = shard_options(5);
   const auto items = shard_items(options);
   JobOptions smaller = options;
-  std::vector<Item> some;
-  for (const Item& item : items)
+  std::vector<DatasetItem> some;
+  for (const DatasetItem& item : items)
     if (item.index % 5 != 2) some.push_back(item);
   for (Shard& shard : smaller.shards) shard.items = 4;
   run_shuffled(folder.path(), smaller, some, 1, 100, true);
@@ -163,7 +164,7 @@ TEST_F(JobFolderWebdatasetTest, PicturesWithoutATarGoToParts) {
   JobOptions options = shard_options(2);
   options.shards[2].stem = "part-00000";
   auto items = shard_items(options);
-  for (const Item& item : loose_items(3)) items.push_back(item);
+  for (const DatasetItem& item : loose_items(3)) items.push_back(item);
   run_shuffled(folder.path(), options, items, 1, 100, true);
   expect_aligned(folder.path(), options, items);
   EXPECT_EQ(keys_in(folder / "part-00001.jsonl").size(), 3u);
@@ -183,7 +184,7 @@ TEST_F(JobFolderWebdatasetTest, RetryOpensAFinishedShardWithFailuresAgain) {
   const auto items = shard_items(options);
   {
     JobFolder job(folder.path(), options);
-    for (const Item& item : items) {
+    for (const DatasetItem& item : items) {
       job.take_if_done(item);
       job.add(item, record_of(item, item.index == 5 || item.index == 6));
     }

@@ -54,7 +54,7 @@ inline wire::StepDone done(uint64_t number, const std::vector<int32_t>& tokens) 
 
 inline wire::Encoded encoded(const LaneEncode& order, int32_t width = 8, int32_t height = 6) {
   wire::Encoded done;
-  done.set_job(order.encode.job());
+  done.set_id(order.encode.id());
   done.set_width(width);
   done.set_height(height);
   return done;
@@ -65,7 +65,7 @@ inline std::vector<uint64_t> prefilled(const wire::Step& step) {
   for (const wire::Prefill& prefill : step.prefills()) requests.push_back(prefill.request());
   return requests;
 }
-inline int32_t place(const wire::Step& step, int prefill) { return step.prefills(prefill).sequence(); }
+inline int32_t slot(const wire::Step& step, int prefill) { return step.prefills(prefill).sequence(); }
 inline std::pair<int, int> layers(const wire::Step& step) { return {step.first_layer(), step.end_layer()}; }
 
 inline auto told(uint64_t request, std::optional<int32_t> token, FinishReason finish = FinishReason::no,

@@ -43,7 +43,7 @@ class ModelReplica {
   ModelReplica(const SchedulerConfig& config, const Requests& requests)
       : config_(config),
         requests_(requests),
-        places_(static_cast<size_t>(config.capacity.max_num_seqs())),
+        sequence_slots_(static_cast<size_t>(config.capacity.max_num_seqs())),
         owners_(static_cast<size_t>(config.capacity.num_kv_pages())) {}
 
   void issue(const LaneEncode& order) {
@@ -59,15 +59,15 @@ class ModelReplica {
     for (const auto& [where, other] : slots_)
       require(!(other.encoding || other.ready) || other.key != key || &other == &slot, "encoded twice");
     slot = {.key = key, .encoding = true};
-    require(encodes_.emplace(encode.job(), &slot).second, "a job number twice");
+    require(encodes_.emplace(encode.id(), &slot).second, "a job number twice");
   }
 
   void issue(const wire::Step& step) {
     require(step.number() == ++issued_, "steps are numbered one by one");
     require(step.decodes_size() + step.prefills_size() > 0 || step.end_layer() > 0, "an empty step");
-    Flight flight;
+    InFlightStep flight;
     int64_t rows = step.decodes_size();
-    for (const int32_t place : step.decodes()) issue_decode(place, flight);
+    for (const int32_t slot : step.decodes()) issue_decode(slot, flight);
     int64_t images = 0;
     if (step.prefills_size() > 0) require(batch_.empty(), "a prefill while another's layers are under way");
     for (const wire::Prefill& prefill : step.prefills()) {
@@ -79,19 +79,19 @@ class ModelReplica {
     require(rows <= config_.capacity.max_num_batched_tokens(), "too many rows");
     require(images <= config_.capacity.max_step_images(), "too many images");
     issue_layers(step, flight);
-    require(flights_.size() < bound(), "too many steps in flight");
+    require(in_flight_.size() < bound(), "too many steps in flight");
     check_decodes_in_turn();
-    flights_.push_back(std::move(flight));
+    in_flight_.push_back(std::move(flight));
   }
 
-  size_t steps() const { return flights_.size(); }
+  size_t steps() const { return in_flight_.size(); }
   size_t encodes() const { return encodes_.size(); }
   uint64_t issued() const { return issued_; }
 
   /// The oldest step runs.
   wire::StepDone step_done() {
-    Flight flight = std::move(flights_.front());
-    flights_.pop_front();
+    InFlightStep flight = std::move(in_flight_.front());
+    in_flight_.pop_front();
     wire::StepDone done;
     done.set_number(++done_);
     for (const auto& sequence : flight.sequences) {
@@ -108,7 +108,7 @@ class ModelReplica {
     slot.encoding = false;
     slot.ready = !fails;
     wire::Encoded done;
-    done.set_job(it->first);
+    done.set_id(it->first);
     if (fails) done.set_error("no picture");
     done.set_width(width_of(slot.key));
     done.set_height(height_of(slot.key));
@@ -149,7 +149,7 @@ class ModelReplica {
     std::vector<Slot*> slots;
   };
   using Shared = std::shared_ptr<Sequence>;
-  struct Flight {
+  struct InFlightStep {
     std::vector<Shared> sequences;  // one a token
   };
 
@@ -163,9 +163,9 @@ class ModelReplica {
   }
   static bool is_free(const Shared& owner) { return !owner || (owner->over && owner->in_flight == 0); }
 
-  void issue_decode(int32_t place, Flight& flight) {
-    require(place >= 0 && place < config_.capacity.max_num_seqs(), "decode of no place");
-    const Shared& sequence = places_[static_cast<size_t>(place)];
+  void issue_decode(int32_t slot, InFlightStep& flight) {
+    require(slot >= 0 && slot < config_.capacity.max_num_seqs(), "decode of no place");
+    const Shared& sequence = sequence_slots_[static_cast<size_t>(slot)];
     require(sequence && sequence->prefilled, "decode before its prefill");
     require(!sequence->over, "decode of a sequence that has ended");
     require(sequence->last_step < issued_, "decoded twice in a step");
@@ -183,9 +183,9 @@ class ModelReplica {
             "another prompt");
     require(prefill.sequence() >= 0 && prefill.sequence() < config_.capacity.max_num_seqs(),
             "prefill into no place");
-    Shared& place = places_[static_cast<size_t>(prefill.sequence())];
-    require(is_free(place), "prefill into a place that is in use");
-    place = sequence;
+    Shared& slot = sequence_slots_[static_cast<size_t>(prefill.sequence())];
+    require(is_free(slot), "prefill into a place that is in use");
+    slot = sequence;
     require(prefill.pages_size() * config_.capacity.kv_page_tokens() >=
                 prefix_tokens(config_, request) + request.max_new_tokens - 1,
             "too few pages");
@@ -196,10 +196,10 @@ class ModelReplica {
     }
     require(static_cast<size_t>(prefill.images_size()) == request.images.size(), "pictures are missing");
     for (int i = 0; i < prefill.images_size(); ++i) {
-      Slot& slot = slots_[{prefill.images(i).rank(), prefill.images(i).slot()}];
-      require(slot.ready && slot.key == request.images[static_cast<size_t>(i)].key, "another picture");
-      ++slot.users;
-      sequence->slots.push_back(&slot);
+      Slot& cached = slots_[{prefill.images(i).rank(), prefill.images(i).slot()}];
+      require(cached.ready && cached.key == request.images[static_cast<size_t>(i)].key, "another picture");
+      ++cached.users;
+      sequence->slots.push_back(&cached);
     }
     require(prefill.sampling().seed() == request.sampling.seed(), "another seed");
     require(running_.emplace(request.id, sequence).second, "admitted twice");
@@ -208,7 +208,7 @@ class ModelReplica {
   }
 
   /// Parts of prefills follow one another without a gap, and decode steps come between.
-  void issue_layers(const wire::Step& step, Flight& flight) {
+  void issue_layers(const wire::Step& step, InFlightStep& flight) {
     const bool parts = step.end_layer() > 0;
     if (batch_.empty() || (!parts && step.prefills_size() == 0)) {
       require(!parts, "layers of nothing");
@@ -251,14 +251,14 @@ class ModelReplica {
 
   SchedulerConfig config_;
   const Requests& requests_;
-  std::vector<Shared> places_, owners_;
+  std::vector<Shared> sequence_slots_, owners_;
   std::map<uint64_t, Shared> running_;  // by request; not over
   std::vector<Shared> batch_;           // prefills that have not reached the last layer
   int64_t next_layer_ = 0;
   bool decoded_since_part_ = true;
   std::map<std::pair<int32_t, int32_t>, Slot> slots_;
   std::map<uint64_t, Slot*> encodes_;  // by job
-  std::deque<Flight> flights_;
+  std::deque<InFlightStep> in_flight_;
   uint64_t issued_ = 0, done_ = 0;
 };
 

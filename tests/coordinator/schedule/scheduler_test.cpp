@@ -42,11 +42,11 @@ TEST(Scheduler, PrefillThenOneTokenAStep) {
   EXPECT_EQ(prefill.sampling().seed(), 5u);
   EXPECT_EQ(step->end_layer(), 0);
 
-  const int32_t place = prefill.sequence();
-  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place)) << "planned before the first has ended";
+  const int32_t slot = prefill.sequence();
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot)) << "planned before the first has ended";
   EXPECT_FALSE(scheduler.next()) << "two steps are in flight";
   EXPECT_THAT(scheduler.finish(done(1, {42})), ElementsAre(told(9, 42, FinishReason::no, 640, 480)));
-  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot));
   EXPECT_THAT(scheduler.finish(done(2, {43})), ElementsAre(told(9, 43, FinishReason::no, 640, 480)));
   EXPECT_FALSE(scheduler.next()) << "all of its three tokens are planned";
   EXPECT_EQ(scheduler.counts().free_pages, 97u) << "the last step still writes to its pages";
@@ -227,8 +227,8 @@ TEST(Scheduler, StagesOfAPipelineHaveAGroupOfSequencesEach) {
   EXPECT_THAT(prefilled(*first), ElementsAre(1, 2)) << "half of all that are ready";
   EXPECT_THAT(prefilled(*second), ElementsAre(3, 4));
   EXPECT_EQ(second->decodes_size(), 0);
-  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0), place(*first, 1)));
-  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*second, 0), place(*second, 1)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot(*first, 0), slot(*first, 1)));
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot(*second, 0), slot(*second, 1)));
   EXPECT_FALSE(scheduler.next()) << "2 * pp steps are in flight";
 }
 
@@ -267,7 +267,7 @@ TEST(Scheduler, StagesKeepFreeForThePrefillsOfPicturesToCome) {
   const auto second = scheduler.next();
   EXPECT_THAT(prefilled(*second), ElementsAre(2));
   EXPECT_EQ(second->decodes_size(), 0);
-  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "nobody else is to come";
+  EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot(*first, 0))) << "nobody else is to come";
 }
 
 TEST(Scheduler, WhilePicturesAreEncodedAGroupsDecodesFollowItsPrefillOnceThatHasEnded) {
@@ -281,7 +281,7 @@ TEST(Scheduler, WhilePicturesAreEncodedAGroupsDecodesFollowItsPrefillOnceThatHas
   EXPECT_FALSE(scheduler.next());
   scheduler.finish(done(1, {8}));
   for (int step = 0; step < 3; ++step)
-    EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(place(*first, 0))) << "no prefill is in flight";
+    EXPECT_THAT(scheduler.next()->decodes(), ElementsAre(slot(*first, 0))) << "no prefill is in flight";
 }
 
 TEST(Scheduler, DecodesRideWithPrefills) {

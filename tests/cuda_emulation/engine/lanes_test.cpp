@@ -97,7 +97,7 @@ TEST(EmulatedLane, AnswersWhenTheEmbeddingsAreInTheirSlots) {
   };
   parts.done = [&](wire::Encoded encoded) {
     const std::lock_guard lock(mutex);
-    answers[encoded.job()] = encoded;
+    answers[encoded.id()] = encoded;
     changed.notify_all();
   };
   parts.failed = [](std::exception_ptr failure) { std::rethrow_exception(failure); };
@@ -107,7 +107,7 @@ TEST(EmulatedLane, AnswersWhenTheEmbeddingsAreInTheirSlots) {
   VisionLane lane(std::move(parts), recorder);
   for (size_t i = 0; i < names.size(); ++i) {
     wire::Encode encode;
-    encode.set_job(i);
+    encode.set_id(i);
     encode.set_slot(static_cast<int32_t>(i));
     encode.mutable_image()->set_path((images / names[i]).string());
     lane.add(encode);

@@ -33,7 +33,7 @@ float value_of(std::span<const uint8_t> rgb, int64_t row, int64_t col) {
 
 wire::Encode encode(uint64_t job, int32_t slot, const std::filesystem::path& path) {
   wire::Encode encode;
-  encode.set_job(job);
+  encode.set_id(job);
   encode.set_slot(slot);
   encode.mutable_image()->set_path(path.string());
   return encode;
@@ -50,8 +50,8 @@ class Rig {
     };
     parts.done = [this](wire::Encoded encoded) {
       const std::lock_guard lock(mutex_);
-      answers_[encoded.job()] = encoded;
-      order_.push_back(encoded.job());
+      answers_[encoded.id()] = encoded;
+      order_.push_back(encoded.id());
       changed_.notify_all();
     };
     parts.failed = [this](std::exception_ptr failure) { failed.set_value(std::move(failure)); };
@@ -67,7 +67,7 @@ class Rig {
   }
   wire::Encoded run(const wire::Encode& encode) {
     lane->add(encode);
-    return answer(encode.job());
+    return answer(encode.id());
   }
   std::vector<uint64_t> order() {
     const std::lock_guard lock(mutex_);
@@ -215,9 +215,9 @@ void run_with_all_ready(Rig& rig, const std::vector<wire::Encode>& jobs) {
   rig.on_encode = [all_read](size_t) { all_read.wait(); };
   rig.start();
   for (const wire::Encode& job : jobs) rig.lane->add(job);
-  for (size_t i = 0; i + 1 < jobs.size(); ++i) rig.answer(jobs[i].job());
+  for (size_t i = 0; i + 1 < jobs.size(); ++i) rig.answer(jobs[i].id());
   go_on.set_value();
-  rig.answer(jobs.back().job());
+  rig.answer(jobs.back().id());
 }
 
 TEST(VisionLane, WhatIsReadIsEncodedTogetherInOrderUpToTheTowersBatch) {

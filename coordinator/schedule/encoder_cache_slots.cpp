@@ -1,4 +1,4 @@
-#include "coordinator/schedule/scheduler_slots.h"
+#include "coordinator/schedule/encoder_cache_slots.h"
 
 #include <algorithm>
 
@@ -6,8 +6,9 @@
 
 namespace lapidary {
 
-SlotPool::SlotPool(const SchedulerConfig& config)
-    : per_lane_(config.capacity.encoder_cache_slots()), slots_(static_cast<size_t>(config.all_slots())) {
+EncoderCacheSlots::EncoderCacheSlots(const SchedulerConfig& config)
+    : per_lane_(config.capacity.encoder_cache_slots()),
+      cache_slots_(static_cast<size_t>(config.all_slots())) {
   int32_t slot = 0;
   for (const int32_t rank : config.vision_lanes) {
     Lane& lane = lanes_.emplace_back();
@@ -16,17 +17,17 @@ SlotPool::SlotPool(const SchedulerConfig& config)
   }
 }
 
-size_t SlotPool::idle() const {
+size_t EncoderCacheSlots::idle() const {
   size_t all = 0;
   for (const Lane& lane : lanes_) all += lane.idle.size();
   return all;
 }
 
 /// Pictures that are there but idle count too: sharing takes their slots out of reach of the others.
-bool SlotPool::has_room(std::span<const Picture> pictures) const {
+bool EncoderCacheSlots::has_room(std::span<const ImageInput> pictures) const {
   size_t needed = 0;
   for (size_t i = 0; i < pictures.size(); ++i) {
-    const auto same = [&](const Picture& p) { return p.key == pictures[i].key; };
+    const auto same = [&](const ImageInput& p) { return p.key == pictures[i].key; };
     if (std::any_of(pictures.begin(), pictures.begin() + static_cast<int64_t>(i), same)) continue;
     const auto found = by_key_.find(pictures[i].key);
     if (found == by_key_.end() || (at(found->second).ready && at(found->second).uses == 0)) ++needed;
@@ -34,7 +35,7 @@ bool SlotPool::has_room(std::span<const Picture> pictures) const {
   return needed <= idle();
 }
 
-std::optional<std::vector<int32_t>> SlotPool::take(std::span<const Picture> pictures) {
+std::optional<std::vector<int32_t>> EncoderCacheSlots::take(std::span<const ImageInput> pictures) {
   if (!has_room(pictures)) return std::nullopt;
   std::vector<int32_t> taken(pictures.size(), -1);
   // What is there is shared first, so that making room for the rest does not evict it.
@@ -50,14 +51,14 @@ std::optional<std::vector<int32_t>> SlotPool::take(std::span<const Picture> pict
   return taken;
 }
 
-int32_t SlotPool::share(int32_t slot) {
+int32_t EncoderCacheSlots::share(int32_t slot) {
   Slot& shared = at(slot);
   if (shared.uses++ == 0 && shared.ready) wake(slot);
   ++shared_;
   return slot;
 }
 
-int32_t SlotPool::encode(const Picture& picture) {
+int32_t EncoderCacheSlots::encode(const ImageInput& picture) {
   Lane& lane = least_loaded();
   const int32_t slot = lane.idle.front();
   wake(slot);
@@ -68,7 +69,7 @@ int32_t SlotPool::encode(const Picture& picture) {
   ++lane.encoding;
   LaneEncode& order = ordered_.emplace_back();
   order.rank = lane.rank;
-  order.encode.set_job(at(slot).job);
+  order.encode.set_id(at(slot).job);
   order.encode.set_slot(static_cast<int32_t>(slot % per_lane_));
   *order.encode.mutable_image() = *picture.source;
   return slot;
@@ -76,7 +77,7 @@ int32_t SlotPool::encode(const Picture& picture) {
 
 /// Of those with an idle slot the one with the fewest encodes; among equals the one whose slot is missed
 /// least.
-SlotPool::Lane& SlotPool::least_loaded() {
+EncoderCacheSlots::Lane& EncoderCacheSlots::least_loaded() {
   Lane* best = nullptr;
   for (Lane& lane : lanes_) {
     if (lane.idle.empty()) continue;
@@ -86,33 +87,35 @@ SlotPool::Lane& SlotPool::least_loaded() {
   return *best;
 }
 
-void SlotPool::release(int32_t slot) {
+void EncoderCacheSlots::release(int32_t slot) {
   Slot& released = at(slot);
   const bool under_way = released.shared && !released.ready;
   if (--released.uses == 0 && !under_way) rest(slot);
 }
 
 /// Nobody uses it: a cache from now on, or empty where its encode failed.
-void SlotPool::rest(int32_t slot) {
+void EncoderCacheSlots::rest(int32_t slot) {
   Slot& resting = at(slot);
   std::list<int32_t>& idle = lane_of(slot).idle;
   resting.last_use = resting.shared ? ++clock_ : 0;
   idle.splice(resting.shared ? idle.end() : idle.begin(), busy_, resting.where);
 }
 
-void SlotPool::wake(int32_t slot) { busy_.splice(busy_.end(), lane_of(slot).idle, at(slot).where); }
+void EncoderCacheSlots::wake(int32_t slot) { busy_.splice(busy_.end(), lane_of(slot).idle, at(slot).where); }
 
 /// No other encode's, and one that tells its slot.
-uint64_t SlotPool::new_job(int32_t slot) { return ++encodes_ * slots_.size() + static_cast<uint64_t>(slot); }
-
-int32_t SlotPool::slot_of(uint64_t job) const {
-  return static_cast<int32_t>(job % std::max<size_t>(slots_.size(), 1));
+uint64_t EncoderCacheSlots::new_job(int32_t slot) {
+  return ++encodes_ * cache_slots_.size() + static_cast<uint64_t>(slot);
 }
 
-int32_t SlotPool::encoded(const wire::Encoded& done) {
-  const int32_t slot = slot_of(done.job());
-  if (done.job() == 0 || slots_.empty() || at(slot).job != done.job())
-    fail("a worker says that it encoded picture ", done.job(), ", but of the ", encodes_,
+int32_t EncoderCacheSlots::slot_of(uint64_t job) const {
+  return static_cast<int32_t>(job % std::max<size_t>(cache_slots_.size(), 1));
+}
+
+int32_t EncoderCacheSlots::encoded(const wire::Encoded& done) {
+  const int32_t slot = slot_of(done.id());
+  if (done.id() == 0 || cache_slots_.empty() || at(slot).job != done.id())
+    fail("a worker says that it encoded picture ", done.id(), ", but of the ", encodes_,
          " it was given that one is not under way");
   Slot& s = at(slot);
   s.job = 0;
@@ -129,7 +132,7 @@ int32_t SlotPool::encoded(const wire::Encoded& done) {
   return slot;
 }
 
-wire::Image SlotPool::image(int32_t slot) const {
+wire::Image EncoderCacheSlots::image(int32_t slot) const {
   wire::Image image;
   image.set_rank(lanes_[static_cast<size_t>(slot / per_lane_)].rank);
   image.set_slot(static_cast<int32_t>(slot % per_lane_));

@@ -15,13 +15,13 @@ namespace lapidary {
 /// The embedding slots of all vision lanes of a replica: which picture is in which, who uses it, what is to
 /// be encoded. A picture that is there already, or on its way, is shared. One that nobody uses any more stays
 /// as a cache until its slot is needed, the least recently used first. Slots are numbered through all lanes.
-class SlotPool {
+class EncoderCacheSlots {
  public:
-  explicit SlotPool(const SchedulerConfig& config);
+  explicit EncoderCacheSlots(const SchedulerConfig& config);
 
   /// One slot a picture, in order, and orders the encodes that it takes. None: there is no room for all of
   /// them, and nothing was taken.
-  std::optional<std::vector<int32_t>> take(std::span<const Picture> pictures);
+  std::optional<std::vector<int32_t>> take(std::span<const ImageInput> pictures);
   /// The end of one use.
   void release(int32_t slot);
   /// What to encode since the last call.
@@ -57,20 +57,20 @@ class SlotPool {
     std::list<int32_t> idle;  // slots: empty ones first, then by last use
   };
 
-  Slot& at(int32_t slot) { return slots_[static_cast<size_t>(slot)]; }
-  const Slot& at(int32_t slot) const { return slots_[static_cast<size_t>(slot)]; }
+  Slot& at(int32_t slot) { return cache_slots_[static_cast<size_t>(slot)]; }
+  const Slot& at(int32_t slot) const { return cache_slots_[static_cast<size_t>(slot)]; }
   uint64_t new_job(int32_t slot);
   int32_t slot_of(uint64_t job) const;
   Lane& lane_of(int32_t slot) { return lanes_[static_cast<size_t>(slot / per_lane_)]; }
-  bool has_room(std::span<const Picture> pictures) const;
+  bool has_room(std::span<const ImageInput> pictures) const;
   int32_t share(int32_t slot);
-  int32_t encode(const Picture& picture);
+  int32_t encode(const ImageInput& picture);
   Lane& least_loaded();
   void rest(int32_t slot);
   void wake(int32_t slot);
 
   int64_t per_lane_;
-  std::vector<Slot> slots_;
+  std::vector<Slot> cache_slots_;
   std::vector<Lane> lanes_;
   std::list<int32_t> busy_;
   std::unordered_map<uint64_t, int32_t> by_key_;
