@@ -3,7 +3,8 @@
 # row ("a/*": all of the house a).
 # Also: mpi.h in one file and nccl.h in one header; the variables of launchers in one file; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
 # <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
-# source includes its own header first, which shows that it compiles alone; rooms of at most 30 sources.
+# source includes its own header first, which shows that it compiles alone; rooms of at most 30
+# sources, sources of at most 400 lines.
 # What differs between GPUs is named in kernels/cuda/gpu, and each of its instructions is compiled for all by
 # tests/cuda/instructions.cu.
 set -euo pipefail
@@ -98,6 +99,9 @@ for room in "${!may_include[@]}"; do
   count=$(find "$room" -maxdepth 1 \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.proto' \) | wc -l)
   [ "$count" -le 30 ] || complain "$room holds $count sources; 30 are enough for a room"
 done
+while read -r lines file; do
+  [ "$lines" -le 400 ] || grep -q '^// Made by scripts/' "$file" || complain "$file has $lines lines; 400 are enough for a file"
+done < <(find configs kernels sharding worker coordinator tests \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -exec wc -l {} + | grep -v ' total$')
 mpi_users=$(grep -lE '^#include <mpi\.h>' -r configs kernels sharding worker coordinator || true)
 [ "$mpi_users" = sharding/comm/mpi_comm.cpp ] || complain "mpi.h belongs to sharding/comm/mpi_comm.cpp alone, found in: $mpi_users"
 nccl_users=$(grep -lE '^#include <nccl\.h>' -r configs kernels sharding worker coordinator || true)

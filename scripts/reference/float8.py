@@ -85,7 +85,11 @@ def main():
         code_text = ", ".join(f"0x{c:02x}" for c in codes[r].view(np.uint8))
         out.append(f"  {{{bits(scales[r : r + 1])},\n   {{{wrapped(bits(row))}}},")
         out.append(f"   {{{wrapped(code_text)}}},\n   {{{wrapped(bits(held[r].astype(np.float32)))}}}}},")
-    out += ["}};", "", "/// Rows of x, bfloat16 numbers, and x times the held rows with the sum of the terms' magnitudes."]
+    out += ["}};", "// clang-format on", "", "}  // namespace lapidary", ""]
+    TO.with_name("float8_rows.h").write_text("\n".join(out))
+    out = ["#pragma once", "", "// Made by scripts/reference/float8.py.", "", "#include <array>", "#include <cstdint>", ""]
+    out += ['#include "tests/kernels/float8_rows.h"', "", "namespace lapidary {", "", "// clang-format off"]
+    out += ["/// Rows of x, bfloat16 numbers, and x times the held rows with the sum of the terms' magnitudes."]
     out += ["struct Float8Product {", f"  std::array<uint32_t, {COLUMNS}> x;  // of float32"]
     out += [f"  std::array<double, {len(given)}> sums, sizes;", "};"]
     out.append(f"inline constexpr std::array<Float8Product, {len(x)}> kFloat8Products{{{{")

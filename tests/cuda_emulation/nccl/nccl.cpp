@@ -15,6 +15,7 @@
 #include "kernels/cuda/runtime/device.h"
 #include "tests/cuda_emulation/nccl/clique.h"
 #include "tests/cuda_emulation/nccl/nccl_emulation.h"
+#include "tests/cuda_emulation/nccl/nccl_types.h"
 #include "tests/cuda_emulation/protection.h"
 #include "tests/cuda_emulation/stream.h"
 
@@ -61,23 +62,6 @@ struct ncclTeam {
 };
 
 std::string text_of(const ncclUniqueId& id) { return {id.internal, sizeof(id.internal)}; }
-
-size_t size_of(ncclDataType_t type) {
-  switch (type) {
-    case ncclInt8:
-    case ncclUint8:
-      return 1;
-    case ncclFloat16:
-    case ncclBfloat16:
-      return 2;
-    case ncclInt32:
-    case ncclUint32:
-    case ncclFloat32:
-      return 4;
-    default:
-      return 8;
-  }
-}
 
 }  // namespace
 
@@ -273,20 +257,7 @@ ncclResult_t ncclGetVersion(int* version) {
   return ncclSuccess;
 }
 
-const char* ncclGetErrorString(ncclResult_t result) {
-  switch (result) {
-    case ncclSuccess:
-      return "no error";
-    case ncclInvalidUsage:
-      return "invalid usage";
-    case ncclRemoteError:
-      return "remote process exited or there was a network error";
-    case ncclInProgress:
-      return "NCCL operation in progress";
-    default:
-      return "internal error";
-  }
-}
+const char* ncclGetErrorString(ncclResult_t result) { return em::error_text(result); }
 
 const char* ncclGetLastError(ncclComm_t comm) {
   return comm != nullptr && comm->state == ncclInvalidUsage ? "Duplicate GPU detected" : "";
@@ -365,7 +336,7 @@ ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataTyp
 
 ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataType_t type, ncclComm_t comm,
                            cudaStream_t stream) {
-  return collective(comm, stream, {kGather, 0, count, size_of(type), from}, to,
+  return collective(comm, stream, {kGather, 0, count, em::size_of(type), from}, to,
                     [](const std::vector<em::Contribution>& all) {
                       std::vector<std::byte> result;
                       for (const auto& one : all)
@@ -376,7 +347,7 @@ ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataTyp
 
 ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root,
                            ncclComm_t comm, cudaStream_t stream) {
-  return collective(comm, stream, {kBroadcast, root, count, size_of(type), from}, to,
+  return collective(comm, stream, {kBroadcast, root, count, em::size_of(type), from}, to,
                     [root](const std::vector<em::Contribution>& all) {
                       const auto& one = all[static_cast<size_t>(root)];
                       return std::vector<std::byte>(bytes_of(one), bytes_of(one) + one.count * one.element);
@@ -387,7 +358,7 @@ ncclResult_t ncclSend(const void* from, size_t count, ncclDataType_t type, int p
                       cudaStream_t stream) {
   const Visit visit(comm);
   auto number = std::make_shared<uint64_t>();
-  const em::Contribution data{kMeeting, 0, count, size_of(type), from};
+  const em::Contribution data{kMeeting, 0, count, em::size_of(type), from};
   return enqueue(
       {comm,
        stream,
@@ -404,7 +375,7 @@ ncclResult_t ncclRecv(void* to, size_t count, ncclDataType_t type, int peer, ncc
   return enqueue({comm,
                   stream,
                   {},
-                  [clique = comm->clique, me = comm->rank, peer, to, bytes = count * size_of(type)] {
+                  [clique = comm->clique, me = comm->rank, peer, to, bytes = count * em::size_of(type)] {
                     clique->take(peer, me, to, bytes);
                   },
                   {}});
