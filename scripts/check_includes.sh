@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The rules of the house, a row a room: who may include whom. A room may include itself, `configs/*.h`, and the rooms of its
 # row ("a/*": all of the house a).
-# Also: mpi.h in one file and nccl.h in one header; the variables of launchers in one file; CUDA's headers under kernels/cuda/gpu, elsewhere its kernels know
-# <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma once in each header; a
-# source includes its own header first, which shows that it compiles alone; rooms of at most 30
-# sources, sources of at most 400 lines.
+# Also: mpi.h in one file, nccl.h in one header, launchers' variables in one file; CUDA's headers under kernels/cuda/gpu,
+# elsewhere its kernels know <cuda_platform.h> alone; no #ifdef outside the choice of files; includes from the root; #pragma
+# once in each header; a source includes its own header first, which shows that it compiles alone; a README in each room, at
+# most 30 sources in it, at most 400 lines in each.
 # What differs between GPUs is named in kernels/cuda/gpu, and each of its instructions is compiled for all by
 # tests/cuda/instructions.cu.
 set -euo pipefail
@@ -96,6 +96,7 @@ set +f
 
 for room in "${!may_include[@]}"; do
   [ -d "$room" ] || { complain "the room $room has a row and is not there"; continue; }
+  [ -f "$room/README.md" ] || complain "$room has no README.md"
   count=$(find "$room" -maxdepth 1 \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.proto' \) | wc -l)
   [ "$count" -le 30 ] || complain "$room holds $count sources; 30 are enough for a room"
 done

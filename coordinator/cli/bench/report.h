@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "coordinator/telemetry/bench_figures.h"
+#include "coordinator/telemetry/figures.h"
 
 namespace lapidary {
 

@@ -1,4 +1,4 @@
-#include "coordinator/telemetry/bench_figures.h"
+#include "coordinator/telemetry/figures.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
