@@ -72,7 +72,6 @@ class JsonObject {
 
   /// "config.json: text_config.head_dim": how errors begin; for checks that the caller makes.
   std::string where(std::string_view field) const;
-  const std::string& source() const { return source_; }
 
  private:
   static constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();

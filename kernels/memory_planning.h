@@ -11,9 +11,8 @@ class MemoryPlanning {
 
   /// Bytes of its own memory that are free; where tensors lie in host memory that is the host's affair: 0.
   virtual size_t free_memory() const { return 0; }
-  /// Until end_plan() nothing is allocated, packed, loaded or copied: what would be is only counted, so that
-  /// parts of a model can be built to see what they need. Backends in host memory do as ever and count
-  /// nothing.
+  /// Until end_plan() allocations are only counted, and nothing is packed, loaded or copied: parts of a model
+  /// can be built to see what they need. Backends in host memory work as ever and count nothing.
   virtual void begin_plan() {}
   /// Bytes that allocate(), make_matrix() and the like would have taken.
   virtual size_t end_plan() { return 0; }

@@ -18,7 +18,7 @@ std::string size_text(int64_t bytes) { return bytes_text(static_cast<double>(byt
 /// A row a rank of what it has allocated.
 std::string memory_table(const std::vector<wire::Ready>& ranks) {
   std::vector<std::vector<std::string>> rows{
-      {"memory", "weights", "KV pages", "embedding slots", "workspace", "total"}};
+      {"memory", "weights", "KV pages", "encoder cache", "workspace", "total"}};
   int64_t all = 0;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
     const wire::Ready& r = ranks[rank];

@@ -136,7 +136,7 @@ void print_memory(const EngineFlags& options, const ModelConfig& config, const s
   const WeightTypes types = resolve_types(options.engine, config);
   ThreadPool threads(1);
   const auto backend = make_cpu_backend(threads, options.engine.isa);
-  std::vector<Row> rows{{"rank", "weights", "KV pages", "embedding slots"}};
+  std::vector<Row> rows{{"rank", "weights", "KV pages", "encoder cache"}};
   for (const RankPlan& plan : plans) {
     const Memory memory =
         plan_memory(config, plan.shard, plan.share, plan.vision_lane, capacity, types, *backend);

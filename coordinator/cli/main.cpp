@@ -1,4 +1,8 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -31,9 +35,19 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return app.exit(error) == 0 ? 0 : kUsage;  // --help and --version come this way too
 }
 
+/// A closed standard stream's number would go to the next file that is opened: records, or a job's lock, and
+/// messages would be written into it.
+void open_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) == -1 && errno == EBADF)
+      ::open("/dev/null",
+             stream == STDIN_FILENO ? O_RDONLY : O_WRONLY);  // the lowest free number is this one
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_closed_streams();
   CLI::App app(
       "PaliGemma 2, exact, on one rank or many.\n\nlapidary COMMAND --help says all about a command.",
       "lapidary");

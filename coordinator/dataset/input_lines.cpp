@@ -56,9 +56,16 @@ bool LineReader::next_any(std::string_view& line) {
     if (end == buffer_.npos && begin_ == buffer_.size()) return false;
     line = std::string_view(buffer_).substr(begin_, end == buffer_.npos ? end : end - begin_);
     begin_ = end == buffer_.npos ? buffer_.size() : end + 1;
-    ++number_;
+    if (++number_ == 1) pass_over_mark(line);
     return true;
   }
+}
+
+/// Windows' editors put a byte-order mark before the first line.
+void LineReader::pass_over_mark(std::string_view& line) const {
+  if (line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
+  if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))
+    fail(path_, ", line 1: the file is UTF-16; it must be UTF-8");
 }
 
 void LineReader::pass_over() {

@@ -27,7 +27,10 @@ std::string text_of_id(const JsonObject& line) {
   return std::to_string(line.required_int("id"));
 }
 
-wire::ImageSource image_at(const std::string& folder, const std::string& name) {
+/// `where` names the line. A NUL byte would end the name where the system reads it: another file.
+wire::ImageSource image_at(const std::string& folder, const std::string& name, const std::string& where) {
+  if (name.find('\0') != name.npos)
+    fail(where, ": the name of an image holds a NUL byte; names are separated by line ends");
   wire::ImageSource image;
   image.set_path(name.front() == '/' ? name : folder + "/" + name);
   return image;
@@ -56,7 +59,7 @@ SourceItem parse_manifest_line(std::string_view text, const std::string& folder,
   SourceItem found;
   for (const std::string& name : names) {
     if (name.empty()) fail(line.where("image"), " is empty");
-    found.images.push_back(image_at(folder, name));
+    found.images.push_back(image_at(folder, name, where));
   }
   if (line.has("prompt") && !line.is_null("prompt")) found.prompts = strings(line, "prompt");
   if (line.has("id") && !line.is_null("id"))
@@ -76,7 +79,7 @@ SourceItem ManifestReader::parse(std::string_view line) const {
   if (!list || line.front() == '{')
     return parse_manifest_line(line, folder_, at_line(path_, lines_.number()), label_);
   const std::string name(line);
-  return {name, {image_at(folder_, name)}, {}, std::nullopt};
+  return {name, {image_at(folder_, name, at_line(path_, lines_.number()))}, {}, std::nullopt};
 }
 
 std::optional<SourceItem> ManifestReader::next() {

@@ -43,12 +43,12 @@ class Dispatcher {
   void submit(Request request);
   /// How many more the queue takes. submit() itself refuses nothing for want of room.
   size_t room() const;
-  /// Forgets a request, wherever it is; no event follows. One that is unknown or has ended is no mistake.
+  /// Forgets a request, wherever it is; no event follows. Unknown or finished ids are ignored.
   void cancel(uint64_t request);
 
-  /// A replica is ready; it had left, or was never there.
+  /// A replica is ready: a new one, or one that had left.
   void join(int replica, const SchedulerConfig& config);
-  /// A replica has died; one that is not there is no mistake. Its requests begin anew
+  /// A replica has died. A replica that is not there is ignored. Its requests begin anew
   /// (RequestOutput::restarted) or are given up.
   std::vector<RequestOutput> leave(int replica);
 

@@ -12,9 +12,10 @@
 
 namespace lapidary {
 
-/// The embedding slots of all vision lanes of a replica: which picture is in which, who uses it, what is to
-/// be encoded. A picture that is there already, or on its way, is shared. One that nobody uses any more stays
-/// as a cache until its slot is needed, the least recently used first. Slots are numbered through all lanes.
+/// The encoder cache slots of all vision lanes of a replica: which picture is in which, who uses it, what is
+/// to be encoded. A picture that is there already, or on its way, is shared. One that nobody uses any more
+/// stays as a cache until its slot is needed, the least recently used first. Slots are numbered through all
+/// lanes.
 class EncoderCacheSlots {
  public:
   explicit EncoderCacheSlots(const SchedulerConfig& config);

@@ -26,7 +26,7 @@ struct SchedulerCounts {
 };
 
 /// Decides what the workers of one replica run: continuous batching over KV pages. A request waits for
-/// embedding slots (all of its pictures' at once, in order of arrival), for its encodes, then for its
+/// encoder cache slots (all of its pictures' at once, in order of arrival), for its encodes, then for its
 /// prefill: it is admitted when there is room for all it may ever need, so that no running one is ever put
 /// back, and leaves when its text ends. Among those whose pictures are ready none overtakes another.
 ///
@@ -43,7 +43,7 @@ class Scheduler {
 
   /// Throws a sentence with both numbers for a request that could never run.
   void submit(Request request);
-  /// Forgets a request, wherever it is; no event follows. One that is unknown or has ended is no mistake.
+  /// Forgets a request, wherever it is; no event follows. Unknown or finished ids are ignored.
   void cancel(uint64_t request);
 
   /// What the vision lanes are to do from now on.

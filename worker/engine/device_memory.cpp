@@ -52,7 +52,7 @@ void check_device_memory(const DeviceNeed& need, size_t free, const std::string&
   if (need.total() <= free) return;
   const Memory& planned = need.planned;
   fail("not enough GPU memory: this needs ", gigabytes(need.total()), " of each GPU (weights ",
-       gigabytes(planned.weights), ", KV pages ", gigabytes(planned.kv), ", embedding slots ",
+       gigabytes(planned.weights), ", KV pages ", gigabytes(planned.kv), ", encoder cache slots ",
        gigabytes(planned.embeddings), ", activations ", gigabytes(planned.workspace),
        ", the vision lane's own ", gigabytes(need.lane), ", libraries ", gigabytes(need.later), "), but ",
        gpu, " has ", gigabytes(free), " free; ", what_fits(need, free, options, tp, need_of));

@@ -19,7 +19,7 @@ size_t EncoderCache::bytes() const { return static_cast<size_t>(slots_ * tokens_
 
 Tensor EncoderCache::at(int64_t slot) const {
   if (slot < 0 || slot >= slots_)
-    throw std::logic_error(cat("embedding slot ", slot, ", but there are ", slots_));
+    throw std::logic_error(cat("encoder cache slot ", slot, ", but there are ", slots_));
   return view(data_.get(), DType::f32, slots_ * tokens_, hidden_)
       .row_range(slot * tokens_, (slot + 1) * tokens_);
 }

@@ -75,7 +75,7 @@ void check_memory(const Memory& planned, int ranks, double available) {
   if (need <= available) return;
   fail("not enough memory: ", ranks > 1 ? cat(ranks, " ranks on this host need ") : "this needs ",
        gigabytes(need), " (a rank: weights ", gigabytes(static_cast<double>(planned.weights)), ", KV pages ",
-       gigabytes(static_cast<double>(planned.kv)), ", embedding slots ",
+       gigabytes(static_cast<double>(planned.kv)), ", encoder cache slots ",
        gigabytes(static_cast<double>(planned.embeddings)), "), the host has ", gigabytes(available),
        " available; more hosts with a larger --tp, a smaller --max-num-seqs or --max-model-len, or --dtype "
        "bfloat16 "

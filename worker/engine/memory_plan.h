@@ -19,7 +19,7 @@ DType resolve_dtype(DTypeOption option, const ModelConfig& config);
 WeightTypes resolve_types(const EngineOptions& options, const ModelConfig& config);
 
 /// Bytes that a rank's engine will hold of weights and KV pages, and its vision lane (where `vision_lane`) of
-/// weights and embedding slots, from the config alone; activations (`workspace`, 0 here) come on top.
+/// weights and encoder cache slots, from the config alone; activations (`workspace`, 0 here) come on top.
 /// Vectors are held in float32, matrices as the backend stores `types`.
 Memory plan_memory(const ModelConfig& config, const ShardPlan& plan, const StagePart& share, bool vision_lane,
                    const Capacity& capacity, WeightTypes types, const Backend& backend);

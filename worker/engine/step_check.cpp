@@ -119,7 +119,7 @@ class Check {
         !has_vision_lane(mesh, coord_of(mesh, image.rank())))
       refuse("wants an image of rank ", image.rank(), ", which has no vision lane");
     if (image.slot() < 0 || image.slot() >= limits_.capacity.encoder_cache_slots())
-      refuse("wants embedding slot ", image.slot(), ", but a vision lane has ",
+      refuse("wants encoder cache slot ", image.slot(), ", but a vision lane has ",
              limits_.capacity.encoder_cache_slots());
   }
 

@@ -60,7 +60,7 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) const {
   DecodedImage picture;
   try {
     if (encode.slot() < 0 || encode.slot() >= tower_.slots->count())
-      fail("embedding slot ", encode.slot(), " of ", tower_.slots->count(), " for ", name);
+      fail("encoder cache slot ", encode.slot(), " of ", tower_.slots->count(), " for ", name);
     const std::vector<uint8_t> bytes = parts_.read_bytes(encode.image());
     picture.content = content_hash(bytes);
     picture = [&] {

@@ -10,34 +10,34 @@ using namespace std::chrono_literals;
 constexpr HeartbeatMonitor::Time kStart{1000s};
 
 TEST(HeartbeatMonitor, APeerIsDeadOnceItWasSilentForLonger) {
-  HeartbeatMonitor pulse(10s, kStart);
-  for (auto time = 1s; time <= 10s; time += 1s) EXPECT_FALSE(pulse.is_dead(kStart + time)) << time.count();
-  EXPECT_TRUE(pulse.is_dead(kStart + 11s));
+  HeartbeatMonitor monitor(10s, kStart);
+  for (auto time = 1s; time <= 10s; time += 1s) EXPECT_FALSE(monitor.is_dead(kStart + time)) << time.count();
+  EXPECT_TRUE(monitor.is_dead(kStart + 11s));
 }
 
 TEST(HeartbeatMonitor, WhatIsHeardKeepsItAlive) {
-  HeartbeatMonitor pulse(10s, kStart);
+  HeartbeatMonitor monitor(10s, kStart);
   for (auto time = 1s; time <= 30s; time += 1s) {
-    if (time <= 15s) pulse.heard(kStart + time);
-    EXPECT_EQ(pulse.is_dead(kStart + time), time > 25s) << time.count();
+    if (time <= 15s) monitor.heard(kStart + time);
+    EXPECT_EQ(monitor.is_dead(kStart + time), time > 25s) << time.count();
   }
 }
 
 TEST(HeartbeatMonitor, AThreadThatWasHeldUpItselfJudgesNobody) {
-  HeartbeatMonitor pulse(10s, kStart);
-  EXPECT_FALSE(pulse.is_dead(kStart + 100s));
-  EXPECT_FALSE(pulse.is_dead(kStart + 104s));
-  EXPECT_FALSE(pulse.is_dead(kStart + 108s));
-  EXPECT_TRUE(pulse.is_dead(kStart + 111s));
+  HeartbeatMonitor monitor(10s, kStart);
+  EXPECT_FALSE(monitor.is_dead(kStart + 100s));
+  EXPECT_FALSE(monitor.is_dead(kStart + 104s));
+  EXPECT_FALSE(monitor.is_dead(kStart + 108s));
+  EXPECT_TRUE(monitor.is_dead(kStart + 111s));
 }
 
 TEST(HeartbeatMonitor, ABeatEchoesTheOtherClockAndHowLongAgoThatWas) {
-  HeartbeatMonitor pulse(10s, kStart);
-  EXPECT_EQ(pulse.beat(kStart).echo(), 0);
+  HeartbeatMonitor monitor(10s, kStart);
+  EXPECT_EQ(monitor.beat(kStart).echo(), 0);
   wire::Heartbeat theirs;
   theirs.set_clock(77);
-  pulse.heard(theirs, kStart + 1s);
-  const wire::Heartbeat ours = pulse.beat(kStart + 3s);
+  monitor.heard(theirs, kStart + 1s);
+  const wire::Heartbeat ours = monitor.beat(kStart + 3s);
   EXPECT_EQ(ours.echo(), 77);
   EXPECT_EQ(ours.echo_delay(), 2'000'000'000);
   EXPECT_EQ(ours.clock(), 1'003'000'000'000);

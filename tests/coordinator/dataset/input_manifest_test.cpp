@@ -51,6 +51,21 @@ TEST_F(ManifestTest, BadLinesAreNamedAtTheDoor) {
     EXPECT_THAT(said(bad), AllOf(HasSubstr("m.jsonl"), HasSubstr("line 3"))) << bad;
 }
 
+TEST_F(ManifestTest, AByteOrderMarkIsPassedOverAndUtf16IsNamed) {
+  EXPECT_THAT(keys({write("m.jsonl", "\xef\xbb\xbf{\"image\": \"a.png\"}\n{\"image\": \"b.png\"}\n")}),
+              ElementsAre("a.png", "b.png"));
+  EXPECT_THAT(refusal({write("m.jsonl", std::string("\xff\xfe{\0\"\0", 6))}),
+              HasSubstr("line 1: the file is UTF-16"));
+  EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": \"a.png\"}\n\xef\xbb\xbf{\"image\": \"b.png\"}\n")}),
+              HasSubstr("line 2"));
+}
+
+TEST_F(ManifestTest, ANameWithANulByteIsNoOtherFile) {
+  EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": \"sea.jpg\\u0000.png\"}\n")}),
+              AllOf(HasSubstr("line 1"), HasSubstr("NUL byte")));
+  EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": [\"a.png\", \"b\\u0000\"]}\n")}), HasSubstr("NUL byte"));
+}
+
 TEST_F(ManifestTest, ABadLineFurtherOnIsAnItemAndTheRestGoesOn) {
   std::string text;
   for (int i = 1; i <= 10'000; ++i) text += "{\"image\": \"" + std::to_string(i) + ".png\"}\n";

@@ -163,8 +163,8 @@ TEST(VisionLane, WhatIsWrongWithAPictureIsItsAnswerAlone) {
   EXPECT_EQ(rig.answer(1).error(), (folder / "gone.jpg").string() + ": no such file");
   EXPECT_THAT(rig.answer(2).error(), StartsWith(text.string() + ": not a JPEG, PNG or WebP image"));
   EXPECT_THAT(rig.answer(3).error(), StartsWith(half.string() + ": "));
-  EXPECT_THAT(rig.answer(4).error(), HasSubstr("embedding slot 12 of 12"));
-  EXPECT_THAT(rig.answer(5).error(), HasSubstr("embedding slot -1 of 12"));
+  EXPECT_THAT(rig.answer(4).error(), HasSubstr("encoder cache slot 12 of 12"));
+  EXPECT_THAT(rig.answer(5).error(), HasSubstr("encoder cache slot -1 of 12"));
   EXPECT_EQ(rig.answer(6).error(), "");
   EXPECT_TRUE(rig.holds(3, kImages / "rgb8.png"));
 }
