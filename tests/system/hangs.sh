@@ -36,6 +36,18 @@ stop_one() {
   if kill -STOP "${all[$((RANDOM % $#))]}" 2>/dev/null; then stopped=$((stopped + 1)); fi
 }
 
+# ended_in OUT MPIRUN: the same; but a rank that was stopped in the last moment of all, inside MPI_Finalize, when the job is done
+# and the other rank has gone without a word, is waited for by mpirun alone: it may go on.
+ended_in() {
+  local left
+  if ended "$2"; then return 0; fi
+  mapfile -t left < <(ranks "$2")
+  if [ "${#left[@]}" -eq 1 ] && [ ! -s err ] && grep -q '"state": "done"' "$work/$1/job.json" 2>/dev/null; then
+    kill -CONT "${left[0]}" 2>/dev/null || true
+  fi
+  return 1
+}
+
 # one_mpirun OUT: a rank is stopped; the job ends, and run again it is whole.
 one_mpirun() {
   local code=0 job all
@@ -44,7 +56,7 @@ one_mpirun() {
   moment
   mapfile -t all < <(ranks "$job")
   stop_one "${all[@]}"
-  wait_for "$patience" ended "$job"
+  wait_for "$patience" ended_in "$1" "$job"
   wait "$job" || code=$?
   wait_for 30 none_left "$1"
   if [ "$code" -ne 0 ]; then run 0 start_ranks 2 "${caption[@]}" "${dataset[@]}" --output "$work/$1" --tp 2; fi
