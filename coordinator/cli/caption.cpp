@@ -117,7 +117,7 @@ void add_runtime_options(CLI::App& command, CaptionOptions& options) {
       ->check(non_negative())
       ->capture_default_str();
   command
-      .add_option("--step-deadline", options.step_deadline,
+      .add_option("--step-deadline", options.step_deadline_seconds,
                   "Seconds in which a step or a picture must come back; a replica that is later, or silent "
                   "for that long (at "
                   "most 10 s), is dead")

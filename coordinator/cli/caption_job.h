@@ -32,7 +32,7 @@ struct CaptionOptions {
 
   Mode mode = Mode::throughput;
   int64_t layer_group = 0, steps_ahead = 0;
-  double step_deadline = 300;
+  double step_deadline_seconds = 300;
   std::filesystem::path hostfile, trace;
   std::string listen;  // ADDRESS:PORT: workers are started by hand
   bool quiet = false;

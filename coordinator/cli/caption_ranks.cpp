@@ -21,7 +21,7 @@ constexpr double kDialing = 60;  // in which a coordinator that is there is foun
 
 [[noreturn]] void leave(const CaptionOptions& options, const std::string& why, double seconds) {
   std::fprintf(stderr, "lapidary caption: %s within %g s%s\n", why.c_str(), seconds,
-               seconds == options.step_deadline ? " (--step-deadline)" : "");
+               seconds == options.step_deadline_seconds ? " (--step-deadline)" : "");
   std::_Exit(1);  // with 0 a launcher would go on to wait, or call it a failure of MPI
 }
 
@@ -52,7 +52,7 @@ class Hosted {
     // A worker that hangs in a collective with a dead rank would never end; nor would MPI, told to. Where all
     // is well it may still be about to leave what it loads.
     const bool well = code_ == 0 && !alone_;
-    const double patience = well ? std::min(kLeaving, options_.step_deadline) : 2;
+    const double patience = well ? std::min(kLeaving, options_.step_deadline_seconds) : 2;
     const bool ended = worker_ended_.get_future().wait_for(std::chrono::duration<double>(patience)) ==
                        std::future_status::ready;
     if (!ended && well) leave(options_, "all records are written, but rank 0 has not ended", patience);
@@ -81,7 +81,7 @@ class Patience {
         leave(options_, otherwise, seconds);
     });
   }
-  void expect(const std::string& otherwise) { expect(options_.step_deadline, otherwise); }
+  void expect(const std::string& otherwise) { expect(options_.step_deadline_seconds, otherwise); }
   void met() {
     if (!thread_.joinable()) return;
     met_.set_value();
@@ -133,7 +133,8 @@ void work_here(const CaptionOptions& options, const Mesh& mesh, const MeshCoord&
                const Invitation& invitation, Communicator& all) {
   std::unique_ptr<ControlLink> link;
   try {
-    link = join_job(options.flags, mesh, coord, invitation, std::min(kDialing, options.step_deadline));
+    link =
+        join_job(options.flags, mesh, coord, invitation, std::min(kDialing, options.step_deadline_seconds));
   } catch (const std::exception& e) {
     std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), e.what());
     all.abort(1);
@@ -165,7 +166,7 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
     check_coord(options.flags, setup.config, mesh, coord);
   });
   std::unique_ptr<CaptionCoordinator> coordinator;
-  open_together(*comm, patience, options.step_deadline, [&] {
+  open_together(*comm, patience, options.step_deadline_seconds, [&] {
     coordinator = std::make_unique<CaptionCoordinator>(options, setup, mesh, make_token(),
                                                        local_size() >= comm->size(), stop);
   });
@@ -179,7 +180,7 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   work_here(options, mesh, coord, *replica, invitation, *comm);
   // The records are whole once rank 0 has come this far; the others leave it time to write them.
   const int code = leads ? hosted->join() : 0;
-  patience.expect(options.step_deadline + (leads ? 0 : kWriting),
+  patience.expect(options.step_deadline_seconds + (leads ? 0 : kWriting),
                   leads ? "all records are written, but a rank has not ended" : "rank 0 has not ended");
   return code;
 }

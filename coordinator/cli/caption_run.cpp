@@ -64,9 +64,9 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   fleet.server.token = token_;
   fleet.server.mesh = mesh_;
   fleet.server.local = local;
-  fleet.server.dead_after_seconds = std::min(10.0, options_.step_deadline);
+  fleet.server.dead_after_seconds = std::min(10.0, options_.step_deadline_seconds);
   fleet.server.heartbeat_seconds = std::min(1.0, fleet.server.dead_after_seconds / 4);
-  fleet.server.step_deadline = options_.step_deadline;
+  fleet.server.step_deadline_seconds = options_.step_deadline_seconds;
   fleet.server.spans = !options_.trace.empty();
   if (!options_.listen.empty()) {
     const size_t colon = options_.listen.rfind(':');
@@ -81,7 +81,7 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   fleet.mode = options_.mode;
   fleet.layer_group = options_.layer_group;
   fleet.steps_ahead = options_.steps_ahead;
-  fleet.step_deadline = options_.step_deadline;
+  fleet.step_deadline_seconds = options_.step_deadline_seconds;
   return fleet;
 }
 

@@ -33,7 +33,7 @@ wire::Frame welcome(const ControlServerOptions& options) {
   frame.mutable_welcome()->set_heartbeat_seconds(options.heartbeat_seconds);
   frame.mutable_welcome()->set_dead_after_seconds(options.dead_after_seconds);
   frame.mutable_welcome()->set_spans(options.spans);
-  frame.mutable_welcome()->set_step_deadline_seconds(options.step_deadline);
+  frame.mutable_welcome()->set_step_deadline_seconds(options.step_deadline_seconds);
   return frame;
 }
 

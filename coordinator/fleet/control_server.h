@@ -25,10 +25,10 @@ struct ControlServerOptions {
   std::string address;  // an IP address to listen on instead of what `local` says
   uint16_t port = 0;    // 0: any that is free
   double heartbeat_seconds = 1;
-  double dead_after_seconds = 10;  // of silence
-  double hello_seconds = 5;        // until a connection has to have said hello
-  bool spans = false;              // ask workers for what each lane did when
-  double step_deadline = 300;      // seconds in which a rank's device does its part of a step
+  double dead_after_seconds = 10;      // of silence
+  double hello_seconds = 5;            // until a connection has to have said hello
+  bool spans = false;                  // ask workers for what each lane did when
+  double step_deadline_seconds = 300;  // seconds in which a rank's device does its part of a step
   size_t max_pending = 256;  // connections at a time that have not joined; of more the oldest are closed
   size_t frame_limit = kFrameLimit;
   size_t queue_limit = size_t{256} << 20;  // bytes; a worker that lets more wait is lost

@@ -60,7 +60,7 @@ ControlServerEvents Fleet::server_events() {
   ControlServerEvents events;
   events.joined = [this](int replica, int rank, const wire::Hello& hello) {
     Replica& joining = replicas_[static_cast<size_t>(replica)];
-    if (joining.joined++ == 0) joining.due = Clock::now() + nanoseconds(options_.step_deadline);
+    if (joining.joined++ == 0) joining.due = Clock::now() + nanoseconds(options_.step_deadline_seconds);
     // The ranks of one mpirun come together.
     for (Replica& other : replicas_)
       if (comes_once() && !other.due) other.due = joining.due;
@@ -80,7 +80,7 @@ LauncherEvents Fleet::launcher_events() {
   LauncherEvents events;
   events.started = [this](int replica) {
     replicas_[static_cast<size_t>(replica)].due =
-        Clock::now() + nanoseconds(kStartSeconds + options_.step_deadline);
+        Clock::now() + nanoseconds(kStartSeconds + options_.step_deadline_seconds);
   };
   events.ended = [this](int replica, const std::string& why, double seconds) {
     if (ended_) return;
@@ -242,7 +242,7 @@ void Fleet::fail(const std::string& why, bool answering) {
 
 /// Heartbeats find a rank that is gone or stopped; this finds one that lives and does nothing.
 void Fleet::watch() {
-  const double period = std::clamp(options_.step_deadline / 10, 0.05, 1.0);
+  const double period = std::clamp(options_.step_deadline_seconds / 10, 0.05, 1.0);
   timer_->timer.expires_after(nanoseconds(period));
   timer_->timer.async_wait([this](const boost::system::error_code& error) {
     if (error || ended_) return;
@@ -258,8 +258,8 @@ void Fleet::watch() {
 
 /// What has not come, though it was due; empty: nothing.
 std::string Fleet::overdue(const Replica& replica, Clock::time_point now) const {
-  const auto oldest = now - nanoseconds(options_.step_deadline);
-  const std::string in_time = cat(" within ", options_.step_deadline, " s (--step-deadline)");
+  const auto oldest = now - nanoseconds(options_.step_deadline_seconds);
+  const std::string in_time = cat(" within ", options_.step_deadline_seconds, " s (--step-deadline)");
   if (replica.joined < replica.ranks.size() && replica.due && *replica.due < now)
     return cat(replica.joined == 0 ? "none" : cat("only ", replica.joined), " of ", replica.ranks.size(),
                replica.ranks.size() == 1 ? " rank" : " ranks", " came", in_time);

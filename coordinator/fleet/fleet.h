@@ -28,7 +28,7 @@ struct FleetOptions {
   /// Seconds in which a step, or a picture, has to come back, and in which the first of a replica's ranks to
   /// join (without launcher and `rejoin`: of the job's ranks) is followed by all others. A replica that a
   /// launcher starts has a minute more.
-  double step_deadline = 300;
+  double step_deadline_seconds = 300;
 };
 
 /// Called on the io_context's thread.

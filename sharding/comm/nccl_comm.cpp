@@ -16,7 +16,7 @@ class NcclComm final : public StagedComm {
         nccl_(agreed_nccl(host, options.library)),
         deterministic_(options.deterministic),
         gathered_bytes_(deterministic_ ? options.gathered : kWarmUp),
-        connection_(std::make_shared<NcclConnection>(nccl_, options.deadline)) {
+        connection_(std::make_shared<NcclConnection>(nccl_, options.deadline_seconds)) {
     if (options.shared_gpu) let_ranks_share_gpu(nccl_, host.rank(), host.size());
     ncclUniqueId id{};
     agree(host, [&] {

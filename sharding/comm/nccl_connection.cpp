@@ -44,9 +44,9 @@ std::string NcclConnection::sentence(const char* what, ncclResult_t result) cons
 
 void NcclConnection::settle(ncclResult_t result, const char* what) {
   using Clock = std::chrono::steady_clock;
-  const auto until = Clock::now() + std::chrono::duration<double>(deadline_);
+  const auto until = Clock::now() + std::chrono::duration<double>(deadline_seconds_);
   while (result == ncclInProgress) {
-    if (Clock::now() > until) fail("NCCL did not ", what, " within ", deadline_, " s");
+    if (Clock::now() > until) fail("NCCL did not ", what, " within ", deadline_seconds_, " s");
     std::this_thread::yield();
     const std::lock_guard lock(mutex_);
     if (comm_ == nullptr) ended(what);

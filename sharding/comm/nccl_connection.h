@@ -13,7 +13,8 @@ namespace lapidary {
 /// way within `deadline` seconds, throws a sentence.
 class NcclConnection final : public Watchdog::Watched {
  public:
-  NcclConnection(const Nccl& nccl, double deadline) : nccl_(nccl), deadline_(deadline) {}
+  NcclConnection(const Nccl& nccl, double deadline_seconds)
+      : nccl_(nccl), deadline_seconds_(deadline_seconds) {}
 
   /// Connects the ranks that come with this id.
   void join(const ncclUniqueId& id, int ranks, int rank);
@@ -41,7 +42,7 @@ class NcclConnection final : public Watchdog::Watched {
   void settle(ncclResult_t result, const char* what);
 
   const Nccl nccl_;
-  const double deadline_;
+  const double deadline_seconds_;
   std::mutex mutex_;
   ncclComm_t comm_ = nullptr;
 };

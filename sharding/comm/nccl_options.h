@@ -15,7 +15,7 @@ struct NcclOptions {
   bool deterministic = true;
   /// Several processes may use one GPU, by NCCL's sockets: slow, for tests.
   bool shared_gpu = false;
-  double deadline = 60;                  // seconds in which all ranks have to connect
+  double deadline_seconds = 60;          // seconds in which all ranks have to connect
   std::string library = "libnccl.so.2";  // as the loader finds it
   /// Sums of up to so many bytes go by a kernel of our own over NCCL's windows, where the GPUs reach each
   /// other's memory and NCCL is 2.28 or newer. Below 0: as many as are faster so, measured at the start.

@@ -104,14 +104,14 @@ std::string Watchdog::trouble() {
   for (const auto& one : watched_)
     if (std::string why = one->trouble(); !why.empty()) return why;
   if (watched_.empty() || moved_on_()) moved_at_ = Clock::now();
-  if (Clock::now() - moved_at_ < nanoseconds(rescue_.deadline)) return {};
-  return cat("the device did not do its part of a step within ", rescue_.deadline,
+  if (Clock::now() - moved_at_ < nanoseconds(rescue_.deadline_seconds)) return {};
+  return cat("the device did not do its part of a step within ", rescue_.deadline_seconds,
              " s (--step-deadline): another rank is gone or hangs");
 }
 
 void Watchdog::run() {
   std::unique_lock lock(mutex_);
-  const auto period = std::min<std::chrono::nanoseconds>(kPeriod, nanoseconds(rescue_.deadline / 4));
+  const auto period = std::min<std::chrono::nanoseconds>(kPeriod, nanoseconds(rescue_.deadline_seconds / 4));
   while (!changed_.wait_for(lock, period, [this] { return ending_; })) {
     std::string why;
     try {

@@ -13,8 +13,8 @@ namespace lapidary {
 
 /// What a rank does when one of its peers is lost.
 struct Rescue {
-  double deadline = 300;     // seconds in which the device has to do what it is given
-  double abort_seconds = 5;  // in which its communicators have to end their work
+  double deadline_seconds = 300;  // seconds in which the device has to do what it is given
+  double abort_seconds = 5;       // in which its communicators have to end their work
   /// Hears the sentence first, on the watchdog's thread: what the rank computes after it is nothing.
   std::function<void(const std::string& why)> lost;
   /// Ends the rank: called once the communicators have ended their work, or did not in time. A program ends

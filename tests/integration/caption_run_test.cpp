@@ -153,7 +153,7 @@ TEST_F(CaptionRunTest, AJobWithNothingToDoTellsEachOfItsRanksTheEnd) {
 }
 
 TEST_F(CaptionRunTest, ARankThatNeverComesEndsTheJobByItsDeadline) {
-  options_.step_deadline = 0.2;
+  options_.step_deadline_seconds = 0.2;
   options_.server.mesh.replicas = 2;
   MockWorker::Behaviour first;
   first.mesh.replicas = 2;
@@ -191,7 +191,7 @@ TEST_F(CaptionRunTest, AWorkerThatDiesEndsAJobThatNobodyRestartsAndFinishedRecor
 }
 
 TEST_F(CaptionRunTest, AStepThatNeverComesBackIsFoundByItsDeadline) {
-  options_.step_deadline = 0.2;
+  options_.step_deadline_seconds = 0.2;
   MockWorker::Behaviour worker;
   worker.answers_steps = false;
   EXPECT_THAT(error_of([&] { run({worker}); }), HasSubstr("--step-deadline"));

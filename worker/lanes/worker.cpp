@@ -182,7 +182,8 @@ void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config)
 /// that has lost the coordinator.
 Rescue Worker::Impl::rescue() {
   Rescue rescue;
-  if (const double seconds = link_.welcome().step_deadline_seconds(); seconds > 0) rescue.deadline = seconds;
+  if (const double seconds = link_.welcome().step_deadline_seconds(); seconds > 0)
+    rescue.deadline_seconds = seconds;
   rescue.lost = [this](const std::string& why) { fault(std::make_exception_ptr(Error(why))); };
   rescue.end = [this] {
     constexpr std::chrono::milliseconds kFarewell{200};  // in which the sentence goes out

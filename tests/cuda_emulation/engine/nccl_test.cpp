@@ -85,7 +85,7 @@ std::vector<std::string> heard_when_one_falls(double deadline, const std::functi
   run_threads(3, [&](Communicator& host) {
     const auto me = static_cast<size_t>(host.rank());
     Rescue rescue;
-    rescue.deadline = deadline;
+    rescue.deadline_seconds = deadline;
     rescue.lost = [&heard, me](const std::string& why) { heard[me] = why; };
     rescue.end = [&] {
       if (++ended == 2) over.set_value();
