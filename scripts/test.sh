@@ -14,7 +14,7 @@ esac
 
 # Where there is no GPU, nothing runs what nvcc compiled. That all kernels compile shows on one architecture, and that their
 # instructions do on each (tests/cuda/instructions.cu); LAPIDARY_EVERY_GPU=ON compiles all for all, as scripts/build.sh does.
-# A folder that scripts/quickstart.sh has built for all stays so.
+# A folder that was built for all stays so.
 [ -e /dev/nvidiactl ] || grep -qs 'LAPIDARY_EVERY_GPU:BOOL=ON' build/release/CMakeCache.txt ||
   export LAPIDARY_EVERY_GPU="${LAPIDARY_EVERY_GPU:-OFF}"
 
