@@ -13,7 +13,7 @@ namespace lapidary {
 /// On the wire a frame is its length (4 bytes, little endian), then a wire::Frame of that many bytes.
 constexpr size_t kFrameHeader = 4;
 /// Until it has proved who it is a peer may only say little.
-constexpr size_t kStrangerFrameLimit = size_t{64} << 10;
+constexpr size_t kHandshakeFrameLimit = size_t{64} << 10;
 constexpr size_t kFrameLimit = size_t{64} << 20;
 
 /// The bytes of one frame, shared by all peers that it goes to: a Step is serialised once for all ranks.

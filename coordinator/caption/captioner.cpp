@@ -35,33 +35,33 @@ Captioner::Captioner(CaptionSettings settings, CaptionParts parts)
     : settings_(std::move(settings)), parts_(std::move(parts)) {}
 
 std::optional<Request> Captioner::begin(DatasetItem item) {
-  Job job;
-  job.record.key = item.key;
-  job.record.prompt = item.prompt.value_or(settings_.prompt);
-  job.item = std::move(item);
-  if (job.item.error) {
-    const std::string error = *job.item.error;
-    end(std::move(job), error);
+  Unfinished pending;
+  pending.record.key = item.key;
+  pending.record.prompt = item.prompt.value_or(settings_.prompt);
+  pending.item = std::move(item);
+  if (pending.item.error) {
+    const std::string error = *pending.item.error;
+    end(std::move(pending), error);
     return std::nullopt;
   }
   try {
-    Request request = request_of(job);
-    jobs_.emplace(request.id, std::move(job));
+    Request request = request_of(pending);
+    unfinished_.emplace(request.id, std::move(pending));
     return request;
   } catch (const std::exception& e) {
-    end(std::move(job), e.what());
+    end(std::move(pending), e.what());
     return std::nullopt;
   }
 }
 
-Request Captioner::request_of(const Job& job) {
+Request Captioner::request_of(const Unfinished& pending) {
   Request request;
   request.id = next_++;
-  request.ids = prefix_of(static_cast<int64_t>(job.item.images.size()), job.record.prompt);
-  for (const wire::ImageSource& image : job.item.images) request.images.push_back(picture_of(image));
+  request.ids = prefix_of(static_cast<int64_t>(pending.item.images.size()), pending.record.prompt);
+  for (const wire::ImageSource& image : pending.item.images) request.images.push_back(picture_of(image));
   request.max_new_tokens = settings_.max_new_tokens;
   request.sampling = settings_.sampling;
-  request.sampling.set_seed(seed_of(settings_.sampling.seed(), job.record));
+  request.sampling.set_seed(seed_of(settings_.sampling.seed(), pending.record));
   request.eos = settings_.eos;
   return request;
 }
@@ -76,13 +76,13 @@ Captioner::Ids Captioner::prefix_of(int64_t images, const std::string& prompt) {
 }
 
 void Captioner::refuse(uint64_t id, const std::string& error) {
-  auto node = jobs_.extract(id);
+  auto node = unfinished_.extract(id);
   if (!node.empty()) end(std::move(node.mapped()), error);
 }
 
 void Captioner::take(const RequestOutput& event) {
-  const auto found = jobs_.find(event.request);
-  if (found == jobs_.end()) return;
+  const auto found = unfinished_.find(event.request);
+  if (found == unfinished_.end()) return;
   Record& record = found->second.record;
   if (event.restarted) {
     counts_.tokens -= static_cast<int64_t>(record.token_ids.size());
@@ -97,33 +97,34 @@ void Captioner::take(const RequestOutput& event) {
     ++counts_.tokens;
   }
   if (event.finish == FinishReason::no) return;
-  Job job = std::move(jobs_.extract(found).mapped());
+  Unfinished pending = std::move(unfinished_.extract(found).mapped());
   if (event.finish == FinishReason::error) {
-    end(std::move(job), event.error);
+    end(std::move(pending), event.error);
   } else {
-    finish(job);
+    finish(pending);
   }
 }
 
-void Captioner::finish(Job& job) {
+void Captioner::finish(Unfinished& pending) {
   std::optional<std::string> error;
   try {
-    job.record.text = parts_.text(job.record.token_ids);
-    job.record.boxes = parse_boxes(job.record.text, job.record.width, job.record.height).boxes;
+    pending.record.text = parts_.text(pending.record.token_ids);
+    pending.record.boxes =
+        parse_boxes(pending.record.text, pending.record.width, pending.record.height).boxes;
   } catch (const std::exception& e) {
     error = e.what();
   }
-  end(std::move(job), std::move(error));
+  end(std::move(pending), std::move(error));
 }
 
-void Captioner::end(Job job, std::optional<std::string> error) {
+void Captioner::end(Unfinished pending, std::optional<std::string> error) {
   ++counts_.done;
   if (error) {
     ++counts_.failed;
     if (first_error_.empty()) first_error_ = *error;
-    job.record.error = std::move(error);
+    pending.record.error = std::move(error);
   }
-  parts_.write(std::move(job.item), std::move(job.record));
+  parts_.write(std::move(pending.item), std::move(pending.record));
 }
 
 }  // namespace lapidary

@@ -45,28 +45,28 @@ class Captioner {
   void take(const RequestOutput& event);
 
   /// Begun and not ended.
-  size_t running() const { return jobs_.size(); }
+  size_t running() const { return unfinished_.size(); }
   Counts& counts() { return counts_; }
   /// Of the first item that failed; empty while none has.
   const std::string& first_error() const { return first_error_; }
 
  private:
-  struct Job {
+  struct Unfinished {
     DatasetItem item;
     Record record;
   };
   using Ids = std::shared_ptr<const std::vector<int32_t>>;
 
   Ids prefix_of(int64_t images, const std::string& prompt);
-  Request request_of(const Job& job);
-  void finish(Job& job);
-  void end(Job job, std::optional<std::string> error);
+  Request request_of(const Unfinished& pending);
+  void finish(Unfinished& pending);
+  void end(Unfinished pending, std::optional<std::string> error);
 
   CaptionSettings settings_;
   CaptionParts parts_;
   Counts counts_;
   std::string first_error_;
-  std::unordered_map<uint64_t, Job> jobs_;  // by request
+  std::unordered_map<uint64_t, Unfinished> unfinished_;  // by request
   uint64_t next_ = 1;
   std::map<std::pair<int64_t, std::string>, Ids>
       prefixes_;  // of the prompts seen last: most images share one

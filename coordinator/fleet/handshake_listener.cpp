@@ -94,7 +94,7 @@ void HandshakeListener::start_handshake(tcp::socket socket) {
     close_pending(pending_.begin(), "was closed without a hello, to make room for newer connections");
   std::string peer = name_of(socket);
   auto channel = std::make_shared<FrameChannel>(
-      std::move(socket), FrameChannelLimits{kStrangerFrameLimit, options_.queue_limit});
+      std::move(socket), FrameChannelLimits{kHandshakeFrameLimit, options_.queue_limit});
   pending_.push_back({channel, std::move(peer), HeartbeatMonitor::Clock::now()});
   // Callbacks end with the place: whoever removes a pending has closed its channel or handed it over.
   const Iterator place = std::prev(pending_.end());

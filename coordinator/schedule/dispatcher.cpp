@@ -20,7 +20,7 @@ void Dispatcher::submit(Request request) {
   if (!is_new) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
   known->second.arrival = ++arrivals_;
   fresh_.emplace(arrivals_, std::move(request));
-  wake_hungry();
+  wake_idle();
 }
 
 size_t Dispatcher::room() const { return options_.queue - std::min(options_.queue, queued()); }
@@ -53,7 +53,7 @@ void Dispatcher::join(int replica, const SchedulerConfig& config) {
 std::vector<RequestOutput> Dispatcher::leave(int replica) {
   std::vector<RequestOutput> events;
   if (scheduler(replica) == nullptr) return events;
-  set_hungry(replica, std::nullopt);
+  set_idle(replica, std::nullopt);
   Replica& dead = replicas_[static_cast<size_t>(replica)];
   auto unfinished = dead.scheduler->take_all();
   aboard_ -= unfinished.size();
@@ -69,7 +69,7 @@ std::vector<RequestOutput> Dispatcher::leave(int replica) {
     if (known.deaths < options_.deaths) {
       event.restarted = true;
       returned_.emplace(known.arrival, std::move(request));
-      wake_hungry();
+      wake_idle();
     } else {
       event.finish = FinishReason::error;
       event.error = cat("given up: the workers that ran it died ", known.deaths, " times, no more than ",
@@ -126,15 +126,15 @@ void Dispatcher::mark_due(int replica) {
 }
 
 /// One request more is there: it goes to who has least to do of those that found none.
-void Dispatcher::wake_hungry() {
+void Dispatcher::wake_idle() {
   if (idle_replicas_.empty()) return;
   const int replica = idle_replicas_.begin()->second;
-  set_hungry(replica, std::nullopt);
+  set_idle(replica, std::nullopt);
   mark_due(replica);
 }
 
 /// Who is due keeps its entry until it is asked: most find that nothing has changed.
-void Dispatcher::set_hungry(int replica, std::optional<size_t> load) {
+void Dispatcher::set_idle(int replica, std::optional<size_t> load) {
   std::optional<size_t>& idle = replicas_[static_cast<size_t>(replica)].idle;
   if (idle == load) return;
   if (idle) idle_replicas_.erase({*idle, replica});
@@ -167,7 +167,7 @@ void Dispatcher::ask(int index, Actions& actions) {
     step = scheduler.next();
     if (step) actions.steps.push_back(std::move(*step));
   } while (step);
-  set_hungry(index, has_room(scheduler) ? std::optional(scheduler.unfinished()) : std::nullopt);
+  set_idle(index, has_room(scheduler) ? std::optional(scheduler.unfinished()) : std::nullopt);
 }
 
 // ---- who takes what

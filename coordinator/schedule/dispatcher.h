@@ -77,7 +77,7 @@ class Dispatcher {
     size_t suspects = 0;       // aboard
     size_t suspect_limit = 0;  // while there are any
     bool due = false;
-    std::optional<size_t> idle;  // its load, as hungry_ has it
+    std::optional<size_t> idle;  // its load, as idle_replicas_ has it
   };
   using Queue = std::map<uint64_t, Request>;  // by arrival
 
@@ -85,8 +85,8 @@ class Dispatcher {
   std::vector<RequestOutput> settle(int replica, std::vector<RequestOutput> events);
   void end(uint64_t request);
   void mark_due(int replica);
-  void wake_hungry();
-  void set_hungry(int replica, std::optional<size_t> load);
+  void wake_idle();
+  void set_idle(int replica, std::optional<size_t> load);
   void ask(int replica, Actions& actions);
   static bool has_room(const Scheduler& scheduler);
   void top_up(int replica, Actions& actions);

@@ -63,13 +63,17 @@ int32_t EncoderCacheSlots::encode(const ImageInput& picture) {
   const int32_t slot = lane.idle.front();
   wake(slot);
   if (at(slot).shared) by_key_.erase(at(slot).key);
-  at(slot) = {.key = picture.key, .shared = true, .uses = 1, .job = new_job(slot), .where = at(slot).where};
+  at(slot) = {.key = picture.key,
+              .shared = true,
+              .uses = 1,
+              .encode_id = new_encode_id(slot),
+              .where = at(slot).where};
   by_key_[picture.key] = slot;
   ++encoding_;
   ++lane.encoding;
   LaneEncode& order = ordered_.emplace_back();
   order.rank = lane.rank;
-  order.encode.set_id(at(slot).job);
+  order.encode.set_id(at(slot).encode_id);
   order.encode.set_slot(static_cast<int32_t>(slot % per_lane_));
   *order.encode.mutable_image() = *picture.source;
   return slot;
@@ -104,21 +108,21 @@ void EncoderCacheSlots::rest(int32_t slot) {
 void EncoderCacheSlots::wake(int32_t slot) { busy_.splice(busy_.end(), lane_of(slot).idle, at(slot).where); }
 
 /// No other encode's, and one that tells its slot.
-uint64_t EncoderCacheSlots::new_job(int32_t slot) {
+uint64_t EncoderCacheSlots::new_encode_id(int32_t slot) {
   return ++encodes_ * cache_slots_.size() + static_cast<uint64_t>(slot);
 }
 
-int32_t EncoderCacheSlots::slot_of(uint64_t job) const {
-  return static_cast<int32_t>(job % std::max<size_t>(cache_slots_.size(), 1));
+int32_t EncoderCacheSlots::slot_of(uint64_t encode_id) const {
+  return static_cast<int32_t>(encode_id % std::max<size_t>(cache_slots_.size(), 1));
 }
 
 int32_t EncoderCacheSlots::encoded(const wire::Encoded& done) {
   const int32_t slot = slot_of(done.id());
-  if (done.id() == 0 || cache_slots_.empty() || at(slot).job != done.id())
+  if (done.id() == 0 || cache_slots_.empty() || at(slot).encode_id != done.id())
     fail("a worker says that it encoded picture ", done.id(), ", but of the ", encodes_,
          " it was given that one is not under way");
   Slot& s = at(slot);
-  s.job = 0;
+  s.encode_id = 0;
   --encoding_;
   --lane_of(slot).encoding;
   s.width = done.width();

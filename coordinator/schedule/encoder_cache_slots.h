@@ -27,8 +27,8 @@ class EncoderCacheSlots {
   void release(int32_t slot);
   /// What to encode since the last call.
   std::vector<LaneEncode> ordered() { return std::exchange(ordered_, {}); }
-  /// Whose encode has ended; one that failed is no longer shared. Throws Error for a job that is not under
-  /// way.
+  /// Whose encode has ended; one that failed is no longer shared. Throws Error for an encode that is not
+  /// under way.
   int32_t encoded(const wire::Encoded& done);
 
   bool ready(int32_t slot) const { return at(slot).ready; }
@@ -47,7 +47,7 @@ class EncoderCacheSlots {
     bool shared = false;  // by_key_ finds it
     bool ready = false;
     int64_t uses = 0;
-    uint64_t job = 0;                    // its encode that is under way; 0: none
+    uint64_t encode_id = 0;              // its encode that is under way; 0: none
     uint64_t last_use = 0;               // 0: holds nothing
     std::list<int32_t>::iterator where;  // in its lane's idle or in busy_
     int32_t width = 0, height = 0;
@@ -60,8 +60,8 @@ class EncoderCacheSlots {
 
   Slot& at(int32_t slot) { return cache_slots_[static_cast<size_t>(slot)]; }
   const Slot& at(int32_t slot) const { return cache_slots_[static_cast<size_t>(slot)]; }
-  uint64_t new_job(int32_t slot);
-  int32_t slot_of(uint64_t job) const;
+  uint64_t new_encode_id(int32_t slot);
+  int32_t slot_of(uint64_t encode_id) const;
   Lane& lane_of(int32_t slot) { return lanes_[static_cast<size_t>(slot / per_lane_)]; }
   bool has_room(std::span<const ImageInput> pictures) const;
   int32_t share(int32_t slot);

@@ -35,7 +35,7 @@ TEST(CanonicalNames, AllSpellingsOfAWeightMeet) {
   EXPECT_EQ(canonical_name("language_model.model.norm.weight"), "language_model.norm.weight");
 }
 
-TEST(CanonicalNames, OthersStayStrangers) {
+TEST(CanonicalNames, OthersStayAsTheyAre) {
   EXPECT_EQ(canonical_name("transformer.h.0.weight"), "transformer.h.0.weight");
   EXPECT_EQ(canonical_name("model.layers.0.mlp.up_proj.weight"), "layers.0.mlp.up_proj.weight");
   EXPECT_EQ(canonical_name("vision_model.vision_tower.x"), "vision_model.vision_tower.x");
