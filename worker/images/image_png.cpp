@@ -1,101 +1,168 @@
-#include <png.h>
+#include <zlib.h>
 
-#include <csetjmp>
-#include <cstdio>
+#include <algorithm>
+#include <array>
 #include <cstring>
-#include <fstream>
-#include <new>
-#include <system_error>
+#include <string_view>
 
-#include "configs/error.h"
 #include "worker/images/image_formats.h"
+#include "worker/images/png_chunks.h"
+#include "worker/images/png_state.h"
 
 namespace lapidary {
 namespace {
 
-/// libpng's state, for reading or writing, and how it fails. libpng reports an error by a callback that must
-/// not return, so the functions below that call into it hold nothing with a destructor: the jump back skips
-/// none.
-struct PngState {
-  png_structp png = nullptr;
-  png_infop info = nullptr;
-  bool writes = false;
-  std::jmp_buf failed;
-  char message[160] = "";
-  std::span<const uint8_t> input;          // what is still to be read
-  std::vector<uint8_t>* output = nullptr;  // where writing goes
-
-  ~PngState() {
-    writes ? png_destroy_write_struct(&png, &info) : png_destroy_read_struct(&png, &info, nullptr);
-  }
-};
-
-[[noreturn]] void on_error(png_structp png, png_const_charp message) {
-  auto& state = *static_cast<PngState*>(png_get_error_ptr(png));
-  std::snprintf(state.message, sizeof(state.message), "%s", message);
-  std::longjmp(state.failed, 1);
-}
-
-void on_warning(png_structp, png_const_charp) {}
-
-void read_bytes(png_structp png, png_bytep out, size_t count) {
-  auto& state = *static_cast<PngState*>(png_get_io_ptr(png));
-  if (count > state.input.size()) png_error(png, "the file ends early (truncated)");
-  std::memcpy(out, state.input.data(), count);
-  state.input = state.input.subspan(count);
-}
-
-void write_bytes(png_structp png, png_bytep data, size_t count) {
-  auto& state = *static_cast<PngState*>(png_get_io_ptr(png));
-  bool stored = true;
-  try {
-    state.output->insert(state.output->end(), data, data + count);
-  } catch (const std::bad_alloc&) {
-    stored = false;  // an exception must not cross libpng's C frames
-  }
-  if (!stored) png_error(png, "not enough memory");
-}
-
-void flush_nothing(png_structp) {}
-
-bool open_reader(PngState& state) {
-  state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
-  if (state.png == nullptr) return false;
-  if (setjmp(state.failed)) return false;
-  state.info = png_create_info_struct(state.png);
-  if (state.info == nullptr) return false;
-  png_set_read_fn(state.png, &state, read_bytes);
-  png_set_user_limits(state.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size has the word
-  // Gamma, profiles and texts do not change what is read here; unread, they cannot take memory either.
-  png_set_keep_unknown_chunks(state.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-  png_read_info(state.png, state.info);
-  return true;
-}
+constexpr size_t kBlock = 64 << 10;  // what Pillow gives to zlib at a time
 
 /// How the pixels lie in memory when libpng hands them over; all other kinds are turned to RGB by libpng.
 enum class Layout { kRgb, kPalette, kGrey16 };
 
+/// libpng reads a file that is written anew around the pixels of the one that was given: header, one IDAT,
+/// end. What else the given one holds, and what is wrong with it, read_png_chunks has dealt with.
+struct PngReader : PngState {
+  const PngChunks& chunks;
+  std::array<uint8_t, 64> head{};
+  std::array<uint8_t, 16> tail{};
+  std::vector<std::span<const uint8_t>> input;  // head, pixels, tail; shrinks as they are read
+  size_t next_input = 0;
+  int64_t pixel_bits = 0;     // in the file
+  int64_t decoded_bytes = 0;  // of filtered rows that are whole
+
+  explicit PngReader(const PngChunks& png_chunks);
+};
+
+size_t put_chunk_head(uint8_t* out, std::string_view name, size_t length) {
+  for (size_t i = 0; i < 4; ++i) out[i] = static_cast<uint8_t>(length >> (24 - 8 * i));
+  std::memcpy(out + 4, name.data(), 4);
+  return 8;
+}
+
+/// Checksums are left zero: libpng is told not to look.
+PngReader::PngReader(const PngChunks& png_chunks) : chunks(png_chunks) {
+  static constexpr uint8_t kSignature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+  constexpr size_t kChecksum = 4;
+  uint8_t* out = std::copy(std::begin(kSignature), std::end(kSignature), head.data());
+  out += put_chunk_head(out, "IHDR", 13);
+  for (const uint32_t side : {chunks.width, chunks.height})
+    for (int shift = 24; shift >= 0; shift -= 8) *out++ = static_cast<uint8_t>(side >> shift);
+  *out++ = chunks.bit_depth;
+  *out++ = chunks.colour_type;
+  out += 2;  // compression and filters of kind 0
+  *out++ = chunks.interlaced;
+  out += kChecksum;
+  if (chunks.colour_type == PNG_COLOR_TYPE_PALETTE)  // one colour contents libpng, which hands indices over
+    out += put_chunk_head(out, "PLTE", 3) + 3 + kChecksum;
+  out += put_chunk_head(out, "IDAT", chunks.data_bytes);
+  put_chunk_head(tail.data() + kChecksum, "IEND", 0);
+
+  input.push_back(std::span(head).first(static_cast<size_t>(out - head.data())));
+  input.insert(input.end(), chunks.data.begin(), chunks.data.end());
+  input.push_back(tail);
+}
+
+void read_bytes(png_structp png, png_bytep out, size_t count) {
+  auto& reader = *static_cast<PngReader*>(png_get_io_ptr(png));
+  while (count > 0) {
+    if (reader.next_input == reader.input.size()) png_error(png, "the file ends early (truncated)");
+    std::span<const uint8_t>& from = reader.input[reader.next_input];
+    const size_t now = std::min(count, from.size());
+    std::memcpy(out, from.data(), now);
+    out += now;
+    count -= now;
+    from = from.subspan(now);
+    if (from.empty()) ++reader.next_input;
+  }
+}
+
+bool open_reader(PngReader& reader) {
+  PngState* const state = &reader;
+  reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, state, on_png_error, on_png_warning);
+  if (reader.png == nullptr) return false;
+  if (setjmp(reader.failed)) return false;
+  reader.info = png_create_info_struct(reader.png);
+  if (reader.info == nullptr) return false;
+  png_set_read_fn(reader.png, &reader, read_bytes);
+  png_set_user_limits(reader.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size has the word
+  png_set_crc_action(reader.png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
+  // There are encoders that state a smaller window than they used.
+  png_set_option(reader.png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
+  png_set_check_for_invalid_index(reader.png, 0);  // palette_of has a colour for each
+  png_set_compression_buffer_size(reader.png, kBlock);
+  png_read_info(reader.png, reader.info);
+  return true;
+}
+
+int64_t filtered_row_bytes(const PngReader& reader, uint32_t pixels) {
+  return (pixels * reader.pixel_bits + 7) / 8 + 1;
+}
+
+/// Called for each row (of each pass) once it is whole.
+void count_row(png_structp png, png_row_infop row, png_bytep) {
+  auto& reader = *static_cast<PngReader*>(png_get_user_transform_ptr(png));
+  reader.decoded_bytes += filtered_row_bytes(reader, row->width);
+}
+
+int64_t filtered_bytes(const PngReader& reader) {
+  const auto [width, height] = std::pair(reader.chunks.width, reader.chunks.height);
+  if (!reader.chunks.interlaced) return height * filtered_row_bytes(reader, width);
+  int64_t bytes = 0;
+  for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass)
+    if (const uint32_t columns = PNG_PASS_COLS(width, pass); columns > 0)
+      bytes += int64_t{PNG_PASS_ROWS(height, pass)} * filtered_row_bytes(reader, columns);
+  return bytes;
+}
+
 /// Asks libpng for one of the three layouts and reads all rows. Row y is stored at the end of its place in
 /// `rgb`, so that spreading it to RGB can go from left to right over itself.
-bool read_rows(PngState& state, Layout layout, uint8_t* rgb, size_t width, int height) {
-  if (setjmp(state.failed)) return false;
-  const png_byte type = png_get_color_type(state.png, state.info);
-  if (layout == Layout::kPalette) png_set_packing(state.png);
+bool read_rows(PngReader& reader, Layout layout, uint8_t* rgb, size_t width, int height) {
+  if (setjmp(reader.failed)) return false;
+  const png_byte type = png_get_color_type(reader.png, reader.info);
+  if (layout == Layout::kPalette) png_set_packing(reader.png);
   if (layout == Layout::kRgb) {
-    png_set_strip_16(state.png);
-    png_set_strip_alpha(state.png);
-    if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(state.png);
-    if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(state.png);
+    png_set_strip_16(reader.png);
+    png_set_strip_alpha(reader.png);
+    if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(reader.png);
+    if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(reader.png);
   }
-  const int passes = png_set_interlace_handling(state.png);
-  png_read_update_info(state.png, state.info);
+  png_set_read_user_transform_fn(reader.png, count_row);
+  png_set_user_transform_info(reader.png, &reader, 0, 0);
+  const int passes = png_set_interlace_handling(reader.png);
+  png_read_update_info(reader.png, reader.info);
   const size_t row_bytes = layout == Layout::kRgb ? width * 3 : layout == Layout::kGrey16 ? width * 2 : width;
-  if (png_get_rowbytes(state.png, state.info) != row_bytes)
-    png_error(state.png, "rows of an unexpected length");
+  if (png_get_rowbytes(reader.png, reader.info) != row_bytes)
+    png_error(reader.png, "rows of an unexpected length");
   for (int pass = 0; pass < passes; ++pass)
     for (int y = 0; y < height; ++y)
-      png_read_row(state.png, rgb + static_cast<size_t>(y + 1) * width * 3 - row_bytes, nullptr);
+      png_read_row(reader.png, rgb + static_cast<size_t>(y + 1) * width * 3 - row_bytes, nullptr);
   return true;
+}
+
+/// How many bytes of rows the pixels' zlib stream gives, which must end in order; -1 when it does not.
+int64_t inflated_bytes(const PngChunks& chunks) {
+  z_stream stream{};
+  if (inflateInit(&stream) != Z_OK) return -1;
+  std::vector<uint8_t> rows(kBlock);
+  int64_t bytes = 0;
+  int result = Z_OK;
+  for (const auto& piece : chunks.data) {
+    stream.next_in = const_cast<uint8_t*>(piece.data());
+    stream.avail_in = static_cast<uInt>(piece.size());
+    while (result == Z_OK && stream.avail_in > 0) {
+      stream.next_out = rows.data();
+      stream.avail_out = static_cast<uInt>(rows.size());
+      result = inflate(&stream, Z_NO_FLUSH);
+      bytes += static_cast<int64_t>(rows.size() - stream.avail_out);
+    }
+  }
+  inflateEnd(&stream);
+  return result == Z_STREAM_END ? bytes : -1;
+}
+
+/// Pillow asks for no more than this: all rows, whatever follows them; or a sound stream of whole rows,
+/// though of fewer, and the rest stays as it was.
+bool has_enough_rows(const PngReader& reader) {
+  if (reader.decoded_bytes == filtered_bytes(reader)) return true;
+  return reader.decoded_bytes > 0 && reader.decoded_bytes == inflated_bytes(reader.chunks);
 }
 
 void spread_palette(uint8_t* row, size_t width, const uint8_t (&colours)[256][3]) {
@@ -114,87 +181,42 @@ void spread_grey16(uint8_t* row, size_t width) {
   }
 }
 
-/// Colours beyond the end of the palette are black.
-void palette_of(PngState& state, uint8_t (&colours)[256][3]) {
-  png_colorp palette = nullptr;
-  int count = 0;
+/// Colours beyond the end of the palette are black; so are all where there is none.
+void palette_of(const PngChunks& chunks, uint8_t (&colours)[256][3]) {
   std::memset(colours, 0, sizeof(colours));
-  if (png_get_PLTE(state.png, state.info, &palette, &count) != PNG_INFO_PLTE) return;
-  for (int i = 0; i < count && i < 256; ++i) {
-    colours[i][0] = palette[i].red;
-    colours[i][1] = palette[i].green;
-    colours[i][2] = palette[i].blue;
-  }
+  std::copy(chunks.palette.begin(), chunks.palette.end(), &colours[0][0]);
 }
 
-bool write_rows(PngState& state, const Image& image) {
-  state.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &state, on_error, on_warning);
-  if (state.png == nullptr) return false;
-  if (setjmp(state.failed)) return false;
-  state.info = png_create_info_struct(state.png);
-  if (state.info == nullptr) return false;
-  png_set_write_fn(state.png, &state, write_bytes, flush_nothing);
-  png_set_user_limits(state.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-  png_set_IHDR(state.png, state.info, static_cast<png_uint_32>(image.width),
-               static_cast<png_uint_32>(image.height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  png_write_info(state.png, state.info);
-  for (int y = 0; y < image.height; ++y) png_write_row(state.png, image.row(y));
-  png_write_end(state.png, state.info);
-  return true;
-}
-
-[[noreturn]] void throw_failure(const PngState& state, const char* what) {
-  fail(what, ": ", state.message[0] != '\0' ? state.message : "not enough memory");
+/// libpng's words, but for its most frequent sentence, which tells nobody what to do.
+[[noreturn]] void throw_reading_failure(const PngReader& reader) {
+  if (std::string_view(reader.message) == "Not enough image data")
+    fail("broken PNG: its pixels end early (truncated)");
+  throw_png_failure(reader, "broken PNG");
 }
 
 }  // namespace
 
 Image decode_png(std::span<const uint8_t> bytes, const ImageLimits& limits) {
-  PngState state;
-  state.input = bytes;
-  if (!open_reader(state)) throw_failure(state, "broken PNG");
-  const auto width = png_get_image_width(state.png, state.info);
-  const auto height = png_get_image_height(state.png, state.info);
-  check_image_size("PNG", width, height, limits);
-  const png_byte type = png_get_color_type(state.png, state.info);
-  const bool grey16 = type == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(state.png, state.info) == 16;
-  const Layout layout = type == PNG_COLOR_TYPE_PALETTE ? Layout::kPalette
-                        : grey16                       ? Layout::kGrey16
-                                                       : Layout::kRgb;
+  const PngChunks chunks = read_png_chunks(bytes);
+  PngReader reader(chunks);
+  if (!open_reader(reader)) throw_reading_failure(reader);
+  const size_t width = chunks.width;
+  check_image_size("PNG", chunks.width, chunks.height, limits);
+  const bool grey16 = chunks.colour_type == PNG_COLOR_TYPE_GRAY && chunks.bit_depth == 16;
+  const Layout layout = chunks.colour_type == PNG_COLOR_TYPE_PALETTE ? Layout::kPalette
+                        : grey16                                     ? Layout::kGrey16
+                                                                     : Layout::kRgb;
+  reader.pixel_bits = int64_t{png_get_channels(reader.png, reader.info)} * chunks.bit_depth;
 
-  Image image = make_image(static_cast<int>(width), static_cast<int>(height));
-  if (!read_rows(state, layout, image.rgb.data(), width, image.height)) throw_failure(state, "broken PNG");
+  Image image = make_image(static_cast<int>(chunks.width), static_cast<int>(chunks.height));
+  if (!read_rows(reader, layout, image.rgb.data(), width, image.height) && !has_enough_rows(reader))
+    throw_reading_failure(reader);
   uint8_t colours[256][3];
-  if (layout == Layout::kPalette) palette_of(state, colours);
+  if (layout == Layout::kPalette) palette_of(chunks, colours);
   for (int y = 0; y < image.height && layout != Layout::kRgb; ++y)
     layout == Layout::kPalette ? spread_palette(image.row(y), width, colours)
                                : spread_grey16(image.row(y), width);
   return image;
-}
-
-std::vector<uint8_t> encode_png(const Image& image) {
-  check_image_size("PNG", image.width, image.height, {.max_pixels = INT64_MAX, .max_side = INT32_MAX});
-  if (image.rgb.size() != image.row_bytes() * static_cast<size_t>(image.height))
-    throw std::logic_error("encode_png: the pixels do not fill the picture");
-  std::vector<uint8_t> file;
-  PngState state;
-  state.writes = true;
-  state.output = &file;
-  if (!write_rows(state, image)) throw_failure(state, "cannot encode a PNG");
-  return file;
-}
-
-void write_png(const std::filesystem::path& path, const Image& image) {
-  const std::vector<uint8_t> file = encode_png(image);
-  std::ofstream out(path, std::ios::binary);
-  if (!out) fail(path.string(), ": cannot be opened for writing");
-  out.write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
-  out.close();
-  if (out) return;
-  std::error_code ignored;
-  if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
-  fail(path.string(), ": could not write its ", file.size(), " bytes (disk full?)");
 }
 
 }  // namespace lapidary
