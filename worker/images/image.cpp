@@ -3,11 +3,11 @@
 #include <cstring>
 #include <fstream>
 #include <new>
-#include <string>
 #include <string_view>
 #include <system_error>
 
 #include "configs/error.h"
+#include "worker/images/file_kind.h"
 #include "worker/images/image_formats.h"
 
 namespace lapidary {
@@ -21,12 +21,7 @@ Image decode_known(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   if (begins_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, limits);
   if (begins_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, limits);
   if (begins_with(bytes, "RIFF") && begins_with(bytes, "WEBP", 8)) return decode_webp(bytes, limits);
-  std::string start;
-  for (size_t i = 0; i < bytes.size() && i < 8; ++i) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    start += {' ', kHex[bytes[i] >> 4], kHex[bytes[i] & 15]};
-  }
-  fail("not a JPEG, PNG or WebP image: its ", bytes.size(), " bytes begin with", start);
+  fail("not a JPEG, PNG or WebP image but ", kind_of_file(bytes));
 }
 
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t max_bytes) {
@@ -62,6 +57,12 @@ void check_image_size(const char* format, int64_t width, int64_t height, const I
   if (width * height > limits.max_pixels)
     fail(format, " of ", width, " x ", height, " = ", width * height, " pixels, more than the limit of ",
          limits.max_pixels, " (a decompression bomb?)");
+}
+
+void check_image_memory(const char* format, int64_t bytes, const ImageLimits& limits) {
+  if (bytes > limits.max_memory_bytes)
+    fail(format, " that takes ", bytes, " bytes of memory to decode, more than the limit of ",
+         limits.max_memory_bytes);
 }
 
 Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits) {

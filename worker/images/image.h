@@ -27,6 +27,11 @@ struct ImageLimits {
   int64_t max_pixels = 178'956'970;        ///< where Pillow too speaks of a decompression bomb
   int max_side = 1'000'000;                ///< pixels in a row or a column
   int64_t max_bytes = int64_t{256} << 20;  ///< of the compressed file
+  /// Held at once while decoding, beside the file: a little more than 9 bytes for each of the most pixels.
+  /// All pictures meet it but progressive CMYK JPEGs of more than 152 million pixels.
+  int64_t max_memory_bytes = int64_t{1600} << 20;
+  /// Pixels that a JPEG's scans pass over, all together: seconds of work. Encoders make about ten scans.
+  int64_t max_scanned_pixels = 5'000'000'000;
 };
 
 /// Decodes JPEG, PNG or WebP, told apart by their first bytes, to what Pillow's
@@ -34,8 +39,9 @@ struct ImageLimits {
 /// colours keep their high byte, 16-bit greys are clipped at 255; CMYK is taken as Adobe writes it, inverted;
 /// colour profiles, gamma and EXIF orientation are left alone; an animation gives its first frame.
 ///
-/// Throws Error on anything else and on damage: a file that ends early, a PNG whose checksums don't match,
-/// sizes beyond `limits`. Damaged entropy data that libjpeg only warns of passes, as it does in Pillow.
+/// Damage is borne as far as Pillow bears it: entropy data of a JPEG that libjpeg only warns of; the
+/// checksums of a PNG's pixels, and its end (png_chunks.h). Throws Error on other damage, on files that end
+/// early, on sizes, memory and scans beyond `limits`, and on anything else, which is named by its kind.
 Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {});
 
 /// decode_image of a regular file; every Error begins with the path.

@@ -15,4 +15,8 @@ Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits);
 /// Throws Error, naming the format and both numbers, unless the size is positive and within the limits.
 void check_image_size(const char* format, int64_t width, int64_t height, const ImageLimits& limits);
 
+/// Throws Error, naming both numbers, when decoding would hold more than the limit at once: the picture
+/// itself and what its decoder needs beside it.
+void check_image_memory(const char* format, int64_t bytes, const ImageLimits& limits);
+
 }  // namespace lapidary

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -11,9 +12,10 @@
 namespace lapidary {
 namespace {
 
-/// More passes over the picture than any encoder makes: a few bytes a pass would otherwise buy minutes of
-/// work.
+/// More passes over a picture of any size than encoders make: a few bytes a pass would otherwise buy minutes
+/// of work.
 constexpr int kMaxScans = 500;
+constexpr int kCmyk = 4;
 
 /// libjpeg's state and how it fails. libjpeg reports an error by a callback that must not return, so the
 /// functions below that call into it hold nothing with a destructor: the jump back to them skips none.
@@ -25,6 +27,7 @@ struct JpegReader {
   std::jmp_buf failed;
   char message[JMSG_LENGTH_MAX];
   bool truncated;
+  int max_scans;
 };
 
 JpegReader& reader_of(j_common_ptr info) { return *static_cast<JpegReader*>(info->client_data); }
@@ -40,8 +43,9 @@ void on_message(j_common_ptr) {}
 
 void on_progress(j_common_ptr info) {
   JpegReader& reader = reader_of(info);
-  if (reader.info.input_scan_number <= kMaxScans) return;
-  std::snprintf(reader.message, sizeof(reader.message), "it has more than %d scans", kMaxScans);
+  if (reader.info.input_scan_number <= reader.max_scans) return;
+  std::snprintf(reader.message, sizeof(reader.message), "it has more than %d scans of %u x %u pixels",
+                reader.max_scans, reader.info.image_width, reader.info.image_height);
   std::longjmp(reader.failed, 1);
 }
 
@@ -78,26 +82,6 @@ bool read_header(JpegReader& reader, const uint8_t* data, size_t size) {
   return jpeg_read_header(&reader.info, TRUE) == JPEG_HEADER_OK;
 }
 
-/// Decodes all rows to `out`, [height, width, channels]. libjpeg's defaults are what is wanted: the accurate
-/// integer DCT and smooth upsampling of colour.
-bool read_rows(JpegReader& reader, uint8_t* out, size_t row_bytes) {
-  if (setjmp(reader.failed)) return false;
-  if (!jpeg_start_decompress(&reader.info)) return false;
-  while (reader.info.output_scanline < reader.info.output_height) {
-    JSAMPROW row = out + reader.info.output_scanline * row_bytes;
-    if (jpeg_read_scanlines(&reader.info, &row, 1) != 1) return false;
-  }
-  // A marker unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
-  jpeg_finish_decompress(&reader.info);
-  return true;
-}
-
-[[noreturn]] void throw_failure(const JpegReader& reader, size_t bytes) {
-  if (reader.truncated) fail("truncated JPEG: the image goes on after its ", bytes, " bytes");
-  if (reader.message[0] != '\0') fail("broken JPEG: ", reader.message);
-  fail("broken JPEG: no image in it");
-}
-
 /// round(a * b / 255) for bytes.
 int times_of_255(int a, int b) {
   const int t = a * b + 128;
@@ -110,25 +94,52 @@ void cmyk_to_rgb(const uint8_t* ink, uint8_t* rgb, int pixels) {
     for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(ink[3] - times_of_255(255 - ink[c], ink[3]));
 }
 
+/// Decodes all rows to `rgb`; a row of CMYK goes through `inks`. libjpeg's defaults are what is wanted: the
+/// accurate integer DCT and smooth upsampling of colour.
+bool read_rows(JpegReader& reader, Image& image, uint8_t* inks) {
+  if (setjmp(reader.failed)) return false;
+  if (!jpeg_start_decompress(&reader.info)) return false;
+  while (reader.info.output_scanline < reader.info.output_height) {
+    uint8_t* const rgb = image.row(static_cast<int>(reader.info.output_scanline));
+    JSAMPROW row = inks != nullptr ? inks : rgb;
+    if (jpeg_read_scanlines(&reader.info, &row, 1) != 1) return false;
+    if (inks != nullptr) cmyk_to_rgb(inks, rgb, image.width);
+  }
+  // A marker unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
+  jpeg_finish_decompress(&reader.info);
+  return true;
+}
+
+[[noreturn]] void throw_failure(const JpegReader& reader, size_t bytes) {
+  if (reader.truncated) fail("truncated JPEG: the image goes on after its ", bytes, " bytes");
+  if (reader.message[0] != '\0') fail("broken JPEG: ", reader.message);
+  fail("broken JPEG: no image in it");
+}
+
+/// libjpeg holds the coefficients of all scans, 16 bits each, until the last has come.
+int64_t coefficient_bytes(jpeg_decompress_struct& info) {
+  if (!jpeg_has_multiple_scans(&info)) return 0;
+  int64_t blocks = 0;
+  for (int c = 0; c < info.num_components; ++c)
+    blocks += int64_t{info.comp_info[c].width_in_blocks} * info.comp_info[c].height_in_blocks;
+  return blocks * DCTSIZE2 * static_cast<int64_t>(sizeof(JCOEF));
+}
+
 Image decode_with(JpegReader& reader, std::span<const uint8_t> bytes, const ImageLimits& limits) {
   if (!read_header(reader, bytes.data(), bytes.size())) throw_failure(reader, bytes.size());
   jpeg_decompress_struct& info = reader.info;
   check_image_size("JPEG", info.image_width, info.image_height, limits);
   const int components = info.num_components;
-  if (components != 1 && components != 3 && components != 4)
+  if (components != 1 && components != 3 && components != kCmyk)
     fail("JPEG with ", components, " colour components; 1, 3 or 4 are known");
-  info.out_color_space = components == 4 ? JCS_CMYK : JCS_RGB;
+  info.out_color_space = components == kCmyk ? JCS_CMYK : JCS_RGB;
+  const int64_t pixels = int64_t{info.image_width} * info.image_height;
+  check_image_memory("JPEG", pixels * 3 + coefficient_bytes(info), limits);
+  reader.max_scans = static_cast<int>(std::min<int64_t>(kMaxScans, limits.max_scanned_pixels / pixels));
 
   Image image = make_image(static_cast<int>(info.image_width), static_cast<int>(info.image_height));
-  if (components != 4) {
-    if (!read_rows(reader, image.rgb.data(), image.row_bytes())) throw_failure(reader, bytes.size());
-    return image;
-  }
-  const size_t row_bytes = static_cast<size_t>(image.width) * 4;
-  std::vector<uint8_t> inks(row_bytes * static_cast<size_t>(image.height));
-  if (!read_rows(reader, inks.data(), row_bytes)) throw_failure(reader, bytes.size());
-  for (int y = 0; y < image.height; ++y)
-    cmyk_to_rgb(inks.data() + static_cast<size_t>(y) * row_bytes, image.row(y), image.width);
+  std::vector<uint8_t> inks(components == kCmyk ? static_cast<size_t>(image.width) * kCmyk : 0);
+  if (!read_rows(reader, image, inks.empty() ? nullptr : inks.data())) throw_failure(reader, bytes.size());
   return image;
 }
 

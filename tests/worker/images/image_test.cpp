@@ -104,10 +104,11 @@ TEST(Image, RefusesWhatIsNoImage) {
   EXPECT_EQ(refusal({}), "an empty file (0 bytes), not an image");
   const std::string text = "hello, world";
   EXPECT_EQ(refusal({reinterpret_cast<const uint8_t*>(text.data()), text.size()}),
-            "not a JPEG, PNG or WebP image: its 12 bytes begin with 68 65 6c 6c 6f 2c 20 77");
-  EXPECT_THAT(refusal(std::vector<uint8_t>{0xff, 0xd8}), HasSubstr("its 2 bytes begin with ff d8"));
+            "not a JPEG, PNG or WebP image but a text that begins with \"hello, world\"");
+  EXPECT_EQ(refusal(std::vector<uint8_t>{0xff, 0xd8}),
+            "not a JPEG, PNG or WebP image but the beginning of a JPEG image: fetch the picture again");
   EXPECT_THAT(refusal(std::vector<uint8_t>{'R', 'I', 'F', 'F', 0, 0, 0, 0, 'W', 'A', 'V', 'E'}),
-              HasSubstr("not a JPEG, PNG or WebP image"));
+              HasSubstr("not a JPEG, PNG or WebP image but a WAV recording"));
 }
 
 TEST(Image, TheNameOfAFileDoesNotMatter) {
@@ -172,7 +173,24 @@ TEST(Image, EndlessScansAreRefused) {
   std::vector<uint8_t> bytes(whole.begin(), last);
   for (int i = 0; i < 600; ++i) bytes.insert(bytes.end(), last, whole.end() - 2);
   bytes.insert(bytes.end(), whole.end() - 2, whole.end());
-  EXPECT_EQ(refusal(bytes), "broken JPEG: it has more than 500 scans");
+  EXPECT_EQ(refusal(bytes), "broken JPEG: it has more than 500 scans of 85 x 119 pixels");
+  const int64_t pixels = 85 * 119;
+  EXPECT_EQ(refusal(whole, {.max_scanned_pixels = 10 * pixels}), "decoded to 85 x 119");
+  EXPECT_EQ(refusal(whole, {.max_scanned_pixels = 10 * pixels - 1}),
+            "broken JPEG: it has more than 9 scans of 85 x 119 pixels");
+}
+
+TEST(Image, MemoryOfTheDecoderIsBounded) {
+  const int64_t pixels = 131 * 87;
+  EXPECT_EQ(refusal(golden("webp_lossy.webp"), {.max_memory_bytes = 8 * pixels}), "decoded to 131 x 87");
+  EXPECT_EQ(refusal(golden("webp_lossy.webp"), {.max_memory_bytes = 8 * pixels - 1}),
+            "WebP that takes 91176 bytes of memory to decode, more than the limit of 91175");
+  // 3 bytes a pixel, and 15 x 11 blocks of 64 coefficients for each of three colours.
+  EXPECT_EQ(refusal(golden("jpeg_444_progressive.jpg"), {.max_memory_bytes = 85 * 119 * 3 + 11 * 15 * 384}),
+            "decoded to 85 x 119");
+  EXPECT_EQ(
+      refusal(golden("jpeg_444_progressive.jpg"), {.max_memory_bytes = 85 * 119 * 3 + 11 * 15 * 384 - 1}),
+      "JPEG that takes 93705 bytes of memory to decode, more than the limit of 93704");
 }
 
 TEST(Image, APngWithAWrongChecksumIsRefused) {
