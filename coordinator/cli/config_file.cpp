@@ -3,6 +3,8 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <ios>
+#include <set>
 
 #include "configs/error.h"
 
@@ -19,6 +21,12 @@ const CLI::App& named_command(const CLI::App& app, const std::vector<std::string
     command = below.front();
   }
   return *command;
+}
+
+/// "lapidary bench model"
+std::string full_name(const CLI::App& command) {
+  const CLI::App* above = command.get_parent();
+  return above == nullptr ? command.get_name() : full_name(*above) + " " + command.get_name();
 }
 
 /// FILE of "--config FILE" or "--config=FILE"; empty: there is none.
@@ -48,13 +56,17 @@ class ConfigFile {
   std::vector<std::string> arguments(const std::vector<std::string>& given) const {
     const YAML::Node root = load();
     std::vector<std::string> added;
+    std::set<const CLI::Option*> seen;
     if (root.IsNull()) return added;
     if (!root.IsMap()) fail(path_, ": the file is no map of options, such as \"tp: 2\"");
     for (const auto& entry : root) {
+      if (!entry.first.IsScalar()) fail(where(entry.first), ": a key is the name of an option");
       const auto key = entry.first.as<std::string>();
       const CLI::Option* option = command_.get_option_no_throw("--" + key);
       if (option == nullptr || key == "config" || key == "help")
-        fail(where(entry.first), ": \"", key, "\" is no option of lapidary ", command_.get_name());
+        fail(where(entry.first), ": \"", key, "\" is no option of ", full_name(command_));
+      if (!seen.insert(option).second)
+        fail(where(entry.first), ": \"", key, "\" is an option that the file has already given");
       if (is_given(*option, given)) continue;
       const YAML::Node& value = entry.second;
       if (value.IsSequence()) {
@@ -71,6 +83,8 @@ class ConfigFile {
     try {
       return YAML::LoadFile(path_);
     } catch (const YAML::BadFile&) {
+      fail("--config: cannot read ", path_);
+    } catch (const std::ios_base::failure&) {  // a folder
       fail("--config: cannot read ", path_);
     } catch (const YAML::Exception& error) {
       fail(path_, ":", error.mark.line + 1, ": ", error.msg);

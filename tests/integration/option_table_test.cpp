@@ -118,7 +118,7 @@ class ConfigFileTest : public testing::Test {
   }
 
   TempFolder folder_;
-  CLI::App app_;
+  CLI::App app_{"", "lapidary"};
   int tp_ = 1;
   std::vector<std::string> inputs_;
   bool quiet_ = false;
@@ -142,6 +142,10 @@ TEST_F(ConfigFileTest, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(error_of([&] { arguments("tp: 2\ntpp: 3\n"); }),
               HasSubstr("options.yaml:2: \"tpp\" is no option of lapidary run"));
   EXPECT_THAT(error_of([&] { arguments("config: x\n"); }), HasSubstr("is no option"));
+  EXPECT_THAT(error_of([&] { arguments("? [tp]\n: 2\n"); }), HasSubstr("options.yaml:1: a key is the name"));
+  EXPECT_THAT(
+      error_of([&] { arguments("tp: 2\ntensor-parallel-size: 2\n"); }),
+      HasSubstr("options.yaml:2: \"tensor-parallel-size\" is an option that the file has already given"));
   EXPECT_THAT(error_of([&] { arguments("quiet: often\n"); }),
               HasSubstr("quiet is true or false, not 'often'"));
   EXPECT_THAT(error_of([&] { arguments("tp: {a: 1}\n"); }), HasSubstr("options.yaml:1: tp needs a value"));
@@ -149,6 +153,10 @@ TEST_F(ConfigFileTest, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(error_of([&] { arguments("tp: [\n"); }), HasSubstr("options.yaml:"));
   EXPECT_THAT(error_of([&] {
                 with_config_file(app_, {"run", "--config=/nowhere.yaml"});
+              }),
+              HasSubstr("cannot read"));
+  EXPECT_THAT(error_of([&] {
+                with_config_file(app_, {"run", "--config", folder_.path().string()});
               }),
               HasSubstr("cannot read"));
 }

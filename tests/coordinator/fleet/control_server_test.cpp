@@ -98,6 +98,26 @@ TEST(ControlServer, RefusedWorkersAreToldWhatDiffers) {
   EXPECT_TRUE(rig.journal.holding("joined").empty());
 }
 
+wire::Hello hello_with(int replica, int rank, const std::string& computes_with) {
+  wire::Hello hello = ServerRig::hello(replica, rank);
+  hello.set_computes_with(computes_with);
+  return hello;
+}
+
+TEST(ControlServer, RanksOfAReplicaComputeAlikeAndReplicasThatDoNotAreTold) {
+  ServerRig rig;
+  Peer first(rig.port()), second(rig.port());
+  first.say(hello_with(0, 0, "avx512"));
+  EXPECT_TRUE(first.is_welcome());
+  EXPECT_EQ(refusal(rig, hello_with(0, 1, "avx2")),
+            "rank 1 computes with avx2, rank 0 of its replica with avx512: give all of them the same --isa "
+            "and --device");
+  second.say(hello_with(1, 0, "avx2"));
+  EXPECT_TRUE(second.is_welcome());
+  rig.journal.await("joined 1/0");
+  EXPECT_EQ(rig.journal.holding("replica 1 computes with avx2, replica 0 with avx512").size(), 1u);
+}
+
 TEST(ControlServer, WhoHasAnotherTokenLearnsNothingElse) {
   ServerRig rig;
   EXPECT_EQ(refusal(rig, wire::Hello()), "wrong token");
