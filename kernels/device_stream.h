@@ -26,7 +26,7 @@ class Readback {
   virtual std::span<const std::byte> wait() = 0;
 };
 
-/// The order of a backend's work: the stream its operations run in, and a second one beside it. In host
+/// The order of a backend's work: the stream its operations run in, and a side stream. In host
 /// memory an operation is done when it returns; then there are no events and one stream.
 class DeviceStream {
  public:
@@ -45,20 +45,20 @@ class DeviceStream {
   /// The queue that its operations run in, as the device's own libraries want it (cudaStream_t); for
   /// communicators that run in it too. Null: there is none.
   virtual void* native_stream() const { return nullptr; }
-  /// From any thread, beside the operations: whether the work is done that had been given at the last call
-  /// which returned true; for whoever watches over a lane that may itself wait for ever.
+  /// Whether the work is done that had been given at the last call which returned true. May be called from
+  /// any thread while operations run: a watchdog asks it about a lane that may itself wait for ever.
   virtual bool made_progress() { return true; }
   /// For tensors of up to `bytes`.
   virtual std::unique_ptr<Readback> make_readback(size_t bytes);
 
-  /// Runs body(), whose operations come after all that were given before and go beside those that are given
-  /// after it, up to wait_for() of what this returns. Bodies come after each other. A backend with one queue
-  /// does as if there were no beside.
+  /// Runs body(), whose operations go to the side stream: they start after all operations given so far and
+  /// overlap those given later, up to wait_event() of the event returned. Bodies run one after another. A
+  /// backend with one stream runs body() in it.
   virtual DeviceEvent on_side_stream(const std::function<void()>& body) {
     body();
     return nullptr;
   }
-  /// From so many rows on a step gains by sums over ranks that go beside its products.
+  /// From so many rows on a step is faster when its sums over ranks overlap its products.
   virtual int64_t overlap_min_rows() const { return std::numeric_limits<int64_t>::max(); }
 };
 

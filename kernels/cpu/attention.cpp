@@ -38,7 +38,7 @@ struct AttentionScratch::Piece {
     scores = reinterpret_cast<float*>(take(rows * kKeys));
     out = reinterpret_cast<float*>(take(rows * round_up(head_dim, kPanel)));
     sums = reinterpret_cast<float*>(take(rows * 16));
-    most = reinterpret_cast<float*>(take(rows));
+    row_max = reinterpret_cast<float*>(take(rows));
     seen = reinterpret_cast<int*>(take(rows * 2));
     visible = reinterpret_cast<KeyRange*>(take(rows * 4));
   }
@@ -49,7 +49,7 @@ struct AttentionScratch::Piece {
   float* scores;       // [rows, kKeys]
   float* out;          // [rows, value_panels * 16]
   float* sums;         // [rows, 16]
-  float* most;         // [rows]
+  float* row_max;      // [rows]
   int* seen;           // [rows, 2] of the page at hand
   KeyRange* visible;   // [rows] of the sequence
 };
@@ -174,7 +174,7 @@ class AttentionRun {
   Visible start(const Item& item, const AttentionSpan& span, const Piece& piece) const {
     const int64_t rows = item.end - item.begin;
     std::fill_n(piece.sums, rows * 16, 0.0f);
-    std::fill_n(piece.most, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(piece.row_max, rows, -std::numeric_limits<float>::infinity());
     constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
     Visible keys{{kMax, 0}, {0, kMax}};
     for_pairs(item, [&](int64_t i, int64_t row, int64_t head) {
@@ -220,7 +220,7 @@ class AttentionRun {
                          .seen = all_seen ? nullptr : piece.seen,
                          .scale = args_.scale,
                          .cap = args_.softcap};
-    isa_.attention->softmax({piece.most, piece.sums, piece.out, state_stride_, state_stride_}, page);
+    isa_.attention->softmax({piece.row_max, piece.sums, piece.out, state_stride_, state_stride_}, page);
     const size_t element = bf16_ ? sizeof(uint16_t) : sizeof(float);
     product(piece.out, state_stride_, piece.weights, kKeys,
             head + static_cast<size_t>(layout_.key_size) * element, kPanel * kKeys, keys, rows,

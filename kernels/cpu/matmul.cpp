@@ -102,15 +102,16 @@ class MatmulRun {
     if (rows == 0 || w_.out == 0) return;
     const int64_t steps = std::max<int64_t>(layout_.panel_elements / kPanel, 1);
     const int64_t fitting = static_cast<int64_t>(scratch_.operand_bytes_) / (steps * a_size_);
-    const int64_t most = std::min(fitting / isa_.tile_rows * isa_.tile_rows, kSlabChunks * isa_.chunk_rows);
-    require(most > 0, "no scratch for an inner size of " + std::to_string(w_.in) + " was reserved");
+    const int64_t max_rows =
+        std::min(fitting / isa_.tile_rows * isa_.tile_rows, kSlabChunks * isa_.chunk_rows);
+    require(max_rows > 0, "no scratch for an inner size of " + std::to_string(w_.in) + " was reserved");
     require(tiles_of(kNarrowRows) * tile_floats_ <= isa_.sum_floats,
             "no room for a plan that keeps " + std::to_string(levels_) + " sums");
-    const bool narrow = rows <= std::min<int64_t>(most, kNarrowRows);
+    const bool narrow = rows <= std::min<int64_t>(max_rows, kNarrowRows);
     const int64_t block = !narrow ? isa_.k_block : rows > isa_.tile_rows ? kNarrowBlock : steps + isa_.k_step;
     const Passes passes(isa_, panels_, w_.sums, bf16_ || narrow ? block : block / 2);
     passes_ = &passes;
-    const int64_t slab = round_up(parts_of(rows, parts_of(rows, most)), isa_.tile_rows);
+    const int64_t slab = round_up(parts_of(rows, parts_of(rows, max_rows)), isa_.tile_rows);
     for (int64_t r = 0; r < rows; r += slab) {
       slab_row_ = r;
       slab_rows_ = std::min(slab, rows - r);

@@ -69,13 +69,13 @@ std::vector<uint16_t> round_to_e4m3(float* scales, Tensor rows, const float* lar
   rounded.reserve(static_cast<size_t>(rows.rows() * rows.cols()));
   std::vector<float> row(static_cast<size_t>(rows.cols()));
   for (int64_t r = 0; r < rows.rows(); ++r) {
-    float most = 0;
+    float row_max = 0;
     for (size_t k = 0; k < row.size(); ++k) {
       row[k] =
           rows.dtype == DType::f32 ? rows.row<const float>(r)[k] : from_bf16(rows.row<const uint16_t>(r)[k]);
-      if (std::abs(row[k]) > most || row[k] != row[k]) most = std::abs(row[k]);
+      if (std::abs(row[k]) > row_max || row[k] != row[k]) row_max = std::abs(row[k]);
     }
-    scales[r] = e4m3_scale(largest != nullptr ? largest[r] : most);
+    scales[r] = e4m3_scale(largest != nullptr ? largest[r] : row_max);
     for (const float value : row) rounded.push_back(to_bf16(from_e4m3(to_e4m3(value / scales[r]))));
   }
   return rounded;
@@ -115,14 +115,14 @@ int stack_depth(const SumPlan& sums, int64_t in) {
           "a sum of n leaves has n + 1 cuts, n > 0");
   require(sums.cuts.front() == 0 && sums.cuts.back() == in,
           "the cuts go from 0 to the inner size " + std::to_string(in));
-  int depth = 0, most = 0;
+  int depth = 0, max_depth = 0;
   for (int j = 0; j < sums.leaves(); ++j) {
     require(sums.cuts[j] <= sums.cuts[j + 1], "cuts ascend");
-    most = std::max(most, ++depth);
+    max_depth = std::max(max_depth, ++depth);
     require(sums.merges[j] >= 0 && sums.merges[j] < depth, "a merge needs two sums on the stack");
     depth -= sums.merges[j];
   }
-  return most;
+  return max_depth;
 }
 
 Matrix make_matrix(const Isa& isa, int64_t out, int64_t in, DType dtype, SumPlan sums) {

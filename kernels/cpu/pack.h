@@ -22,7 +22,8 @@ constexpr DType panel_dtype(DType dtype) { return dtype == DType::e4m3 ? DType::
 /// A leaf's elements of the inner dimension with its padding.
 int64_t padded_leaf(const Isa& isa, DType dtype, int64_t elements);
 
-/// Most sums that the stack of a plan holds at one time. Throws std::logic_error for a plan that can't be.
+/// The largest number of sums that the stack of a plan holds at one time. Throws std::logic_error for a plan
+/// that can't be.
 int stack_depth(const SumPlan& sums, int64_t in);
 
 /// A matrix of zeros. Throws std::logic_error for a plan, dtype or size that can't be.

@@ -197,9 +197,9 @@ void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> samplin
 void scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) {
   require_tokens(token_table);
   require_tokens(tokens);
-  require(std::ssize(slots) == tokens.rows(), "one place a token");
+  require(std::ssize(slots) == tokens.rows(), "one slot a token");
   for (size_t r = 0; r < slots.size(); ++r) {
-    require(slots[r] >= 0 && slots[r] < token_table.rows(), "a place lies outside the board");
+    require(slots[r] >= 0 && slots[r] < token_table.rows(), "a slot lies outside the token table");
     *token_table.row<int32_t>(slots[r]) = *tokens.row<int32_t>(static_cast<int64_t>(r));
   }
 }

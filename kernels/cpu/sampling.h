@@ -11,9 +11,9 @@
 
 namespace lapidary::cpu {
 
-/// Backend::perturb. The noise is -log(-log(u)), u in (0, 1) from 32 bits of a SplitMix64 sequence: the
-/// sequence starts at a mix of (seed, position) and the token is its index, so a token's noise needs no other
-/// token's.
+/// Backend::add_gumbel_noise. The noise is -log(-log(u)), u in (0, 1) from 32 bits of a SplitMix64 sequence:
+/// the sequence starts at a mix of (seed, position) and the token is its index, so a token's noise needs no
+/// other token's.
 void add_gumbel_noise(ThreadPool& threads, const Isa& isa, Tensor logits, int64_t first_token,
                       std::span<const SamplingParams> sampling);
 
@@ -21,7 +21,7 @@ void add_gumbel_noise(ThreadPool& threads, const Isa& isa, Tensor logits, int64_
 std::vector<std::vector<Candidate>> top_k(ThreadPool& threads, const Isa& isa, Tensor logits,
                                           int64_t first_token, int k);
 
-/// Backend::best, choose and scatter.
+/// Backend::top_candidates, sample and scatter.
 void top_candidates(ThreadPool& threads, const Isa& isa, Tensor found, Tensor logits, int64_t first_token,
                     float cap, std::span<const SamplingParams> sampling);
 void sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling);

@@ -16,7 +16,7 @@ constexpr size_t kStagingBytes = size_t{1} << 20;
 constexpr int64_t kVisionHead = 72;  // a lane of both towers reserves room for the wider heads, the decoder's
 constexpr int kOldest = 8;           // compute capability: what the kernels' instructions need
 /// Shared memory of a block: what the cards of data centres give, and the widest kernels take most of.
-constexpr size_t kLeastShared = size_t{160} << 10;
+constexpr size_t kMinSharedMemory = size_t{160} << 10;
 
 int chosen(int device) {
   const int count = device_count();
@@ -31,11 +31,12 @@ int chosen(int device) {
                              ", has compute capability " + std::to_string(info.major) + "." +
                              std::to_string(info.minor) + ", and this program needs " +
                              std::to_string(kOldest) + ".0 or more");
-  if (info.shared_memory < kLeastShared)
+  if (info.shared_memory < kMinSharedMemory)
     throw std::runtime_error("GPU " + std::to_string(device) + ", " + info.name + ", has " +
                              std::to_string(info.shared_memory >> 10) +
                              " KiB of shared memory for a block, and this program needs " +
-                             std::to_string(kLeastShared >> 10) + ": an A100, H100 or newer of their kind");
+                             std::to_string(kMinSharedMemory >> 10) +
+                             ": an A100, H100 or newer of their kind");
   return device;
 }
 
@@ -66,7 +67,7 @@ CudaBackend::CudaBackend(ThreadPool& threads, const CudaOptions& options)
       matmul_(mode_, blas_.get()),
       prefill_(options.prefill, info_),
       recordings_(owned_.stream) {
-  make_room({64, 8192, 4096, 16, 256});
+  grow_attention({64, 8192, 4096, 16, 256});
 }
 
 CudaBackend::~CudaBackend() {
@@ -171,12 +172,12 @@ size_t CudaBackend::reserve(int64_t rows, int64_t width) {
 }
 
 bool CudaBackend::made_progress() {
-  const std::unique_lock lock(pulse_mutex_, std::try_to_lock);
+  const std::unique_lock lock(progress_mutex_, std::try_to_lock);
   if (!lock) return true;  // the lane is giving it work
   use_device(device_);
-  if (!pulse_out_) record(pulse_.event, owned_.stream);
-  pulse_out_ = !done(pulse_.event);
-  return !pulse_out_;
+  if (!progress_pending_) record(progress_event_.event, owned_.stream);
+  progress_pending_ = !done(progress_event_.event);
+  return !progress_pending_;
 }
 
 size_t CudaBackend::free_memory() const {
@@ -184,39 +185,39 @@ size_t CudaBackend::free_memory() const {
   return device_info().free_memory;
 }
 
-size_t CudaBackend::reserve_attention(const AttentionLimits& room) {
-  make_room(room);
+size_t CudaBackend::reserve_attention(const AttentionLimits& limits) {
+  grow_attention(limits);
   if (!planned_) {
     prefill_.make(stream(), kVisionHead);
-    prefill_.make(stream(), room.head_dim);
+    prefill_.make(stream(), limits.head_dim);
   }
   return table_->bytes() + inputs_->bytes() + attention_->bytes();
 }
 
-void CudaBackend::make_room(const AttentionLimits& room) {
+void CudaBackend::grow_attention(const AttentionLimits& limits) {
   const auto grows = [](int64_t& held, int64_t wanted) {
     return wanted > std::exchange(held, std::max(held, wanted));
   };
-  const bool steps =
-      grows(room_.spans, room.spans) | grows(room_.rows, room.rows) | grows(room_.pages, room.pages);
-  const bool heads = grows(room_.heads, room.heads) | grows(room_.head_dim, room.head_dim);
+  const bool steps = grows(limits_.spans, limits.spans) | grows(limits_.rows, limits.rows) |
+                     grows(limits_.pages, limits.pages);
+  const bool heads = grows(limits_.heads, limits.heads) | grows(limits_.head_dim, limits.head_dim);
   if (steps || heads) {
     synchronize();
     recordings_.clear();
   }
   if (steps) {
     inputs_.reset();
-    inputs_ = std::make_unique<StepInputs>(room_.spans, room_.rows);
+    inputs_ = std::make_unique<StepInputs>(limits_.spans, limits_.rows);
     table_.reset();
-    table_ = std::make_unique<StepTable>(room_.spans, room_.pages, room_.rows);
+    table_ = std::make_unique<StepTable>(limits_.spans, limits_.pages, limits_.rows);
     spans_.clear();
   }
   if (steps || heads) {
     attention_.reset();
     // A page of keys is the least that a block of its own is worth.
-    const int64_t splits = std::min(room_.spans * StepTable::kMaxSplits, room_.pages);
+    const int64_t splits = std::min(limits_.spans * StepTable::kMaxSplits, limits_.pages);
     attention_ =
-        std::make_unique<AttentionScratch>(splits, room_.heads, room_.head_dim, KvShape::kPageTokens);
+        std::make_unique<AttentionScratch>(splits, limits_.heads, limits_.head_dim, KvShape::kPageTokens);
   }
 }
 
@@ -238,10 +239,10 @@ const StepTable& CudaBackend::table_of(std::span<const AttentionSpan> spans) {
   return *table_;
 }
 
-void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeScratch room) {
+void CudaBackend::upload_table(std::span<const AttentionSpan> spans, DecodeCapacity capacity) {
   refuse_recording("spans that were not prepared");
   spans_.clear();
-  table_->upload(stream(), spans, room);
+  table_->upload(stream(), spans, capacity);
   pages_.clear();
   for (const AttentionSpan& span : spans) pages_.insert(pages_.end(), span.pages.begin(), span.pages.end());
   spans_.assign(spans.begin(), spans.end());
@@ -256,12 +257,12 @@ void CudaBackend::prepare(const StepArrays& step) {
 void CudaBackend::replay(uint64_t key, const std::function<void()>& body) {
   refuse_recording("a recording");
   use_device(device_);
-  const std::lock_guard no_pulse(pulse_mutex_);
+  const std::lock_guard no_progress_event(progress_mutex_);
   recordings_.run(key, body);
 }
 
 DeviceEvent CudaBackend::on_side_stream(const std::function<void()>& body) {
-  if (aside_) throw std::logic_error("work beside work that is itself beside other work");
+  if (aside_) throw std::logic_error("on_side_stream: a body on the side stream starts another");
   const DeviceEvent before = record_event();
   aside_ = true;
   DeviceEvent end;

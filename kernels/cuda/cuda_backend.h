@@ -60,13 +60,13 @@ class CudaBackend final : public Backend {
 
   void matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) override;
   /// Nothing on an emulated device, whose times say nothing.
-  void tune(int64_t most, const std::function<void(int64_t rows)>& products) override;
+  void tune(int64_t max_rows, const std::function<void(int64_t rows)>& products) override;
   int64_t gate_up_interleave() const override;
   /// One 896 px image with its prompt is one product: each run of rows reads the whole weight again, and the
   /// library's products reach the device's rate from about 2000 rows on. In bf16 the 28B model's halves of so
   /// many rows take 640 MB, and their product 320 MB.
   int64_t mlp_chunk_rows() const override { return 4352; }
-  void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) override;
+  void matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor scratch) override;
   void rms_norm(Tensor y, Tensor x, const float* gain, float eps) override;
   void layer_norm(Tensor y, Tensor x, const float* gain, const float* bias, float eps) override;
   void add(Tensor x, Tensor y) override;
@@ -92,7 +92,7 @@ class CudaBackend final : public Backend {
   size_t kv_page_bytes(const KvShape& shape) const override;
   /// Without it there is room for 64 spans with 4096 pages and 8192 rows, 16 heads of 256 columns.
   /// It may try the kernels of a prefill, for a fraction of a second.
-  size_t reserve_attention(const AttentionLimits& room) override;
+  size_t reserve_attention(const AttentionLimits& limits) override;
   void store_kv(std::byte* pages, const KvShape& shape, std::span<const AttentionSpan> spans, Tensor k,
                 Tensor v) override;
   void rope_and_store(Tensor qkv, int64_t heads, Tensor cos_sin, std::span<const int32_t> positions,
@@ -136,7 +136,7 @@ class CudaBackend final : public Backend {
                                   std::span<const int32_t> positions);
   /// The spans on the device. Every layer of a step names the same ones: they travel once.
   const StepTable& table_of(std::span<const AttentionSpan> spans);
-  void upload_table(std::span<const AttentionSpan> spans, DecodeScratch room);
+  void upload_table(std::span<const AttentionSpan> spans, DecodeCapacity capacity);
   bool holds(std::span<const AttentionSpan> spans) const;
   const SamplingParams* sampling_of(std::span<const SamplingParams> sampling);
   /// An array on the device that was not prepared.
@@ -147,7 +147,7 @@ class CudaBackend final : public Backend {
   }
   /// std::logic_error while a body is recorded: `what` needs the host.
   void refuse_recording(const char* what) const;
-  void make_room(const AttentionLimits& room);
+  void grow_attention(const AttentionLimits& limits);
 
   ThreadPool& threads_;
   const int device_;
@@ -155,12 +155,13 @@ class CudaBackend final : public Backend {
   const int filled_;  // multiprocessors that products and prefills should fill; 0: all
   OwnedStream owned_;
   const int64_t overlap_min_rows_;
-  OwnedStream side_;               // of the bodies of beside()
+  OwnedStream side_;               // of the bodies of on_side_stream()
   bool aside_ = false;             // one runs
   std::optional<size_t> planned_;  // between begin_plan() and end_plan()
-  std::mutex pulse_mutex_;  // also held while work is recorded for later, where no event may be put between
-  OwnedEvent pulse_;
-  bool pulse_out_ = false;  // the event waits for the work before it
+  // Also held while work is recorded for later, where no event may be put between.
+  std::mutex progress_mutex_;
+  OwnedEvent progress_event_;
+  bool progress_pending_ = false;  // the event waits for the work before it
   Staging staging_;
   ImageUploads images_;
   TopKScratch top_k_;
@@ -171,7 +172,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Blas> blas_;  // where `mode_` lets it choose the order of sums
   MatmulScratch matmul_;
   PrefillChoice prefill_;
-  AttentionLimits room_;  // of the next two
+  AttentionLimits limits_;  // of the next two
   std::unique_ptr<AttentionScratch> attention_;
   std::unique_ptr<StepTable> table_;
   std::vector<AttentionSpan> spans_;  // in the table; their pages are in pages_

@@ -23,17 +23,17 @@ void CudaBackend::matmul(Tensor y, Tensor x, const Matrix& w, const Epilogue& en
   cuda::matmul(stream(), matmul_, y, x, w, end);
 }
 
-void CudaBackend::matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor room) {
-  cuda::matmul(stream(), matmul_, y, x, gate_up, {}, &room);
+void CudaBackend::matmul_geglu(Tensor y, Tensor x, const Matrix& gate_up, Tensor scratch) {
+  cuda::matmul(stream(), matmul_, y, x, gate_up, {}, &scratch);
 }
 
 int64_t CudaBackend::gate_up_interleave() const { return kGateRun; }
 
-void CudaBackend::tune(int64_t most, const std::function<void(int64_t rows)>& products) {
+void CudaBackend::tune(int64_t max_rows, const std::function<void(int64_t rows)>& products) {
   if (blas_ == nullptr || native_stream() == nullptr) return;
   matmul_.tune(true);
-  for (int64_t rows = kSkinnyRows + 1; rows <= most; rows = row_bucket(rows) + 1)
-    products(std::min(row_bucket(rows), most));
+  for (int64_t rows = kSkinnyRows + 1; rows <= max_rows; rows = row_bucket(rows) + 1)
+    products(std::min(row_bucket(rows), max_rows));
   matmul_.tune(false);
   blas_->save();
 }
@@ -136,7 +136,7 @@ void CudaBackend::softcap(Tensor x, float cap) { cuda::softcap(stream(), x, cap)
 
 void CudaBackend::add_gumbel_noise(Tensor logits, int64_t first_token,
                                    std::span<const SamplingParams> sampling) {
-  refuse_recording("perturb");
+  refuse_recording("add_gumbel_noise");
   cuda::add_gumbel_noise(stream(), staging_, logits, first_token, sampling);
 }
 
@@ -147,14 +147,15 @@ std::vector<std::vector<Candidate>> CudaBackend::top_k(Tensor logits, int64_t fi
 
 void CudaBackend::top_candidates(Tensor found, Tensor logits, int64_t first_token, float cap,
                                  std::span<const SamplingParams> sampling) {
-  require(std::ssize(sampling) == logits.rows() && longest_list("best", sampling) <= found.cols() / 2, "best",
-          "one SamplingParams a row of logits, and lists of their length");
+  require(
+      std::ssize(sampling) == logits.rows() && longest_list("top_candidates", sampling) <= found.cols() / 2,
+      "top_candidates", "one SamplingParams a row of logits, and lists of their length");
   cuda::top_candidates(stream(), top_k_, found, logits, first_token, cap, sampling_of(sampling));
 }
 
 void CudaBackend::sample(Tensor tokens, Tensor found, std::span<const SamplingParams> sampling) {
-  require(std::ssize(sampling) == tokens.rows() && longest_list("choose", sampling) <= found.cols() / 2,
-          "choose", "one SamplingParams a row of tokens, and lists of their length");
+  require(std::ssize(sampling) == tokens.rows() && longest_list("sample", sampling) <= found.cols() / 2,
+          "sample", "one SamplingParams a row of tokens, and lists of their length");
   cuda::sample(stream(), tokens, found, sampling_of(sampling));
 }
 
@@ -164,9 +165,9 @@ const SamplingParams* CudaBackend::sampling_of(std::span<const SamplingParams> s
 }
 
 void CudaBackend::scatter(Tensor token_table, std::span<const int32_t> slots, Tensor tokens) {
-  require(std::ssize(slots) == tokens.rows(), "scatter", "one place a token");
-  for (const int32_t place : slots)
-    require(place >= 0 && place < token_table.rows(), "scatter", "a place lies outside the board");
+  require(std::ssize(slots) == tokens.rows(), "scatter", "one slot a token");
+  for (const int32_t slot : slots)
+    require(slot >= 0 && slot < token_table.rows(), "scatter", "a slot lies outside the token table");
   const int32_t* prepared = inputs_->slots(slots);
   cuda::scatter(stream(), token_table, prepared != nullptr ? prepared : upload(slots), tokens);
 }

@@ -50,13 +50,13 @@ void compute(const GemmCall& call) {
 
 }  // namespace
 
-std::vector<Algorithm> HostGemm::candidates(const GemmCall& call, int most) {
+std::vector<Algorithm> HostGemm::candidates(const GemmCall& call, int max_count) {
   ++asked;
   std::vector<Algorithm> all;
   if (call.x_scales != nullptr && !rules.row_scales) return all;
   if (call.x.dtype == DType::e4m3 && (!rules.float8 || call.x.cols() % 16 != 0 || call.out % 16 != 0))
     return all;
-  for (uint64_t i = 0; i < kAlgorithms && static_cast<int>(i) < most; ++i)
+  for (uint64_t i = 0; i < kAlgorithms && static_cast<int>(i) < max_count; ++i)
     all.push_back({{i + 1, static_cast<uint64_t>(call.out)}});
   return all;
 }

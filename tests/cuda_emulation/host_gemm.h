@@ -24,7 +24,7 @@ class HostGemm final : public GemmLibrary {
   explicit HostGemm(Rules given) : rules(given) {}
 
   std::string version() const override { return "host 1"; }
-  std::vector<Algorithm> candidates(const GemmCall& call, int most) override;
+  std::vector<Algorithm> candidates(const GemmCall& call, int max_count) override;
   bool run(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) override;
   float time(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) override;
 

@@ -58,7 +58,7 @@ void Gemma2::make_workspace(int64_t rows, int64_t length) {
   const int64_t chunk = std::min(rows, rank_.ops.mlp_chunk_rows());
   gate_up_ = workspace_.make(chunk, layers_.empty() ? 0 : layers_.front().gate_up.w.out, operands);
   mlp_ = workspace_.make(chunk, plan_.ffn.size(), operands);
-  // Where a half is summed beside the other each row has partials of its own.
+  // Where the sums of one half overlap the other half, each row has partials of its own.
   const int64_t down_rows = rows < rank_.ops.overlap_min_rows() ? chunk : rows;
   const int64_t partials = std::max(plan_.out_sums.outputs() * rows, plan_.down_sums.outputs() * down_rows);
   partials_ = workspace_.make(rank_.comm.size() > 1 ? partials : 0, config_.hidden_size);

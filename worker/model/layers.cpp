@@ -34,10 +34,10 @@ Tensor RowLinear::blocks(Tensor partials, int64_t rows) const {
   return view(partials.data, DType::f32, w.sums.outputs() * rows, w.out);
 }
 
-void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const {
+void RowLinear::add_to(Rank r, Tensor to, Tensor x, Tensor scratch, Tensor partials) const {
   if (finish.total() == 1) return product(r, to, x, partials, true);
-  (*this)(r, room, x, partials);
-  r.ops.add(to, room);
+  (*this)(r, scratch, x, partials);
+  r.ops.add(to, scratch);
 }
 
 void RowLinear::product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const {

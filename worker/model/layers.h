@@ -60,8 +60,8 @@ struct GeluLinear : ColumnLinear {
 struct GatedLinear {
   Matrix w;  // [2 my out, or a few more rows, in]
 
-  /// room [rows, w.out] holds the halves where a backend computes them apart.
-  void operator()(Rank r, Tensor y, Tensor x, Tensor room) const { r.ops.matmul_geglu(y, x, w, room); }
+  /// scratch [rows, w.out] holds the halves where a backend computes them apart.
+  void operator()(Rank r, Tensor y, Tensor x, Tensor scratch) const { r.ops.matmul_geglu(y, x, w, scratch); }
 };
 
 /// Holds columns of a weight [out, in]: every rank has part of each sum, and gets the whole one. The one
@@ -75,11 +75,11 @@ struct RowLinear {
   void operator()(Rank r, Tensor y, Tensor x, Tensor partials) const;
   /// The end of a block of a residual stream: to.y is the sum, Backend::add_rms_norm(to) comes behind it.
   void operator()(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
-  /// The same with all but the product beside what comes next: it is done, and partials are free, after
-  /// Backend::wait_for of what this returns.
+  /// The same, but all behind the product runs on the side stream and overlaps what comes next: it is done,
+  /// and partials are free, after Backend::wait_event() of the event returned.
   DeviceEvent start(Rank r, const AddNorm& to, Tensor x, Tensor partials) const;
-  /// to += the sum. Where a rank sums alone that is part of the product, else `room` [rows, out] holds it.
-  void add_to(Rank r, Tensor to, Tensor x, Tensor room, Tensor partials) const;
+  /// to += the sum. Where a rank sums alone that is part of the product, else `scratch` [rows, out] holds it.
+  void add_to(Rank r, Tensor to, Tensor x, Tensor scratch, Tensor partials) const;
   /// This rank's product alone, for Backend::tune; y as operator() or add_to has it.
   void product(Rank r, Tensor y, Tensor x, Tensor partials, bool add) const;
 

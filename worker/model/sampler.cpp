@@ -31,8 +31,8 @@ std::vector<Candidate> merge(Communicator& comm, std::vector<Candidate> mine, si
 }
 
 /// Contiguous lists of `width` candidates.
-Tensor lists_in(Tensor room, int64_t rows, int64_t width) {
-  return view(room.data, DType::i32, rows, 2 * width);
+Tensor lists_in(Tensor scratch, int64_t rows, int64_t width) {
+  return view(scratch.data, DType::i32, rows, 2 * width);
 }
 
 }  // namespace

@@ -13,9 +13,9 @@ enum class Weights : uint8_t { f32, bf16, bf16_as_f32 };
 
 /// What a block of rows carries from page to page: softmax over the keys so far, not yet divided by its sum.
 struct SoftmaxState {
-  float* most;  // [rows] largest score so far, -inf before the first
-  float* sums;  // [rows][16] sixteen partial sums of the weights
-  float* out;   // [rows][out_stride] weighted sum of the values
+  float* row_max;  // [rows] largest score so far, -inf before the first
+  float* sums;     // [rows][16] sixteen partial sums of the weights
+  float* out;      // [rows][out_stride] weighted sum of the values
   int64_t out_stride;
   int64_t out_cols;  // a multiple of 16
 };
@@ -34,7 +34,7 @@ struct ScorePage {
 };
 
 struct AttentionKernels {
-  /// Online softmax: takes the page into most and sums, rescales `out` where the largest score grew, and
+  /// Online softmax: takes the page into row_max and sums, rescales `out` where the largest score grew, and
   /// writes the page's weights. What a row doesn't see changes no bit of it.
   void (*softmax)(const SoftmaxState& state, const ScorePage& page);
   /// y [n] = row of out / its sum.
@@ -91,7 +91,7 @@ struct Attention {
     b.store(static_cast<float*>(weights) + at + 16);
   }
 
-  /// The weights of one row: 2^(factor (s - most)), with factor = scale * log2(e).
+  /// The weights of one row: 2^(factor (s - row_max)), with factor = scale * log2(e).
   template <Weights kind, int panels>
   static void row(const SoftmaxState& state, const ScorePage& page, int r, float factor) {
     V s[panels];
@@ -101,14 +101,14 @@ struct Attention {
       for (V& v : s) v = V::set1(page.cap) * cpu::tanh(v * inner);
     }
     if (page.seen != nullptr) mask(s, panels, page.seen + 2 * r);
-    const float old = state.most[r];
+    const float old = state.row_max[r];
     const float here = reduce_max(largest(s, panels));
-    const float most = here > old ? here : old;
+    const float largest = here > old ? here : old;
     // Nothing seen yet: any finite number keeps -inf - -inf away.
-    const float offset = most > -__builtin_inff() ? most * factor : 0.0f;
+    const float offset = largest > -__builtin_inff() ? largest * factor : 0.0f;
     V sum = V::load(state.sums + 16 * r);
-    if (most > old) {
-      state.most[r] = most;
+    if (largest > old) {
+      state.row_max[r] = largest;
       if (old > -__builtin_inff()) {  // else sum and out are zeros
         const V shrink = cpu::exp2(V::set1(old * factor - offset));
         sum = sum * shrink;

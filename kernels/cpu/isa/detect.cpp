@@ -48,12 +48,13 @@ bool has(uint64_t value, uint64_t bits) { return (value & bits) == bits; }
 
 std::vector<const Isa*> available_isas() {
   const uint64_t saved = saved_states();
-  const Cpuid basic = cpuid(1, 0), more = cpuid(7, 0), most = cpuid(7, 1);
+  const Cpuid basic = cpuid(1, 0), extended = cpuid(7, 0), newest = cpuid(7, 1);
   std::vector<const Isa*> found{&portable_isa()};  // worst first, turned round at the end
-  const bool avx2 = has(saved, kYmmState) && has(basic.ecx, kFma) && has(more.ebx, kAvx2);
-  const bool avx512 = avx2 && has(saved, kZmmState) && has(more.ebx, kAvx512);
-  const bool bf16 = avx512 && more.eax >= 1 && has(most.eax, kAvx512Bf16);
-  const bool amx = bf16 && has(saved, kTileState) && has(more.edx, kAmxBf16 | kAmxTile) && tiles_granted();
+  const bool avx2 = has(saved, kYmmState) && has(basic.ecx, kFma) && has(extended.ebx, kAvx2);
+  const bool avx512 = avx2 && has(saved, kZmmState) && has(extended.ebx, kAvx512);
+  const bool bf16 = avx512 && extended.eax >= 1 && has(newest.eax, kAvx512Bf16);
+  const bool amx =
+      bf16 && has(saved, kTileState) && has(extended.edx, kAmxBf16 | kAmxTile) && tiles_granted();
   if (avx2) found.push_back(&avx2_isa());
   if (avx512) found.push_back(&avx512_isa());
   if (bf16) found.push_back(&avx512_bf16_isa());

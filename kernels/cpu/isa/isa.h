@@ -34,7 +34,7 @@ struct Isa {
   const char* name;
   DType a_dtype;   // what rows of x are converted to for a bf16 weight: bf16, or f32 holding rounded values
   int64_t k_step;  // bf16 panels' inner dimension is padded to a multiple of this
-  int tile_rows;   // most rows, and most panels, a tile kernel takes
+  int tile_rows;   // the largest number of rows, and of panels, a tile kernel takes
   int tile_panels;
   int row_step;  // tile kernels may read (never write) rows of a up to the next multiple of this
 

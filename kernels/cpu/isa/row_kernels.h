@@ -120,9 +120,9 @@ struct Rows {
   static float largest(const float* x, int64_t n) {
     const float lowest = -__builtin_inff();
     if (n < 16) {
-      float most = lowest;
-      for (int64_t i = 0; i < n; ++i) most = x[i] > most ? x[i] : most;
-      return most;
+      float largest = lowest;
+      for (int64_t i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+      return largest;
     }
     V m[4];
     for (V& v : m) v = V::set1(lowest);

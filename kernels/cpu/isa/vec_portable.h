@@ -138,9 +138,9 @@ struct VecPortable {
   friend float reduce_max(const VecPortable& a) {
     float lanes[16];
     a.store(lanes);
-    float most = lanes[0];
-    for (float x : lanes) most = x > most ? x : most;
-    return most;
+    float largest = lanes[0];
+    for (float x : lanes) largest = x > largest ? x : largest;
+    return largest;
   }
 };
 

@@ -79,7 +79,7 @@ struct AttentionCall {
     const int from = first > 0 ? first : 0;
     return {from, (end < heads ? end : heads) - from};
   }
-  /// Most query heads of a KV head.
+  /// The largest number of query heads of a KV head.
   constexpr int max_heads() const { return group < heads ? group : heads; }
 
   constexpr KeyRange keys_of(const StepSpan& span, int row) const {

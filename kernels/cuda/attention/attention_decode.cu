@@ -37,7 +37,7 @@ struct DecodeBlock {
   alignas(16) uint16_t values[Shape::kTileElements];
   alignas(16) uint16_t queries[kRows * Shape::kStride];
   alignas(16) uint16_t weights[kRows * kWeightStride];
-  float most[kWarps][kRows];  // of each warp's keys
+  float row_max[kWarps][kRows];  // of each warp's keys
   float sums[kWarps][kRows];
   bool last;  // whether the decode's other units have ended
 };
@@ -78,8 +78,8 @@ struct ColumnSums {
   static constexpr int kTilePairs = (Shape::kColumns + 8) / 16;
   static constexpr int kMine = (kTilePairs + kWarps - 1) / kWarps;
   float out[kMine][2][4] = {};
-  float most[2] = {-INFINITY, -INFINITY};  // of rows lane / 4 and lane / 4 + 8; unused with a soft-cap
-  float sum[2] = {};                       // of this lane's weights
+  float row_max[2] = {-INFINITY, -INFINITY};  // of rows lane / 4 and lane / 4 + 8; unused with a soft-cap
+  float sum[2] = {};                          // of this lane's weights
 };
 
 /// Asks for a page's keys and values to be brought to the second cache, if it is one of the unit's. The tiles
@@ -135,15 +135,16 @@ __device__ __forceinline__ void weigh(float (&s)[2][4], DecodeBlock<Shape>& bloc
   float offset[2] = {}, shrink[2] = {1, 1};
   if constexpr (!kCapped) {
     for (int half = 0; half < 2; ++half)
-      block.most[warp][lane / 4 + 8 * half] = quad_max(largest_of_row(s, half));
+      block.row_max[warp][lane / 4 + 8 * half] = quad_max(largest_of_row(s, half));
     __syncthreads();
     for (int half = 0; half < 2; ++half) {
-      float now = sums.most[half];
-      for (int w = 0; w < kWarps; ++w) now = fmaxf(now, block.most[w][lane / 4 + 8 * half]);
+      float now = sums.row_max[half];
+      for (int w = 0; w < kWarps; ++w) now = fmaxf(now, block.row_max[w][lane / 4 + 8 * half]);
       // Every page of a unit has a key that its row sees: now is finite.
       offset[half] = now * exponents.factor;
-      if (now > sums.most[half]) shrink[half] = ptx::exp2_fast((sums.most[half] - now) * exponents.factor);
-      sums.most[half] = now;
+      if (now > sums.row_max[half])
+        shrink[half] = ptx::exp2_fast((sums.row_max[half] - now) * exponents.factor);
+      sums.row_max[half] = now;
     }
   }
   for (int half = 0; half < 2; ++half) {
@@ -195,7 +196,7 @@ __device__ __forceinline__ void store_unit(const Partials& to, const Unit& unit,
     if (warp == 0 && lane % 4 == 0) {
       float sum = 0;
       for (int w = 0; w < kWarps; ++w) sum += block.sums[w][row];
-      to.states[at] = make_float2(kCapped ? 0 : sums.most[half] * factor, sum);
+      to.states[at] = make_float2(kCapped ? 0 : sums.row_max[half] * factor, sum);
     }
     LAPIDARY_UNROLL
     for (int m = 0; m < ColumnSums<Shape>::kMine; ++m) {
@@ -265,28 +266,28 @@ __device__ __forceinline__ bool ends_last(const Partials& partials, const Unit& 
 /// under way at once; a warp then sees to a head.
 template <class Shape>
 __device__ __forceinline__ void share_out(const Partials& partials, const Unit& unit,
-                                          CombineScratch<Shape>& room) {
+                                          CombineScratch<Shape>& scratch) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   const int heads = unit.pairs.heads.count, splits = unit.decode.splits;
   for (int i = thread; i < heads * splits; i += kThreads) {
     const int head = i % heads, split = i / heads;
     const float2 state =
         partials.states[partials.at(unit.decode.first_split + split, unit.pairs.heads.first + head)];
-    room.shares[head][split] = state.x;
-    room.counts[head][split] = state.y;
+    scratch.shares[head][split] = state.x;
+    scratch.counts[head][split] = state.y;
   }
   __syncthreads();
   for (int head = thread / 32; head < heads; head += kWarps) {
-    float most = -INFINITY, sum = 0;
-    for (int s = lane; s < splits; s += 32) most = fmaxf(most, room.shares[head][s]);
-    for (int bits = 16; bits > 0; bits /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, bits));
+    float top = -INFINITY, sum = 0;
+    for (int s = lane; s < splits; s += 32) top = fmaxf(top, scratch.shares[head][s]);
+    for (int bits = 16; bits > 0; bits /= 2) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, bits));
     for (int s = lane; s < splits; s += 32) {
-      const float share = ptx::exp2_fast(room.shares[head][s] - most);
-      room.shares[head][s] = share;
-      sum = fmaf(share, room.counts[head][s], sum);
+      const float share = ptx::exp2_fast(scratch.shares[head][s] - top);
+      scratch.shares[head][s] = share;
+      sum = fmaf(share, scratch.counts[head][s], sum);
     }
     for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
-    if (lane == 0) room.total[head] = sum;
+    if (lane == 0) scratch.total[head] = sum;
   }
   __syncthreads();
 }
@@ -324,28 +325,28 @@ __device__ __forceinline__ void combine(const AttentionCall& call, const Partial
                                         DecodeBlock<Shape>& block) {
   static_assert(sizeof(CombineScratch<Shape>) <= sizeof(block.keys) + sizeof(block.values) &&
                 StepTable::kMaxSplits % kWarps == 0);
-  auto& room = *reinterpret_cast<CombineScratch<Shape>*>(&block);
+  auto& scratch = *reinterpret_cast<CombineScratch<Shape>*>(&block);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int splits = unit.decode.splits, end = call.layout.head_dim;
   const int first = splits * warp / kWarps, last = splits * (warp + 1) / kWarps;
-  share_out(partials, unit, room);
+  share_out(partials, unit, scratch);
   for (int head = 0; head < unit.pairs.heads.count; ++head) {
     const int global = unit.pairs.heads.first + head;
     const float* sums = partials.sums + partials.at(unit.decode.first_split, global) * partials.columns;
     for (int column = 4 * lane; column < end; column += 4 * 32) {
       float x[4] = {};
       add_splits<Shape>(x, sums + column, int64_t{partials.heads} * partials.columns, first, last,
-                        room.shares[head], room.counts[head]);
-      *reinterpret_cast<float4*>(room.parts[warp] + column) = make_float4(x[0], x[1], x[2], x[3]);
+                        scratch.shares[head], scratch.counts[head]);
+      *reinterpret_cast<float4*>(scratch.parts[warp] + column) = make_float4(x[0], x[1], x[2], x[3]);
     }
     __syncthreads();
     const int64_t to = call.out.at(unit.pairs.span.first_row, global);
     for (int column = thread; column < end; column += kThreads) {
-      float sum = room.parts[0][column];
-      for (int w = 1; w < kWarps; ++w) sum += room.parts[w][column];
-      store_one(call.out, to + column, sum / room.total[head]);
+      float sum = scratch.parts[0][column];
+      for (int w = 1; w < kWarps; ++w) sum += scratch.parts[w][column];
+      store_one(call.out, to + column, sum / scratch.total[head]);
     }
-    __syncthreads();  // the parts have been read, and behind the last head all of the room
+    __syncthreads();  // the parts have been read, and behind the last head all of the scratch
   }
 }
 

@@ -74,14 +74,14 @@ __device__ void attend_row(const AttentionCall& call, const StepSpan& span, int 
     memory.query[8 * lane + i] = sizeof(Cached) == 2 ? from_bf16(to_bf16(q[i])) : q[i];
   __syncwarp();
 
-  float most = -INFINITY, sum = 0, out[kMaxColumns / 32] = {};
+  float largest = -INFINITY, sum = 0, out[kMaxColumns / 32] = {};
   for (int64_t first = keys.begin / 32 * 32; first < keys.end; first += 32) {
     const int64_t key = first + lane;
     const bool seen = key >= keys.begin && key < keys.end;
     const float s = seen ? score(memory.query, keys_at<Cached>(call, span, key, kv_head), call) : -INFINITY;
-    const float now = fmaxf(most, warp_max(s));
-    const float shrink = expf(most - now), weight = expf(s - now);
-    most = now;
+    const float now = fmaxf(largest, warp_max(s));
+    const float shrink = expf(largest - now), weight = expf(s - now);
+    largest = now;
     sum = fmaf(sum, shrink, weight);
     memory.weights[lane] = weight;
     __syncwarp();

@@ -120,7 +120,7 @@ __device__ __forceinline__ void for_tiles(PrefillTile<P>& tile, int all, const T
 
 /// What a lane knows of its two rows of an accumulator, lane / 4 and lane / 4 + 8, from page to page.
 struct RowSums {
-  float most[2] = {-INFINITY, -INFINITY};  // largest score so far; unused with a soft-cap
+  float row_max[2] = {-INFINITY, -INFINITY};  // largest score so far; unused with a soft-cap
   float sum[2] = {};
 };
 
@@ -132,13 +132,13 @@ __device__ __forceinline__ void weigh(float (&s)[kPageKeys / 8][4], RowSums& row
   float offset[2] = {};
   LAPIDARY_UNROLL
   for (int half = 0; half < 2 && !kCapped; ++half) {
-    float& most = rows.most[half];
-    const float now = fmaxf(most, quad_max(largest_of_row(s, half)));
+    float& row_max = rows.row_max[half];
+    const float now = fmaxf(row_max, quad_max(largest_of_row(s, half)));
     // Nothing seen yet: any finite number keeps -inf - -inf away.
     offset[half] = now > -INFINITY ? now * exponents.factor : 0.0f;
-    shrink[half] = now > most ? ptx::exp2_fast((most - now) * exponents.factor) : 1.0f;
+    shrink[half] = now > row_max ? ptx::exp2_fast((row_max - now) * exponents.factor) : 1.0f;
     rows.sum[half] *= shrink[half];
-    most = now;
+    row_max = now;
   }
   LAPIDARY_UNROLL
   for (int half = 0; half < 2; ++half)

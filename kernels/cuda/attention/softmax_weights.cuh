@@ -24,17 +24,17 @@ struct Exponents {
     constexpr float kTanh[kTerms] = {0.999999404f,   -0.333290428f, 0.132814333f,
                                      -0.0516056754f, 0.0167431142f, -0.00306706037f};
     inner = scale / softcap;
-    most = softcap * kLog2E;
-    for (int i = 0; i < kTerms; ++i) odd[i] = most * kTanh[i];
+    cap_log2 = softcap * kLog2E;
+    for (int i = 0; i < kTerms; ++i) odd[i] = cap_log2 * kTanh[i];
   }
 
   float factor;
-  float inner = 0;  // scale / cap
-  float most = 0;   // cap · log2(e)
+  float inner = 0;     // scale / cap
+  float cap_log2 = 0;  // cap · log2(e)
   float odd[kTerms] = {};
 };
 
-/// most · tanh(y) for |y| <= 1.
+/// cap_log2 · tanh(y) for |y| <= 1.
 __device__ __forceinline__ float tanh_near(float y, const Exponents& e) {
   const float square = y * y;
   float sum = e.odd[Exponents::kTerms - 1];
@@ -43,10 +43,10 @@ __device__ __forceinline__ float tanh_near(float y, const Exponents& e) {
   return y * sum;
 }
 
-/// most · tanh(y) as 1 - 2 / (e^2|y| + 1), which does not cancel for |y| > 1.
+/// cap_log2 · tanh(y) as 1 - 2 / (e^2|y| + 1), which does not cancel for |y| > 1.
 __device__ __forceinline__ float tanh_far(float y, const Exponents& e) {
   const float power = ptx::exp2_fast(2 * kLog2E * fabsf(y));
-  return copysignf(e.most * (1 - __fdividef(2.0f, power + 1)), y);
+  return copysignf(e.cap_log2 * (1 - __fdividef(2.0f, power + 1)), y);
 }
 
 /// Caps a warp's scores on the pipe of multiplications and additions. Only where a score of the warp is

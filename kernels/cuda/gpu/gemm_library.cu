@@ -105,7 +105,7 @@ class Problem {
   }
   Problem(const Problem&) = delete;
 
-  std::vector<Algorithm> candidates(cublasLtHandle_t handle, int most) const {
+  std::vector<Algorithm> candidates(cublasLtHandle_t handle, int max_count) const {
     cublasLtMatmulPreference_t wish = nullptr;
     if (!fine_ || calls_.create_wish(&wish) != CUBLAS_STATUS_SUCCESS) return {};
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
@@ -117,10 +117,10 @@ class Problem {
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(alignment_of(call_.y)));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(alignment_of(call_.y)));
     std::array<cublasLtMatmulHeuristicResult_t, 16> results;
-    most = std::min(most, static_cast<int>(results.size()));
+    max_count = std::min(max_count, static_cast<int>(results.size()));
     int found = 0;
     const auto status =
-        calls_.heuristic(handle, product_, a_, b_, d_, d_, wish, most, results.data(), &found);
+        calls_.heuristic(handle, product_, a_, b_, d_, d_, wish, max_count, results.data(), &found);
     calls_.destroy_wish(wish);
     std::vector<Algorithm> algorithms;
     for (int i = 0; status == CUBLAS_STATUS_SUCCESS && i < found; ++i) {
@@ -174,8 +174,8 @@ class CublasLt final : public GemmLibrary {
 
   std::string version() const override { return "cublasLt " + std::to_string(calls_.version()); }
 
-  std::vector<Algorithm> candidates(const GemmCall& call, int most) override {
-    return Problem(calls_, call).candidates(handle_, most);
+  std::vector<Algorithm> candidates(const GemmCall& call, int max_count) override {
+    return Problem(calls_, call).candidates(handle_, max_count);
   }
 
   bool run(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) override {

@@ -40,7 +40,7 @@ class GemmLibrary {
   virtual ~GemmLibrary() = default;
   virtual std::string version() const = 0;  // "cublasLt 130100"
   /// Ways that the library takes to be fast, best first; none where it has no such product.
-  virtual std::vector<Algorithm> candidates(const GemmCall& call, int most) = 0;
+  virtual std::vector<Algorithm> candidates(const GemmCall& call, int max_count) = 0;
   /// false: the library refuses the algorithm for this call, and nothing was done.
   virtual bool run(Stream stream, const GemmCall& call, const Algorithm& algorithm, std::byte* workspace) = 0;
   /// Milliseconds of one run on the device; below 0 where the library refuses.

@@ -13,7 +13,7 @@ namespace {
 
 // More than this a scratch does not hold: larger products go part by part.
 constexpr size_t kMaxBytes = size_t{64} << 20;
-constexpr size_t kLeastPartials = size_t{1} << 20;
+constexpr size_t kMinPartials = size_t{1} << 20;
 // Leaves and rows that reserve() counts on for sums apart.
 constexpr int64_t kLeaves = 16, kPartialRows = 128;
 constexpr int64_t kTickets = 4096;
@@ -44,13 +44,15 @@ void check(Tensor y, Tensor x, const Matrix& w, const Epilogue& end) {
   require(!end.add || (y.dtype == DType::f32 && !end.gelu), "only a float32 y is added to, without gelu");
 }
 
-void check_gated(Tensor y, Tensor x, const Matrix& w, Tensor room) {
-  require(is_float(x.dtype) && is_float(y.dtype) && is_float(room.dtype), "tensors are float32 or bfloat16");
+void check_gated(Tensor y, Tensor x, const Matrix& w, Tensor gated_scratch) {
+  require(is_float(x.dtype) && is_float(y.dtype) && is_float(gated_scratch.dtype),
+          "tensors are float32 or bfloat16");
   require(x.cols() == w.in, "x " + shape_of(x) + " for a weight of inner size " + std::to_string(w.in));
   require(y.rows() == x.rows() && w.out == gated_columns(y.cols()) && w.sums.outputs() == 1,
           "y " + shape_of(y) + " for x " + shape_of(x) + " and a gated weight of " + std::to_string(w.out) +
               " rows");
-  require(room.rows() >= x.rows() && room.cols() == w.out, "room " + shape_of(room) + " for a gated product");
+  require(gated_scratch.rows() >= x.rows() && gated_scratch.cols() == w.out,
+          "scratch " + shape_of(gated_scratch) + " for a gated product");
 }
 
 bool grow(Buffer& buffer, size_t& held, size_t bytes) {
@@ -113,7 +115,7 @@ void MatmulScratch::reserve(int64_t rows, int64_t width) {
   const auto operand = std::max(row * 2, std::min(kMaxBytes, row * static_cast<size_t>(rows) * 2));
   grow(operand_, operand_bytes_, operand);
   const auto sums = row * static_cast<size_t>(std::min(rows, kPartialRows) * kLeaves) * sizeof(float);
-  grow(partials_, partial_bytes_, std::clamp(sums, kLeastPartials, kMaxBytes));
+  grow(partials_, partial_bytes_, std::clamp(sums, kMinPartials, kMaxBytes));
   grow(tickets_, ticket_bytes_, kTickets * sizeof(uint32_t));
 }
 
@@ -121,14 +123,14 @@ void MatmulScratch::reserve(int64_t rows, int64_t width) {
 class MatmulRun {
  public:
   MatmulRun(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const Epilogue& end,
-            const Tensor* room)
+            const Tensor* gated_scratch)
       : stream_(stream),
         scratch_(scratch),
         y_(y),
         x_(x),
         w_(w),
         end_(end),
-        room_(room),
+        gated_scratch_(gated_scratch),
         units_(units_of(w.sums, w.in)) {
     const int element = static_cast<int>(size_of(w.dtype));
     for (int u = 1; u < units_.count; ++u) {
@@ -170,7 +172,7 @@ class MatmulRun {
     p.y_output = x_.rows() * y_.stride;
     p.y_dtype = y_.dtype;
     p.end = end_;
-    p.gated = room_ != nullptr;
+    p.gated = gated_scratch_ != nullptr;
     p.columns = y_.cols();
     p.rows = x.rows();
     p.out = w_.out;
@@ -184,8 +186,8 @@ class MatmulRun {
     return static_cast<int64_t>(scratch_.partial_bytes_ / row);
   }
 
-  /// The most rows of one part, if the leaves' sums are kept apart.
-  int64_t mlp_chunk_rows() const {
+  /// The largest number of rows of one part, if the leaves' sums are kept apart.
+  int64_t max_part_rows() const {
     if (units_.count == 1) return kMaxRows;
     const int64_t rows = std::min(kMaxRows, fitting_rows(units_.count));
     require(rows > 0, "no scratch for " + std::to_string(units_.count) + " sums of " +
@@ -202,14 +204,15 @@ class MatmulRun {
     return units.count > 1 ? reinterpret_cast<float*>(scratch_.partials_.get()) : nullptr;
   }
 
-  /// Calls part(x, first row) for up to `most` rows at a time.
+  /// Calls part(x, first row) for up to `max_rows` rows at a time.
   template <class Part>
-  void in_parts(int64_t most, Part part) const {
-    for (int64_t r = 0; r < x_.rows(); r += most) part(x_.row_range(r, std::min(x_.rows(), r + most)), r);
+  void in_parts(int64_t max_rows, Part part) const {
+    for (int64_t r = 0; r < x_.rows(); r += max_rows)
+      part(x_.row_range(r, std::min(x_.rows(), r + max_rows)), r);
   }
 
   void plain() const {
-    in_parts(mlp_chunk_rows(), [&](Tensor x, int64_t r) {
+    in_parts(max_part_rows(), [&](Tensor x, int64_t r) {
       ProductArgs p = args(x, r);
       p.partials = partials(units_);
       plain_product(stream_, p, units_);
@@ -217,8 +220,8 @@ class MatmulRun {
     });
   }
 
-  void skinny(int64_t most) const {
-    in_parts(std::min(most, mlp_chunk_rows()), [&](Tensor x, int64_t r) {
+  void skinny(int64_t max_rows) const {
+    in_parts(std::min(max_rows, max_part_rows()), [&](Tensor x, int64_t r) {
       ProductArgs p = args(x, r);
       const int64_t tiles = parts_of(w_.out, skinny_channels(p.rows));
       const SumUnits units =
@@ -235,11 +238,12 @@ class MatmulRun {
   void tiled() const {
     const bool as_it_is = x_.dtype == DType::bf16 && reads_in_eights(x_);
     const int64_t pitch = round_up(w_.in, 8);
-    int64_t most = mlp_chunk_rows();
+    int64_t max_rows = max_part_rows();
     if (!as_it_is)
-      most = std::min(most, static_cast<int64_t>(scratch_.operand_bytes_) / std::max<int64_t>(2 * pitch, 1));
-    if (most <= kSkinnyRows) return skinny(kSkinnyRows);  // which rounds x by itself
-    in_parts(most > kTileSide ? most / kTileSide * kTileSide : most, [&](Tensor x, int64_t r) {
+      max_rows =
+          std::min(max_rows, static_cast<int64_t>(scratch_.operand_bytes_) / std::max<int64_t>(2 * pitch, 1));
+    if (max_rows <= kSkinnyRows) return skinny(kSkinnyRows);  // which rounds x by itself
+    in_parts(max_rows > kTileSide ? max_rows / kTileSide * kTileSide : max_rows, [&](Tensor x, int64_t r) {
       if (!as_it_is) {
         auto* operand = reinterpret_cast<uint16_t*>(scratch_.operand_.get());
         round_rows(stream_, operand, pitch, x);
@@ -265,13 +269,13 @@ class MatmulRun {
     return !scratch_.mode_.deterministic && scratch_.blas_ != nullptr && units_.count == 1;
   }
 
-  /// The library has no gated epilogue: the halves go through the room.
+  /// The library has no gated epilogue: the halves go through the scratch.
   void by_library(Tensor y, Tensor x) const {
     Blas& blas = *scratch_.blas_;
-    const Tensor to = room_ == nullptr ? y : room_->row_range(0, x.rows());
+    const Tensor to = gated_scratch_ == nullptr ? y : gated_scratch_->row_range(0, x.rows());
     if (scratch_.tuning_) blas.tune(stream_, to, x, w_, end_);
     blas.gemm(stream_, to, x, w_, end_);
-    if (room_ != nullptr) gelu_mul_runs(stream_, y, to);
+    if (gated_scratch_ != nullptr) gelu_mul_runs(stream_, y, to);
   }
 
   /// Rows of x as e4m3 with a scale a row, through the library. false: it has no such products, and nothing
@@ -279,14 +283,14 @@ class MatmulRun {
   bool float8() const {
     if (end_.bias != nullptr || end_.gelu || end_.add) return false;
     const int64_t pitch = round_up(w_.in, 16);
-    const auto most = static_cast<int64_t>(scratch_.operand_bytes_) / (pitch + int64_t{sizeof(float)});
-    if (most < std::min(x_.rows(), int64_t{kTileSide})) return false;
+    const auto max_rows = static_cast<int64_t>(scratch_.operand_bytes_) / (pitch + int64_t{sizeof(float)});
+    if (max_rows < std::min(x_.rows(), int64_t{kTileSide})) return false;
     // Parts of like length: a short last one would read the whole weight for little.
-    const int64_t parts = parts_of(x_.rows(), most), each = parts_of(x_.rows(), parts);
+    const int64_t parts = parts_of(x_.rows(), max_rows), each = parts_of(x_.rows(), parts);
     for (int64_t r = 0; r < x_.rows(); r += each) {
       const int64_t end = std::min(x_.rows(), r + each);
       auto* rows = scratch_.operand_.get();
-      auto* scales = reinterpret_cast<float*>(rows + most * pitch);
+      auto* scales = reinterpret_cast<float*>(rows + max_rows * pitch);
       convert_rows(stream_, {rows, pitch, DType::e4m3, scales, end - r, w_.in}, x_.row_range(r, end));
       ScaledRows x{view(rows, DType::e4m3, end - r, pitch).col_range(0, w_.in), scales};
       if (!float8_part(y_.row_range(r, end), x)) return false;
@@ -295,10 +299,10 @@ class MatmulRun {
   }
 
   bool float8_part(Tensor y, const ScaledRows& x) const {
-    const Tensor to = room_ == nullptr ? y : room_->row_range(0, y.rows());
+    const Tensor to = gated_scratch_ == nullptr ? y : gated_scratch_->row_range(0, y.rows());
     if (scratch_.tuning_) scratch_.blas_->tune(stream_, to, x, w_);
     if (!scratch_.blas_->gemm(stream_, to, x, w_)) return false;
-    if (room_ != nullptr) gelu_mul_runs(stream_, y, to);
+    if (gated_scratch_ != nullptr) gelu_mul_runs(stream_, y, to);
     return true;
   }
 
@@ -307,15 +311,15 @@ class MatmulRun {
   const Tensor y_, x_;
   const Matrix& w_;
   const Epilogue end_;
-  const Tensor* const room_;  // of a gated product
+  const Tensor* const gated_scratch_;  // of a gated product
   const SumUnits units_;
   bool aligned_ = true, in_eights_ = true;
 };
 
 void matmul(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w, const Epilogue& end,
-            const Tensor* room) {
-  room == nullptr ? check(y, x, w, end) : check_gated(y, x, w, *room);
-  MatmulRun(stream, scratch, y, x, w, end, room).run();
+            const Tensor* gated_scratch) {
+  gated_scratch == nullptr ? check(y, x, w, end) : check_gated(y, x, w, *gated_scratch);
+  MatmulRun(stream, scratch, y, x, w, end, gated_scratch).run();
 }
 
 }  // namespace lapidary::cuda

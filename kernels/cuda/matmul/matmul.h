@@ -39,7 +39,7 @@ class MatmulScratch {
 
 /// Backend::matmul: y [w.sums.outputs() * rows, out], f32 or bf16; x [rows, in], f32 or bf16 (rounded to bf16
 /// unless w is f32); the epilogue's bias in device memory.
-/// `room` given: the weight is gated (Backend::matmul_geglu), y its product.
+/// `gated_scratch` given: the weight is gated (Backend::matmul_geglu), y its product.
 ///
 /// The order of a sum: a leaf is cut into near-equal pieces of at most 256, 512 or 1024 columns, as its own
 /// length says (matmul_kernels.h), a piece is a chain of
@@ -53,6 +53,6 @@ class MatmulScratch {
 ///
 /// Throws std::logic_error for shapes that don't fit each other or the scratch.
 void matmul(Stream stream, MatmulScratch& scratch, Tensor y, Tensor x, const Matrix& w,
-            const Epilogue& end = {}, const Tensor* room = nullptr);
+            const Epilogue& end = {}, const Tensor* gated_scratch = nullptr);
 
 }  // namespace lapidary::cuda

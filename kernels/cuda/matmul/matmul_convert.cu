@@ -53,18 +53,19 @@ __device__ void read_run(float (&x)[kRun], const RowArgs& a, int64_t row, int64_
 __device__ float largest(const RowArgs& a, int64_t row, float* of_warp) {
   const int thread = static_cast<int>(threadIdx.x);
   const auto larger = [](float x, float y) { return x != x || x > y ? x : y; };
-  float most = 0;
+  float row_max = 0;
   for (int64_t k = thread * kRun; k < a.from.shape[1]; k += kThreads * kRun) {
     float x[kRun];
     read_run(x, a, row, k);
 #pragma unroll
-    for (const float value : x) most = larger(fabsf(value), most);
+    for (const float value : x) row_max = larger(fabsf(value), row_max);
   }
-  for (int bits = 16; bits > 0; bits /= 2) most = larger(__shfl_xor_sync(0xffffffffu, most, bits), most);
-  if (thread % 32 == 0) of_warp[thread / 32] = most;
+  for (int bits = 16; bits > 0; bits /= 2)
+    row_max = larger(__shfl_xor_sync(0xffffffffu, row_max, bits), row_max);
+  if (thread % 32 == 0) of_warp[thread / 32] = row_max;
   __syncthreads();
-  for (int w = 0; w < kThreads / 32; ++w) most = larger(of_warp[w], most);
-  return most;
+  for (int w = 0; w < kThreads / 32; ++w) row_max = larger(of_warp[w], row_max);
+  return row_max;
 }
 
 /// Numbers k… of a row of the weight.

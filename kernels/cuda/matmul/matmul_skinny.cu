@@ -49,11 +49,11 @@ struct SkinnyKernel {
         warp(static_cast<int>(threadIdx.x) / 32),
         lane(static_cast<int>(threadIdx.x) % 32),
         shared(shared_memory<uint16_t>()) {
-    const int64_t channel = first_channel() + lane / 4, most = p.out - 1;
+    const int64_t channel = first_channel() + lane / 4, last = p.out - 1;
     const int64_t at = int64_t{begin} * sizeof(typename W::Element);
     // Behind the last channel it is read again; what comes of it is not written.
     for (int s = 0; s < Shape::kSets; ++s) {
-      const int64_t first_row = min(channel + 16 * s, most), second = min(channel + 16 * s + 8, most);
+      const int64_t first_row = min(channel + 16 * s, last), second = min(channel + 16 * s + 8, last);
       low[s] = p.w + first_row * p.w_pitch + at;
       high[s] = static_cast<int>((second - first_row) * p.w_pitch);
     }

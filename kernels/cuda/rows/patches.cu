@@ -69,7 +69,7 @@ void embed(Stream stream, Tensor y, Tensor table, const int32_t* ids, Tensor tok
   require_rows("embed", table);
   require(y.cols() == table.cols(), "embed", "y must have the columns of the table");
   require(token_table.rows() == 0 || (token_table.dtype == DType::i32 && token_table.cols() == 1), "embed",
-          "the board is int32 [places, 1]");
+          "token_table is int32 [slots, 1]");
   if (y.rows() == 0 || y.cols() == 0) return;
   with_type(y, [&]<class Y>(Y) {
     with_type(table, [&]<class W>(W) {

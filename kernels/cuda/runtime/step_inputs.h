@@ -45,7 +45,7 @@ class StepInputs {
     }
   };
   template <class T>
-  size_t put(Held<T>& held, std::span<const T> array, size_t at, int64_t room, std::byte* to);
+  size_t put(Held<T>& held, std::span<const T> array, size_t at, int64_t capacity, std::byte* to);
 
   static constexpr size_t kUploads = 8;  // that may wait in the stream at once
   int64_t max_spans_, max_rows_;

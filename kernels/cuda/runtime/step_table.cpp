@@ -134,7 +134,7 @@ int64_t StepTable::pages_per_split(int64_t tokens) { return 1 + pages_of(tokens)
 
 int64_t StepTable::max_splits(int64_t tokens) { return std::min(pages_of(tokens), kMaxSplits); }
 
-void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, DecodeScratch room) {
+void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, DecodeCapacity capacity) {
   int64_t rows = 0, pages = 0, end_row = 0;
   for (const AttentionSpan& span : spans) {
     check_span(span);
@@ -158,9 +158,9 @@ void StepTable::upload(Stream stream, std::span<const AttentionSpan> spans, Deco
   counts_ = writer.counts;
   prefills_.assign(writer.prefills().begin(), writer.prefills().end());
   end_row_ = end_row;
-  decode_scratch_ = std::max<int64_t>(counts_.decodes, room.spans);
-  split_scratch_ =
-      std::max<int64_t>(counts_.splits, std::min(room.spans * max_splits(room.tokens), max_pages_));
+  decode_capacity_ = std::max<int64_t>(counts_.decodes, capacity.spans);
+  split_capacity_ =
+      std::max<int64_t>(counts_.splits, std::min(capacity.spans * max_splits(capacity.tokens), max_pages_));
 }
 
 }  // namespace lapidary::cuda

@@ -54,9 +54,9 @@ struct StepView {
   const int32_t* pages;
 };
 
-/// What the grids of a decode have room for at least. A graph that was captured behind an upload with this
-/// room can be replayed behind any later upload that needs no more.
-struct DecodeScratch {
+/// The least that the grids of a decode are sized for. A graph that was captured after an upload with this
+/// capacity can be replayed after any later upload that needs no more.
+struct DecodeCapacity {
   int64_t spans = 0;
   int64_t tokens = 0;  // of the longest sequence
 };
@@ -65,7 +65,7 @@ struct DecodeScratch {
 class StepTable {
  public:
   static constexpr int64_t kTileRows = 16;
-  /// Most splits of one span.
+  /// The largest number of splits of one span.
   static constexpr int64_t kMaxSplits = 64;
   /// Uploads that may wait in the stream at once; one more waits for the first of them.
   static constexpr size_t kUploads = 8;
@@ -77,7 +77,7 @@ class StepTable {
 
   /// Copies the spans to the device, in the order of the stream; the caller's memory is free on return.
   /// Throws std::logic_error, and leaves the table as it was, where they don't fit or contradict themselves.
-  void upload(Stream stream, std::span<const AttentionSpan> spans, DecodeScratch room = {});
+  void upload(Stream stream, std::span<const AttentionSpan> spans, DecodeCapacity capacity = {});
 
   /// Blocks that share out the keys of a decode over a sequence of `tokens`. A pure function, so that the
   /// sums of a row don't depend on what else is in the step.
@@ -87,11 +87,11 @@ class StepTable {
   StepView view() const { return view_; }
   const StepCounts& counts() const { return counts_; }
   std::span<const PrefillSpan> prefills() const { return prefills_; }
-  int64_t end_row() const { return end_row_; }              // behind the last row of q, k, v, out
-  int64_t decode_blocks() const { return split_scratch_; }  // splits to make room for
-  int64_t decode_spans() const { return decode_scratch_; }  // spans to make room for
-  int64_t max_splits() const { return max_pages_; }         // of a step
-  size_t bytes() const { return bytes_; }                   // on the device
+  int64_t end_row() const { return end_row_; }               // behind the last row of q, k, v, out
+  int64_t decode_blocks() const { return split_capacity_; }  // splits that a grid is sized for
+  int64_t decode_spans() const { return decode_capacity_; }  // spans that a grid is sized for
+  int64_t max_splits() const { return max_pages_; }          // of a step
+  size_t bytes() const { return bytes_; }                    // on the device
 
  private:
   struct Parts;
@@ -106,7 +106,7 @@ class StepTable {
   StepView view_{};
   StepCounts counts_{};
   std::vector<PrefillSpan> prefills_;
-  int64_t end_row_ = 0, split_scratch_ = 0, decode_scratch_ = 0;
+  int64_t end_row_ = 0, split_capacity_ = 0, decode_capacity_ = 0;
 };
 
 }  // namespace lapidary::cuda

@@ -33,11 +33,11 @@ __global__ void perturb_rows(EarlyStart, RowsOf<float> logits, int64_t cols, int
 
 void add_gumbel_noise(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
                       std::span<const SamplingParams> sampling) {
-  require_f32("perturb", logits);
-  require(static_cast<int64_t>(sampling.size()) == logits.rows(), "perturb",
+  require_f32("add_gumbel_noise", logits);
+  require(static_cast<int64_t>(sampling.size()) == logits.rows(), "add_gumbel_noise",
           "one SamplingParams a row of logits");
   for (const SamplingParams& draw : sampling)
-    require(draw.temperature >= 0, "perturb", "a temperature is 0 or above");
+    require(draw.temperature >= 0, "add_gumbel_noise", "a temperature is 0 or above");
   if (logits.rows() == 0 || logits.cols() == 0) return;
   std::vector<RowDraw> rows;
   rows.reserve(sampling.size());

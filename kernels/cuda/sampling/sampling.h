@@ -12,7 +12,7 @@
 
 namespace lapidary::cuda {
 
-/// Backend::perturb. logits [rows, tokens] float32 in device memory. The noise is that of
+/// Backend::add_gumbel_noise. logits [rows, tokens] float32 in device memory. The noise is that of
 /// kernels/cpu/sampling.h: the same bits as on processors with a fused multiply-add.
 void add_gumbel_noise(Stream stream, Staging& staging, Tensor logits, int64_t first_token,
                       std::span<const SamplingParams> sampling);
@@ -37,11 +37,12 @@ class TopKScratch {
 std::vector<std::vector<Candidate>> top_k(Stream stream, TopKScratch& scratch, Tensor logits,
                                           int64_t first_token, int k, int multiprocessors);
 
-/// Most candidates of a row. std::logic_error for a draw that is not listed (Backend::samples_on_device).
+/// The largest number of candidates of a row. std::logic_error for a draw that is not listed
+/// (Backend::samples_on_device).
 int64_t longest_list(const char* operation, std::span<const SamplingParams> sampling);
 
-/// Backend::best, choose and scatter; draws and slots are in device memory, one a row, and have been
-/// checked.
+/// Backend::top_candidates, sample and scatter; draws and slots are in device memory, one a row, and have
+/// been checked.
 void top_candidates(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token,
                     float cap, const SamplingParams* sampling);
 void sample(Stream stream, Tensor tokens, Tensor found, const SamplingParams* sampling);

@@ -12,15 +12,15 @@ namespace lapidary::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kLeastSlice = 4096;  // columns: less is not worth a block
+constexpr int64_t kMinSlice = 4096;  // columns: less is not worth a block
 
 Candidate decode(uint64_t key, int64_t first_token) {
   return {static_cast<int32_t>(first_token + token_of(key)), std::bit_cast<float>(logit_bits(key))};
 }
 
-/// How rows are cut: item i is slice i % slices of row i / slices, and has room for `room` candidates.
+/// How rows are cut: item i is slice i % slices of row i / slices, and has room for `width` candidates.
 struct Cut {
-  int64_t cols, slice, slices, room;
+  int64_t cols, slice, slices, width;
 };
 
 __device__ int64_t slice_begin(const Cut& cut, int64_t item) { return item % cut.slices * cut.slice; }
@@ -39,25 +39,25 @@ __global__ void largest_of_slices(RowsOf<const float> logits, Cut cut, int64_t f
   if (threadIdx.x == 0) found[blockIdx.x] = best;
 }
 
-/// A block an item: its `room` largest candidates (all, where there are no more) in any order, the rest of
-/// the room is zeros. found [items, room]
+/// A block an item: its `width` largest candidates (all, where there are no more) in any order, the rest of
+/// them is zeros. found [items, width]
 __global__ void select_of_slices(RowsOf<const float> logits, Cut cut, int64_t first_item, uint64_t* found) {
   const int64_t item = first_item + blockIdx.x, begin = slice_begin(cut, item);
   const int64_t size = slice_end(cut, item) - begin;
   const float* row = logits.row(item / cut.slices) + begin;
   auto& search = *shared_memory<Search>();
-  uint64_t* room = found + blockIdx.x * cut.room;
+  uint64_t* to = found + blockIdx.x * cut.width;
   take_largest<kThreads>(
-      search, size, min(cut.room, size), [&](int64_t i) { return key_of(row[i], begin + i); },
-      [&](uint64_t key) { room[atomicAdd(&search.taken, 1u)] = key; });
-  for (int64_t i = size + threadIdx.x; i < cut.room; i += kThreads) room[i] = 0;
+      search, size, min(cut.width, size), [&](int64_t i) { return key_of(row[i], begin + i); },
+      [&](uint64_t key) { to[atomicAdd(&search.taken, 1u)] = key; });
+  for (int64_t i = size + threadIdx.x; i < cut.width; i += kThreads) to[i] = 0;
 }
 
 Cut cut_rows(Tensor logits, int64_t k, int multiprocessors) {
   const int64_t cols = logits.cols();
   const int64_t wanted = std::max<int64_t>(1, 2 * multiprocessors / logits.rows());
   const int64_t slice =
-      std::clamp((cols + wanted - 1) / wanted, kLeastSlice, static_cast<int64_t>(TopKScratch::kCandidates));
+      std::clamp((cols + wanted - 1) / wanted, kMinSlice, static_cast<int64_t>(TopKScratch::kCandidates));
   return {cols, slice, (cols + slice - 1) / slice, std::min(k, std::min(slice, cols))};
 }
 
@@ -74,9 +74,9 @@ std::vector<std::vector<Candidate>> top_k(Stream stream, TopKScratch& scratch, T
   std::vector<std::vector<Candidate>> result(static_cast<size_t>(logits.rows()));
   if (k == 0 || logits.rows() == 0 || logits.cols() == 0) return result;
   const Cut cut = cut_rows(logits, k, multiprocessors);
-  const auto room = static_cast<size_t>(cut.room);
+  const auto width = static_cast<size_t>(cut.width);
   const int64_t items = logits.rows() * cut.slices;
-  const int64_t at_once = static_cast<int64_t>(TopKScratch::kCandidates / room);
+  const int64_t at_once = static_cast<int64_t>(TopKScratch::kCandidates / width);
   std::vector<std::vector<uint64_t>> best(result.size());
   for (int64_t first = 0; first < items; first += at_once) {
     const int64_t count = std::min(at_once, items - first);
@@ -84,12 +84,12 @@ std::vector<std::vector<Candidate>> top_k(Stream stream, TopKScratch& scratch, T
            k == 1 ? kThreads / 32 * sizeof(uint64_t) : sizeof(Search),
            k == 1 ? largest_of_slices : select_of_slices, rows_of<const float>(logits), cut, first,
            scratch.device());
-    copy(stream, scratch.pinned(), scratch.device(), static_cast<size_t>(count) * room * sizeof(uint64_t));
+    copy(stream, scratch.pinned(), scratch.device(), static_cast<size_t>(count) * width * sizeof(uint64_t));
     synchronize(stream);
     for (int64_t i = 0; i < count; ++i) {
-      const uint64_t* found = scratch.pinned() + static_cast<size_t>(i) * room;
+      const uint64_t* found = scratch.pinned() + static_cast<size_t>(i) * width;
       auto& of_row = best[static_cast<size_t>((first + i) / cut.slices)];
-      of_row.insert(of_row.end(), found, found + room);
+      of_row.insert(of_row.end(), found, found + width);
     }
   }
   for (size_t r = 0; r < result.size(); ++r) {

@@ -125,10 +125,10 @@ class AttentionDevice {
     const AttentionSpan span{0, tokens, 0, std::min(s.prefix, tokens), s.pages};
     store({&span, 1}, s.k, s.v);
   }
-  Rows attend(std::span<const AttentionSpan> spans, const Rows& q, DecodeScratch room = {}) {
+  Rows attend(std::span<const AttentionSpan> spans, const Rows& q, DecodeCapacity capacity = {}) {
     const DeviceRows queries(q, as_.dtype, as_.gap);
     DeviceRows out(q.rows(), q.cols(), out_dtype, as_.gap);
-    table_->upload(kStream, spans, room);
+    table_->upload(kStream, spans, capacity);
     if (plain)
       attend_plain(kStream,
                    AttentionCall(out.tensor(), queries.tensor(), pages_.get(), c_.shape, *table_, c_.args),

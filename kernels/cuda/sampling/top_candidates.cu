@@ -52,16 +52,16 @@ struct SelectBlock {
   alignas(16) uint64_t keys[kSlice];
 };
 
-/// Block (slice, row): the slice's best keys, zeros behind them. found [rows, slices, room]
+/// Block (slice, row): the slice's best keys, zeros behind them. found [rows, slices, width]
 __global__ void best_of_slices(EarlyStart, RowsOf<const float> logits, int64_t cols, int64_t first_token,
-                               float cap, const SamplingParams* sampling, uint64_t* found, int64_t room) {
+                               float cap, const SamplingParams* sampling, uint64_t* found, int64_t width) {
   ptx::follow_previous();
   auto& block = *shared_memory<SelectBlock>();
   const SamplingParams draw = sampling[blockIdx.y];
   const RowValue value(cap, draw);
   const int64_t begin = blockIdx.x * kSlice, size = min(kSlice, cols - begin);
   const float* row = logits.row(blockIdx.y) + begin;
-  uint64_t* to = found + (static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * room;
+  uint64_t* to = found + (static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * width;
   const auto key_at = [&](int64_t i) {
     const int64_t token = first_token + begin + i;
     return key_of(value(row[i], token), token);
@@ -79,7 +79,7 @@ __global__ void best_of_slices(EarlyStart, RowsOf<const float> logits, int64_t c
         block.search, size, k, [&](int64_t i) { return block.keys[i]; },
         [&](uint64_t key) { to[atomicAdd(&block.search.taken, 1u)] = key; });
   }
-  for (int64_t i = k + threadIdx.x; i < room; i += kThreads) to[i] = 0;
+  for (int64_t i = k + threadIdx.x; i < width; i += kThreads) to[i] = 0;
 }
 
 struct MergeBlock {
@@ -92,7 +92,7 @@ __device__ Candidate candidate_of(uint64_t key) {
   return {static_cast<int32_t>(token_of(key)), __uint_as_float(logit_bits(key))};
 }
 
-/// Block: a row: the best of its slices' keys, best first. n: slices * room
+/// Block: a row: the best of its slices' keys, best first. n: slices * width
 __global__ void merge_slices(EarlyStart, Lists to, int64_t width, const uint64_t* found, int64_t n,
                              int64_t cols, const SamplingParams* sampling) {
   ptx::follow_previous();
@@ -133,13 +133,13 @@ __device__ int count_before(const Candidate* list, int count, uint64_t key) {
   return low;
 }
 
-struct ChooseBlock {
+struct SampleBlock {
   Candidate list[kListed];
   double weights[kListed];
 };
 
 /// kernels/draw.cpp's, operation for operation; `list` ends at the first that is none.
-__device__ int32_t draw_token(const ChooseBlock& block, int count, const SamplingParams& draw) {
+__device__ int32_t draw_token(const SampleBlock& block, int count, const SamplingParams& draw) {
   int listed = 0;
   double total = 0;
   for (; listed < count && block.list[listed].token != kNoToken; ++listed) total += block.weights[listed];
@@ -155,10 +155,10 @@ __device__ int32_t draw_token(const ChooseBlock& block, int count, const Samplin
 }
 
 /// Block: a row. found [ranks * rows] lists.
-__global__ void choose_tokens(EarlyStart, RowsOf<int32_t> tokens, Lists found, int64_t rows, int ranks,
+__global__ void sample_tokens(EarlyStart, RowsOf<int32_t> tokens, Lists found, int64_t rows, int ranks,
                               const SamplingParams* sampling) {
   ptx::follow_previous();
-  auto& block = *shared_memory<ChooseBlock>();
+  auto& block = *shared_memory<SampleBlock>();
   const SamplingParams draw = sampling[blockIdx.x];
   const auto list_of = [&](int rank) { return found.row(rank * rows + blockIdx.x); };
   const int thread = static_cast<int>(threadIdx.x);
@@ -220,13 +220,13 @@ int64_t longest_list(const char* operation, std::span<const SamplingParams> samp
 
 void top_candidates(Stream stream, TopKScratch& scratch, Tensor found, Tensor logits, int64_t first_token,
                     float cap, const SamplingParams* sampling) {
-  require_f32("best", logits);
-  const Lists lists = lists_of("best", found);
-  require(found.rows() == logits.rows() && logits.cols() > 0, "best", "a list a row of logits");
+  require_f32("top_candidates", logits);
+  const Lists lists = lists_of("top_candidates", found);
+  require(found.rows() == logits.rows() && logits.cols() > 0, "top_candidates", "a list a row of logits");
   const int64_t width = found.cols() / 2, cols = logits.cols(), slices = (cols + kSlice - 1) / kSlice;
-  require(width <= kListed, "best", "a list of this length");
+  require(width <= kListed, "top_candidates", "a list of this length");
   const int64_t at_once = static_cast<int64_t>(TopKScratch::kCandidates) / (slices * width);
-  require(at_once > 0, "best", "fewer tokens");
+  require(at_once > 0, "top_candidates", "fewer tokens");
   const size_t shared = width == 1 ? offsetof(SelectBlock, keys) : sizeof(SelectBlock);
   for (int64_t r = 0; r < logits.rows(); r += at_once) {
     const int64_t rows = std::min(at_once, logits.rows() - r);
@@ -240,12 +240,12 @@ void top_candidates(Stream stream, TopKScratch& scratch, Tensor found, Tensor lo
 }
 
 void sample(Stream stream, Tensor tokens, Tensor found, const SamplingParams* sampling) {
-  require_tokens("choose", tokens);
-  const Lists lists = lists_of("choose", found);
+  require_tokens("sample", tokens);
+  const Lists lists = lists_of("sample", found);
   const int64_t rows = tokens.rows();
   if (rows == 0) return;
-  require(found.rows() % rows == 0, "choose", "a list a rank and row");
-  launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, sizeof(ChooseBlock), choose_tokens,
+  require(found.rows() % rows == 0, "sample", "a list a rank and row");
+  launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, sizeof(SampleBlock), sample_tokens,
          rows_of<int32_t>(tokens), lists, rows, static_cast<int>(found.rows() / rows), sampling);
 }
 

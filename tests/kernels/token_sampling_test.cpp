@@ -11,7 +11,7 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-class Choose : public KernelTest {
+class TokenSampling : public KernelTest {
  protected:
   /// Numbers in the device's memory.
   Tensor ints(int64_t rows, int64_t cols, int32_t value = -7) {
@@ -59,8 +59,8 @@ void expect_equal(const std::vector<Candidate>& got, std::vector<Candidate> want
 }
 
 /// top_candidates() against its parts: soft-cap, noise, top_k.
-void check_best(Backend& ops, const Rows& plain_logits, float cap, const Draws& sampling,
-                const std::vector<std::vector<Candidate>>& got, int64_t first, size_t width) {
+void check_candidates(Backend& ops, const Rows& plain_logits, float cap, const Draws& sampling,
+                      const std::vector<std::vector<Candidate>>& got, int64_t first, size_t width) {
   Rows logits = plain_logits;
   if (cap > 0) ops.softcap(logits.tensor(), cap);
   ops.add_gumbel_noise(logits.tensor(), first, sampling);
@@ -71,7 +71,7 @@ void check_best(Backend& ops, const Rows& plain_logits, float cap, const Draws& 
   }
 }
 
-TEST_P(Choose, BestIsSoftcapNoiseAndTopK) {
+TEST_P(TokenSampling, CandidatesAreSoftcapNoiseAndTopK) {
   const Draws sampling{kGreedy, plain(0.7f, 5, 9), restricted(1, 6, 2, 40), restricted(2, 7, 3, 256, 0.5f),
                        plain(1.5f, 1, 1)};
   constexpr int64_t kFirst = 3000, kRows = 5;
@@ -81,14 +81,14 @@ TEST_P(Choose, BestIsSoftcapNoiseAndTopK) {
       Rows logits = plain_logits;
       const Tensor found = ints(kRows, 2 * 256);
       ops.top_candidates(found, logits.tensor(), kFirst, cap, sampling);
-      check_best(ops, plain_logits, cap, sampling, lists(found), kFirst, 256);
+      check_candidates(ops, plain_logits, cap, sampling, lists(found), kFirst, 256);
       if (HasFatalFailure()) return;
       EXPECT_TRUE(logits.gaps_untouched());
     }
   }
 }
 
-TEST_P(Choose, BestBreaksTiesByTokenAndTakesNanForTheLowest) {
+TEST_P(TokenSampling, CandidatesBreakTiesByTokenAndTakeNanForTheLowest) {
   constexpr int64_t kCols = 5000;
   Rows logits = Rows::random(4, kCols, 1);
   for (int64_t c = 0; c < kCols; ++c) {
@@ -98,18 +98,18 @@ TEST_P(Choose, BestBreaksTiesByTokenAndTakesNanForTheLowest) {
     if (c % 2 == 0) logits.at(3, c) = kNan;
   }
   const Draws sampling(4, restricted(1, 1, 1, 70));
-  const Rows before_best = logits;
+  const Rows before_noise = logits;
   const Tensor found = ints(4, 2 * 100);
   ops.top_candidates(found, logits.tensor(), 0, 0, sampling);
-  check_best(ops, before_best, 0, sampling, lists(found), 0, 100);
+  check_candidates(ops, before_noise, 0, sampling, lists(found), 0, 100);
   const Tensor greedy = ints(4, 2);
-  logits = before_best;
+  logits = before_noise;
   ops.top_candidates(greedy, logits.tensor(), 10, 0, Draws(4));
-  check_best(ops, before_best, 0, Draws(4), lists(greedy), 10, 1);
+  check_candidates(ops, before_noise, 0, Draws(4), lists(greedy), 10, 1);
 }
 
 /// The same logits cut among 1, 2 and 5 ranks, unevenly, one with fewer tokens than are listed.
-TEST_P(Choose, RanksChooseWhatOneAloneDrawsOnTheHost) {
+TEST_P(TokenSampling, RanksSampleWhatOneAloneDrawsOnTheHost) {
   constexpr int64_t kCols = 700;
   Draws sampling{kGreedy, plain(0.9f, 3, 4)};
   for (uint64_t seed = 0; seed < 20; ++seed)
@@ -140,7 +140,7 @@ TEST_P(Choose, RanksChooseWhatOneAloneDrawsOnTheHost) {
   }
 }
 
-TEST_P(Choose, ATieBetweenRanksGoesToTheLowerToken) {
+TEST_P(TokenSampling, ATieBetweenRanksGoesToTheLowerToken) {
   const Tensor found = ints(4, 2), tokens = ints(2, 1);  // two ranks, two rows
   std::vector<int32_t> values{9, std::bit_cast<int32_t>(2.0f), 40, std::bit_cast<int32_t>(-0.0f),
                               7, std::bit_cast<int32_t>(2.0f), 41, std::bit_cast<int32_t>(0.0f)};
@@ -149,7 +149,7 @@ TEST_P(Choose, ATieBetweenRanksGoesToTheLowerToken) {
   EXPECT_EQ(fetched(tokens), (std::vector<int32_t>{7, 40}));
 }
 
-TEST_P(Choose, TokensGoToTheBoardAndTheEmbeddingTakesThemThere) {
+TEST_P(TokenSampling, TokensGoToTheirSlotsAndTheEmbeddingReadsThemThere) {
   constexpr int64_t kTokens = 50, kCols = 33, kFirst = 10;
   Rows table = Rows::random(kTokens, kCols, 3);
   Matrix w = ops.make_matrix(kTokens, kCols, DType::f32, SumPlan::whole(kCols));
@@ -173,7 +173,7 @@ TEST_P(Choose, TokensGoToTheBoardAndTheEmbeddingTakesThemThere) {
   }
 }
 
-TEST_P(Choose, RefusesWhatCannotBe) {
+TEST_P(TokenSampling, RefusesWhatCannotBe) {
   Rows logits(2, 100);
   const Tensor found = ints(2, 2 * 8), tokens = ints(2, 1), token_table = ints(3, 1);
   const auto best = [&](const Draws& sampling) {
@@ -189,7 +189,7 @@ TEST_P(Choose, RefusesWhatCannotBe) {
   EXPECT_THROW(ops.scatter(token_table, std::vector<int32_t>{0}, tokens), std::logic_error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Device, Choose, testing::ValuesIn(tested_devices()), kTestNameOfDevice);
+INSTANTIATE_TEST_SUITE_P(Device, TokenSampling, testing::ValuesIn(tested_devices()), kTestNameOfDevice);
 
 }  // namespace
 }  // namespace lapidary
