@@ -39,6 +39,9 @@ HostSlots parse_line(const std::string& line, const std::string& where) {
   std::istringstream words(without_blanks_at_equals(line));
   HostSlots host;
   words >> host.host;
+  if (const size_t colon = host.host.find(':'); colon != std::string::npos && colon == host.host.rfind(':'))
+    fail(where, ": \"", host.host, "\" has a colon; slots are given as \"", host.host.substr(0, colon),
+         " slots=", host.host.substr(colon + 1), "\"");
   for (std::string word; words >> word;) {
     const size_t equals = word.find('=');
     const std::string key = word.substr(0, equals);
@@ -57,7 +60,8 @@ HostSlots parse_line(const std::string& line, const std::string& where) {
 
 std::vector<HostSlots> parse_hostfile(const std::string& text, const std::string& name) {
   std::vector<HostSlots> hosts;
-  std::istringstream lines(text);
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // of Windows' editors
+  std::istringstream lines(text.starts_with(kByteOrderMark) ? text.substr(kByteOrderMark.size()) : text);
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;

@@ -1,5 +1,7 @@
 #include "configs/json.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 
@@ -10,11 +12,21 @@ namespace {
 
 namespace json = boost::json;
 
+/// What stands for half a surrogate pair, and for NaN and Infinity: no characters of a text.
+constexpr std::string_view kHalfPair = "\xef\xb7\x90", kHalfPairEscape = "\\ufdd0";
+constexpr std::string_view kNoNumber = "\xef\xb7\x91", kNoNumberString = "\"\\ufdd1\"";
+
+bool has(const json::string& text, std::string_view part) {
+  return std::string_view(text.data(), text.size()).find(part) != std::string_view::npos;
+}
+
 /// A value as an error shows it: short, whatever the file holds.
 std::string shown(const json::value& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
   if (value.is_double()) return cat(value.get_double());
+  if (value.is_string() && has(value.get_string(), kHalfPair)) return "a string with half a surrogate pair";
+  if (value.is_string() && has(value.get_string(), kNoNumber)) return "NaN or Infinity";
   std::string text = json::serialize(value);
   constexpr size_t kLongest = 60;
   if (text.size() > kLongest) text = text.substr(0, kLongest) + "…";
@@ -56,6 +68,8 @@ bool to_bool(const json::value& value, const std::string& where) {
 
 std::string to_string(const json::value& value, const std::string& where) {
   if (!value.is_string()) refuse(where, value, "a string");
+  if (has(value.get_string(), kHalfPair)) refuse(where, value, "text in UTF-8");
+  if (has(value.get_string(), kNoNumber)) refuse(where, value, "a string");
   return std::string(value.get_string());
 }
 
@@ -68,6 +82,65 @@ auto each(const json::array& list, const std::string& where, Read read) {
   out.reserve(list.size());
   for (size_t i = 0; i < list.size(); ++i) out.push_back(read(list[i], element(where, i)));
   return out;
+}
+
+/// The four digits of "\\uXXXX" at `at`; -1: no such escape.
+int escaped_unit(std::string_view text, size_t at) {
+  unsigned unit = 0;
+  if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u') return -1;
+  const char* digits = text.data() + at + 2;
+  return std::from_chars(digits, digits + 4, unit, 16).ptr == digits + 4 ? static_cast<int>(unit) : -1;
+}
+
+/// Writes one string from `text[at]`, a quote, on, and gives the place behind it.
+size_t copy_string(std::string_view text, size_t at, std::string& out) {
+  const auto is_high = [](int unit) { return unit >= 0xd800 && unit < 0xdc00; };
+  const auto is_low = [](int unit) { return unit >= 0xdc00 && unit < 0xe000; };
+  out += text[at++];
+  while (at < text.size() && text[at] != '"') {
+    size_t bytes = text[at] == '\\' ? 2 : 1;
+    if (const int unit = escaped_unit(text, at); unit >= 0) {
+      bytes = is_high(unit) && is_low(escaped_unit(text, at + 6)) ? 12 : 6;
+      if (bytes == 6 && (is_high(unit) || is_low(unit))) {
+        out += kHalfPairEscape;
+        at += bytes;
+        continue;
+      }
+    }
+    out += text.substr(at, bytes);
+    at += std::min(bytes, text.size() - at);
+  }
+  if (at < text.size()) out += text[at++];
+  return at;
+}
+
+/// Standard JSON of what Python's json would take.
+std::string as_standard(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + 16);
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] == '"') {
+      at = copy_string(text, at, out);
+      continue;
+    }
+    const std::string_view rest = text.substr(at);
+    size_t bytes = 0;
+    for (const std::string_view word : {"NaN", "Infinity", "-Infinity"})
+      if (rest.starts_with(word)) bytes = word.size();
+    out += bytes > 0 ? kNoNumberString : rest.substr(0, 1);
+    at += std::max<size_t>(bytes, 1);
+  }
+  return out;
+}
+
+json::value parse_standard(std::string_view text, json::storage_ptr memory, json::error_code& error,
+                           size_t& read) {
+  json::parse_options options;
+  options.max_depth = 64;
+  json::parser parser({}, options);
+  parser.reset(std::move(memory));
+  read = parser.write({text.data(), text.size()}, error);
+  return error ? json::value() : parser.release();
 }
 
 }  // namespace
@@ -91,14 +164,16 @@ std::string read_text_file(const std::filesystem::path& file, uint64_t limit) {
 }
 
 json::value parse_json(std::string_view text, const std::string& source, json::storage_ptr memory) {
-  json::parse_options options;
-  options.max_depth = 64;
-  json::parser parser({}, options);
-  parser.reset(std::move(memory));
-  json::error_code error;
-  const size_t read = parser.write({text.data(), text.size()}, error);
-  if (error) fail(source, ": not valid JSON at byte ", read, " of ", text.size(), " (", error.message(), ")");
-  return parser.release();
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  json::error_code error, second;
+  size_t read = 0, read_again = 0;
+  json::value value = parse_standard(text, memory, error, read);
+  if (!error) return value;
+  value = parse_standard(as_standard(text), std::move(memory), second, read_again);
+  if (second)
+    fail(source, ": not valid JSON at byte ", read, " of ", text.size(), " (", error.message(), ")");
+  return value;
 }
 
 json::value read_json_file(const std::filesystem::path& file, json::storage_ptr memory) {

@@ -14,9 +14,10 @@ namespace lapidary {
 /// All bytes of a regular file of at most `limit` bytes. Throws one sentence that names the file.
 std::string read_text_file(const std::filesystem::path& file, uint64_t limit = uint64_t{1} << 30);
 
-/// Standard JSON, nested at most 64 deep. `source` (a file's name) begins every error; a syntax error names
-/// the byte. `memory` may be a boost::json::monotonic_resource: large files then load in a fraction of the
-/// time.
+/// JSON, nested at most 64 deep, and what Python's json takes and writes beside it: a byte-order mark, NaN,
+/// Infinity and halves of surrogate pairs, all of which are refused where they are asked for, and only there.
+/// `source` (a file's name) begins every error; a syntax error names the byte. `memory` may be a
+/// boost::json::monotonic_resource: large files then load in a fraction of the time.
 boost::json::value parse_json(std::string_view text, const std::string& source,
                               boost::json::storage_ptr memory = {});
 

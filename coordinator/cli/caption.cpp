@@ -39,6 +39,12 @@ int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
 
 int run_caption(CaptionOptions options) {
   StopSignal stop;
+  if (const int tasks = tasks_apart(); tasks > 1)
+    std::fprintf(
+        stderr,
+        "lapidary caption: the launcher has started %d tasks, and MPI knows of this one alone, so that each "
+        "does all the work: srun needs --mpi=pmix\n",
+        tasks);
   if (started_by_mpi()) {
     die_with_parent();
     if (!options.hostfile.empty() || !options.listen.empty())
@@ -91,6 +97,10 @@ void add_output_options(CLI::App& command, CaptionOptions& options) {
       ->capture_default_str();
   command.add_flag("--retry-failed", options.retry_failed,
                    "Make the records of a job folder that have an error again");
+  command.add_flag(
+      "--strict", options.strict,
+      "End at the start where a tar or a line of a manifest is broken, instead of a record with an "
+      "error; reads all manifests and the beginning of all tars");
   command.add_option("--draw", options.draw,
                      "Folder for PNGs of the images with boxes and captions drawn in");
   command.add_option(
@@ -133,22 +143,26 @@ void add_runtime_options(CLI::App& command, CaptionOptions& options) {
 }
 
 constexpr const char* kFooter =
-    "Inputs: image files (JPEG, PNG, WebP); folders (all images below them, sorted by path; names that begin "
-    "with a dot are\n"
-    "left out); globs and braces, also quoted ('shards/{00000..00999}.tar'); WebDataset tars; JSONL "
-    "manifests, a line\n"
-    "{\"image\": PATH or [PATHS], \"prompt\": TEXT or [TEXTS], \"id\": NAME} each, of which only the image "
-    "is needed\n"
-    "(relative paths start at the manifest's folder); - for a list on standard input.\n\n"
+    "Inputs: image files (JPEG, PNG, WebP); folders (all pictures below them, sorted by path, then the tars; "
+    "names that\n"
+    "begin with a dot are left out); globs and braces, also quoted ('shards/{00000..00999}.tar'); WebDataset "
+    "tars, plain or\n"
+    "compressed; JSONL manifests, a line {\"image\": PATH or [PATHS], \"prompt\": TEXT or [TEXTS], \"id\": "
+    "NAME} "
+    "each, of which\n"
+    "only the image is needed (relative paths start at the manifest's folder); - for a list on standard "
+    "input. The summary\n"
+    "counts, by reason, what folders and tars hold beside pictures.\n\n"
     "Records are JSON lines: key, prompt, text, token_ids, status (ok or error), error, width, height, boxes "
     "[{label, xyxy\n"
     "in pixels}]. The key is a file as given; a path below the folder (with the folder before it where there "
     "are several\n"
     "inputs); the manifest's id, or the image as written (with the manifest's folder before it where there "
     "are several\n"
-    "inputs); TAR/NAME for an entry of a tar. A picture that cannot be captioned becomes a record with an "
-    "error, and the\n"
-    "rest goes on.\n\n"
+    "inputs); TAR/NAME for an entry of a tar. A key that was there before gets \"#2\" behind it. A picture "
+    "that cannot be\n"
+    "captioned becomes a record with an error, as does a broken tar or line of a manifest, and the rest goes "
+    "on.\n\n"
     "A folder as --output is a job that may die at any moment: run the same command again, and it makes what "
     "is missing.\n"
     "Every item has exactly one record in the end. Another model, prompt or setting in the same folder is "
@@ -159,7 +173,8 @@ constexpr const char* kFooter =
     "outlives them)\n\n"
     "Exit code: 0 when there is a record for every input, failed ones among them (the summary counts them); "
     "1 when all\n"
-    "of them failed or the command could not go on; 2 for wrong usage; 130 or 143 after Ctrl-C or SIGTERM: "
+    "of them failed, an input was broken or the command could not go on; 2 for wrong usage; 130 or 143 after "
+    "Ctrl-C or SIGTERM: "
     "finished\n"
     "records are written.";
 

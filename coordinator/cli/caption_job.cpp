@@ -5,6 +5,7 @@
 #include "configs/error.h"
 #include "configs/model/generation_config.h"
 #include "coordinator/records/fingerprint.h"
+#include "coordinator/records/job_description.h"
 #include "coordinator/telemetry/table.h"
 #include "coordinator/text/prompt.h"
 
@@ -47,6 +48,11 @@ void check_output_is_no_input(const CaptionOptions& options) {
       fail("--output ", options.output.string(), " is one of the inputs");
 }
 
+fs::path tokenizer_file(const CaptionOptions& options) {
+  const fs::path& given = options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer;
+  return fs::is_directory(given) ? given / "tokenizer.json" : given;
+}
+
 /// Everything that a record depends on. Layouts and speeds are not among it.
 JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
   const CaptionSettings& settings = setup.settings;
@@ -59,26 +65,36 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
   const auto sampling = cat("temperature ", settings.sampling.temperature(), ", top_k ",
                             settings.sampling.top_k(), ", top_p ", settings.sampling.top_p(), ", seed ",
                             settings.sampling.temperature() > 0 ? settings.sampling.seed() : 0);
+  const auto beside_weights = [&](const char* name) {
+    return fs::is_directory(engine.model) ? engine.model / name : fs::path();
+  };
   std::string prompts;
   for (const std::string& prompt : options.prompts) prompts += (prompts.empty() ? "" : " | ") + prompt;
-  job.fingerprint = {{"model", cat(fingerprint_of_model(engine.model),
-                                   engine.load_format == LoadFormat::dummy ? " (dummy)" : "")},
-                     {"tokenizer", options.tokenizer.string()},
-                     {"prompt", prompts},
-                     {"max_new_tokens", std::to_string(settings.max_new_tokens)},
-                     {"sampling", sampling},
-                     {"ignore_eos", options.ignore_eos ? "yes" : "no"},
-                     {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
-                     {"profile", engine.profile},
-                     {"format", enum_name(options.output_format)}};
+  job.fingerprint = {
+      {"model",
+       cat(fingerprint_of_model(engine.model), engine.load_format == LoadFormat::dummy ? " (dummy)" : "")},
+      {"tokenizer.json", fingerprint_of_file(tokenizer_file(options))},
+      {"preprocessor_config.json", fingerprint_of_file(beside_weights("preprocessor_config.json"))},
+      {"generation_config.json", fingerprint_of_file(beside_weights("generation_config.json"))},
+      {"prompt", prompts},
+      {"max_new_tokens", std::to_string(settings.max_new_tokens)},
+      {"sampling", sampling},
+      {"ignore_eos", options.ignore_eos ? "yes" : "no"},
+      {"dtype", name_of(resolve_dtype(engine.dtype, setup.config))},
+      {"profile", engine.profile},
+      {"format", enum_name(options.output_format)}};
   // Only where they are asked for: jobs from before there was a choice go on.
   for (auto& [name, value] : kept_of(options.flags))
     if (name != "load-format") job.fingerprint.emplace_back(name, std::move(value));
   return job;
 }
 
-std::vector<std::string> prompts_of_items(const CaptionOptions& options) {
-  return options.prompts.size() > 1 ? options.prompts : std::vector<std::string>{};
+InputRules input_rules(const CaptionOptions& options) {
+  InputRules rules;
+  if (options.prompts.size() > 1) rules.prompts = options.prompts;
+  rules.strict = options.strict;
+  if (names_job_folder(options.output)) rules.known = sources_of_job(options.output);
+  return rules;
 }
 
 }  // namespace
@@ -127,7 +143,7 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     : config_(setup.config),
       tokenizer_(
           Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
-      inputs_(options.inputs, prompts_of_items(options)),
+      inputs_(options.inputs, input_rules(options)),
       pool_(options.draw.empty() ? 1 : 4) {
   check_output_is_no_input(options);
   for (const std::string& prompt : options.prompts)
@@ -135,6 +151,7 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
   if (names_job_folder(options.output)) {
     JobOptions job = job_options(options, setup);
     job.shards = inputs_.shards();
+    job.sources = inputs_.labelled();
     folder_.emplace(options.output, job);
     sink_ = &*folder_;
   } else {
@@ -169,9 +186,20 @@ std::optional<DatasetItem> Job::next() {
     auto item = inputs_.next();
     for (const Shard& shard : inputs_.ended_shards())
       if (folder_) folder_->end_shard(shard);
+    if (item && item->broken_source && broken_++ == 0) first_broken_ = *item->error;
     if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
     ++before_;
   }
+}
+
+std::vector<std::string> Job::remarks() const {
+  std::vector<std::string> remarks;
+  if (const int64_t numbered = inputs_.numbered_keys(); numbered > 0)
+    remarks.push_back(cat(numbered, numbered == 1 ? " key was" : " keys were",
+                          " there before, and got a number behind (\"KEY#2\")"));
+  if (const std::string text = inputs_.left_out().text(); !text.empty())
+    remarks.push_back("left out: " + text);
+  return remarks;
 }
 
 void Job::cancel() {

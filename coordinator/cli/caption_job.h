@@ -29,6 +29,7 @@ struct CaptionOptions {
   OutputFormat output_format = OutputFormat::jsonl;
   int64_t records_a_part = 10'000;
   bool retry_failed = false;
+  bool strict = false;
 
   Mode mode = Mode::throughput;
   int64_t layer_group = 0, steps_ahead = 0;
@@ -66,6 +67,11 @@ class Job {
   /// All items, once they are counted, and those that earlier runs have recorded.
   int64_t total() const { return total_; }
   int64_t before() const { return before_; }
+  /// What became of the inputs, a sentence each, for the summary; after the last `next`.
+  std::vector<std::string> remarks() const;
+  /// Broken sources so far, and the first one's error.
+  int64_t broken_sources() const { return broken_; }
+  const std::string& first_broken() const { return first_broken_; }
   /// Standard output's lines and a progress bar may share a terminal.
   void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
 
@@ -80,7 +86,8 @@ class Job {
   std::unique_ptr<RecordSink> line_sink_, drawing_sink_;
   RecordSink* sink_ = nullptr;  // the folder, or one of them
   std::function<void()> make_way_;
-  std::atomic<int64_t> total_ = 0, before_ = 0;
+  std::atomic<int64_t> total_ = 0, before_ = 0, broken_ = 0;
+  std::string first_broken_;
   std::atomic<bool> cancelled_ = false;
   std::thread counter_;
 };

@@ -173,14 +173,21 @@ int CaptionCoordinator::run() {
   counts.before = job_.before();
   counts.total = job_.total();
   timeline_.finish();
-  if (!options_.quiet)
-    std::fprintf(stderr, "%s\n%s", summary_text(counts, progress_.seconds()).c_str(),
-                 timeline_.summary().text().c_str());
+  if (!options_.quiet) {
+    std::fprintf(stderr, "%s\n", summary_text(counts, progress_.seconds()).c_str());
+    for (const std::string& remark : job_.remarks()) std::fprintf(stderr, "%s\n", remark.c_str());
+    std::fprintf(stderr, "%s", timeline_.summary().text().c_str());
+  }
   if (stop_.caught() != 0) return exit_code_of_signal(stop_.caught());
+  if (counts.done + counts.before == 0) fail("there is no picture in the inputs");
   if (counts.failed > 0 && counts.failed == counts.done && counts.before == 0)
     fail(counts.failed == 1 ? "the image failed: "
                             : cat("all ", counts.failed, " images failed, the first one: "),
          run_.first_error());
+  if (const int64_t broken = job_.broken_sources(); broken > 0)
+    fail(broken,
+         broken == 1 ? " input is broken: " : " inputs are broken, the first one: ", job_.first_broken(),
+         "; all else has its records");
   return 0;
 }
 

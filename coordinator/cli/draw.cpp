@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "configs/error.h"
+#include "coordinator/dataset/file_names.h"
 #include "worker/images/draw.h"
 #include "worker/images/image_source.h"
 

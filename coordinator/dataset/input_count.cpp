@@ -56,6 +56,10 @@ class Counter {
       bool given = false;
       count_with_error([&] { given = more = lines.next(line); });
       if (!given) continue;
+      if (is_json_list(line, lines.number())) {
+        ++items_;
+        return;
+      }
       // With one prompt a line is one item, good or bad, unless it has a list.
       if (prompts_ == 1 && line.find('[') == line.npos)
         ++items_;

@@ -56,16 +56,27 @@ bool LineReader::next_any(std::string_view& line) {
     if (end == buffer_.npos && begin_ == buffer_.size()) return false;
     line = std::string_view(buffer_).substr(begin_, end == buffer_.npos ? end : end - begin_);
     begin_ = end == buffer_.npos ? buffer_.size() : end + 1;
-    if (++number_ == 1) pass_over_mark(line);
+    if (++number_ == 1) check_first(line);
     return true;
   }
 }
 
 /// Windows' editors put a byte-order mark before the first line.
-void LineReader::pass_over_mark(std::string_view& line) const {
+void LineReader::check_first(std::string_view& line) {
   if (line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
-  if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))
-    fail(path_, ", line 1: the file is UTF-16; it must be UTF-8");
+  const char* other = nullptr;
+  if (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff")) other = "UTF-16; it must be UTF-8";
+  if (line.starts_with("\x1f\x8b")) other = "compressed by gzip; unpack it first";
+  if (line.starts_with("\x28\xb5\x2f\xfd")) other = "compressed by zstd; unpack it first";
+  if (line.starts_with("BZh")) other = "compressed by bzip2; unpack it first";
+  if (line.starts_with("\xfd"
+                       "7zXZ"))
+    other = "compressed by xz; unpack it first";
+  if (line.starts_with("PAR1")) other = "a Parquet file; a manifest is JSON Lines";
+  if (other == nullptr) return;
+  begin_ = buffer_.size();
+  ended_ = true;
+  fail(path_, ", line 1: the file is ", other);
 }
 
 void LineReader::pass_over() {

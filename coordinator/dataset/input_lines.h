@@ -18,8 +18,8 @@ class LineReader {
   LineReader& operator=(const LineReader&) = delete;
 
   /// The next line that is not blank, without its end, valid until the next call. False at the end. Throws
-  /// where a line is longer than 16 MiB, which is then passed over, where the file is UTF-16, and where the
-  /// file cannot be read: there is no line after that.
+  /// where a line is longer than 16 MiB, which is then passed over, where the file is UTF-16 or compressed,
+  /// and where it cannot be read: there is no line after that.
   bool next(std::string_view& line);
   /// Of the line given last, from 1.
   int64_t number() const { return number_; }
@@ -28,7 +28,7 @@ class LineReader {
   bool next_any(std::string_view& line);
   bool wait_for_more() const;
   void read_more();
-  void pass_over_mark(std::string_view& line) const;
+  void check_first(std::string_view& line);
   [[noreturn]] void pass_over();
 
   const std::string path_;

@@ -2,10 +2,13 @@
 
 #include <array>
 #include <boost/json.hpp>
+#include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "configs/error.h"
 #include "configs/json.h"
+#include "coordinator/dataset/file_names.h"
 
 namespace lapidary {
 namespace {
@@ -21,10 +24,16 @@ std::vector<std::string> strings(const JsonObject& line, std::string_view field)
   return all;
 }
 
-/// A string, or a number as written.
+/// A string, or a number: a whole one without a point, however it is written.
 std::string text_of_id(const JsonObject& line) {
-  if (line.at("id").is_string()) return line.required_string("id");
-  return std::to_string(line.required_int("id"));
+  const boost::json::value& id = line.at("id");
+  if (id.is_string()) return line.required_string("id");
+  const double number = line.required_double("id");
+  if (id.is_uint64()) return std::to_string(id.get_uint64());
+  if (id.is_int64() || (std::trunc(number) == number && std::abs(number) <= 0x1p53))
+    return std::to_string(line.required_int("id"));
+  std::array<char, 32> text{};
+  return {text.data(), std::to_chars(text.begin(), text.end(), number).ptr};
 }
 
 /// `where` names the line. A NUL byte would end the name where the system reads it: another file.
@@ -53,6 +62,8 @@ SourceItem parse_manifest_line(std::string_view text, const std::string& folder,
   // Millions of lines: a line's values live on the stack.
   std::array<unsigned char, 4096> memory;
   boost::json::monotonic_resource resource(memory.data(), memory.size());
+  if (text.substr(0, text.find_first_of("{[") + 1).ends_with('['))
+    fail(where, ": a list begins here; a manifest has one object {\"image\": PATH, …} a line (JSON Lines)");
   const boost::json::value value = parse_json(text, where, &resource);
   const JsonObject line(value, where);
   const auto names = strings(line, "image");
@@ -79,20 +90,28 @@ SourceItem ManifestReader::parse(std::string_view line) const {
   if (!list || line.front() == '{')
     return parse_manifest_line(line, folder_, at_line(path_, lines_.number()), label_);
   const std::string name(line);
-  return {name, {image_at(folder_, name, at_line(path_, lines_.number()))}, {}, std::nullopt};
+  return {
+      plain_path(name), {image_at(folder_, name, at_line(path_, lines_.number()))}, {}, std::nullopt, false};
 }
 
 std::optional<SourceItem> ManifestReader::next() {
+  if (ended_) return std::nullopt;
   SourceItem bad;
+  bad.broken = true;
   try {
     std::string_view line;
     if (!lines_.next(line)) return std::nullopt;
+    ended_ = path_ != "-" && is_json_list(line, lines_.number());
     return parse(line);
   } catch (const Error& error) {
     bad.error = error.what();
   }
   bad.key = cat(path_ == "-" ? "stdin" : path_, ":", lines_.number());
   return bad;
+}
+
+bool is_json_list(std::string_view line, int64_t number) {
+  return number == 1 && line[line.find_first_not_of(" \t")] == '[';
 }
 
 int64_t check_manifest(const std::string& path, int64_t lines) {

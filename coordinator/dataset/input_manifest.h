@@ -27,7 +27,11 @@ class ManifestReader : public SourceReader {
   const std::string label_;
   const std::string folder_;
   LineReader lines_;
+  bool ended_ = false;
 };
+
+/// Whether the file's first line says that it is one JSON list: the lines that follow are none of a manifest.
+bool is_json_list(std::string_view line, int64_t number);
 
 /// Throws where one of the first `lines` lines is no line of a manifest, or where there is none at all. How
 /// many it has read.

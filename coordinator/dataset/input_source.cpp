@@ -1,9 +1,9 @@
 #include "coordinator/dataset/input_source.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "configs/error.h"
+#include "coordinator/dataset/file_names.h"
 #include "coordinator/dataset/input_folder.h"
 #include "coordinator/dataset/input_manifest.h"
 #include "coordinator/dataset/tar_reader.h"
@@ -29,11 +29,11 @@ std::string shard_file(const InputSource& source) {
 /// The images of a tar; the tar's file name is the key of an error.
 class ShardReader : public SourceReader {
  public:
-  explicit ShardReader(const InputSource& source)
+  ShardReader(const InputSource& source, LeftOut* left_out)
       : stem_(source.label),
         file_(shard_file(source)),
         path_(absolute_path(source.path)),
-        tar_(source.path) {}
+        tar_(source.path, TarReader::Bytes::read, left_out) {}
 
   std::optional<SourceItem> next() override {
     try {
@@ -41,13 +41,13 @@ class ShardReader : public SourceReader {
       if (!entry) return std::nullopt;
       return found(std::move(*entry));
     } catch (const Error& error) {
-      return SourceItem{file_, {}, {}, error.what()};
+      return SourceItem{file_, {}, {}, error.what(), true};
     }
   }
 
  private:
   SourceItem found(TarEntry entry) {
-    SourceItem found{key_of(entry.name), {}, {}, std::move(entry.error)};
+    SourceItem found{key_of(entry.bare), {}, {}, std::move(entry.error), false};
     if (found.error) return found;
     wire::ImageSource& image = found.images.emplace_back();
     image.set_path(path_);
@@ -56,50 +56,54 @@ class ShardReader : public SourceReader {
       image.set_data(std::move(entry.data));
     else
       image.set_offset(entry.offset);
+    image.set_entry(entry.name);
+    image.set_entry_bytes(entry.bytes);
     return found;
   }
 
-  /// A second picture of the same name but for its extension keeps it.
+  /// A second picture of the same name but for its extension keeps that.
   std::string key_of(const std::string& name) {
-    std::string bare = name.substr(0, name.rfind('.'));
-    const bool again = bare == last_;
-    last_ = std::move(bare);
-    return stem_ + "/" + (again ? name : last_);
+    const size_t dot = name.rfind('.'), slash = name.rfind('/');
+    std::string bare =
+        name.substr(0, dot == name.npos || (slash != name.npos && dot < slash) ? name.size() : dot);
+    const bool other_extension = bare == last_bare_ && name != last_name_;
+    last_name_ = name;
+    last_bare_ = std::move(bare);
+    return stem_ + "/" + (other_extension ? name : last_bare_);
   }
 
   const std::string stem_, file_, path_;
   TarReader tar_;
-  std::string last_;
+  std::string last_name_, last_bare_;
 };
 
-std::unique_ptr<SourceReader> open_reader(const InputSource& source, const std::atomic<bool>* cancelled) {
+std::unique_ptr<SourceReader> open_reader(const InputSource& source, const ReadContext& context) {
   switch (source.kind) {
     case SourceKind::folder:
-      return std::make_unique<FolderReader>(source.path, source.label);
+      return std::make_unique<FolderReader>(source, context.left_out);
     case SourceKind::manifest:
     case SourceKind::list:
-      return std::make_unique<ManifestReader>(source.path, source.label, cancelled);
+      return std::make_unique<ManifestReader>(source.path, source.label, context.cancelled);
     case SourceKind::tar:
-      return std::make_unique<ShardReader>(source);
+      return std::make_unique<ShardReader>(source, context.left_out);
     case SourceKind::image:
       break;
   }
-  SourceItem found{source.path, {}, {}, std::nullopt};
+  SourceItem found;
+  found.key = plain_path(source.path);
   found.images.emplace_back().set_path(absolute_path(source.path));
   return std::make_unique<OneReader>(std::move(found));
 }
 
 }  // namespace
 
-std::unique_ptr<SourceReader> open_source(const InputSource& source, const std::atomic<bool>* cancelled) {
+std::unique_ptr<SourceReader> open_source(const InputSource& source, const ReadContext& context) {
   try {
-    return open_reader(source, cancelled);
+    return open_reader(source, context);
   } catch (const Error& error) {  // at the door it was still there
     const std::string key = source.kind == SourceKind::tar ? shard_file(source) : source.path;
-    return std::make_unique<OneReader>(SourceItem{key, {}, {}, error.what()});
+    return std::make_unique<OneReader>(SourceItem{key, {}, {}, error.what(), true});
   }
 }
-
-std::string absolute_path(const std::string& path) { return std::filesystem::absolute(path).string(); }
 
 }  // namespace lapidary

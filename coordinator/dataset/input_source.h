@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "coordinator/dataset/inputs.h"
+#include "coordinator/dataset/left_out.h"
 
 namespace lapidary {
 
@@ -19,6 +21,8 @@ struct InputSource {
   std::string path;   // as given
   std::string label;  // of its keys: "FOLDER/" or "" of a folder or a manifest, a tar's stem
   int64_t shard = -1;
+  bool of_folder = false;                             // a tar that was found below a folder that was given
+  std::shared_ptr<const std::set<std::string>> tars;  // below this folder: sources of their own
 };
 
 /// A picture, or several of one prompt, before the job's prompts are put to it.
@@ -27,6 +31,13 @@ struct SourceItem {
   std::vector<wire::ImageSource> images;
   std::vector<std::string> prompts;  // its own
   std::optional<std::string> error;
+  bool broken = false;  // the error is of the source: nobody knows what else it would have held
+};
+
+/// What a reader goes by, and where it says what it leaves out.
+struct ReadContext {
+  const std::atomic<bool>* cancelled = nullptr;  // once true, a list on standard input ends
+  LeftOut* left_out = nullptr;                   // none: not counted
 };
 
 /// Gives what one source holds. A source that breaks on the way gives a last one with an error; only the
@@ -37,12 +48,7 @@ class SourceReader {
   virtual std::optional<SourceItem> next() = 0;
 };
 
-/// Never throws for what a source is: one that cannot be opened gives an error. A list on standard input ends
-/// once `cancelled`, if given, is true.
-std::unique_ptr<SourceReader> open_source(const InputSource& source,
-                                          const std::atomic<bool>* cancelled = nullptr);
-
-/// From the root, links as they are: workers may run in another folder.
-std::string absolute_path(const std::string& path);
+/// Never throws for what a source is: one that cannot be opened gives an error.
+std::unique_ptr<SourceReader> open_source(const InputSource& source, const ReadContext& context = {});
 
 }  // namespace lapidary

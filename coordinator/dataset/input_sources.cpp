@@ -4,15 +4,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
-#include <filesystem>
+#include <limits>
+#include <memory>
+#include <unordered_set>
 
 #include "configs/error.h"
 #include "coordinator/dataset/brace.h"
+#include "coordinator/dataset/file_names.h"
 #include "coordinator/dataset/input_folder.h"
 #include "coordinator/dataset/input_manifest.h"
 #include "coordinator/dataset/tar_reader.h"
@@ -20,12 +20,6 @@
 
 namespace lapidary {
 namespace {
-
-std::string lower_extension(const std::string& path) {
-  std::string extension = std::filesystem::path(path).extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension;
-}
 
 /// The file's mode; none: there is no such file. Throws where it cannot be told.
 std::optional<mode_t> mode_of(const std::string& path) {
@@ -45,11 +39,76 @@ std::vector<std::string> matches_of(const std::string& pattern) {
   return paths;
 }
 
+/// Also of a manifest that somebody has compressed: it says so itself.
+bool is_manifest_name(const std::string& path) {
+  std::string name = path;
+  if (const std::string last = lower_extension(name); last == ".gz" || last == ".zst" || last == ".bz2")
+    name.resize(name.size() - last.size());
+  const std::string extension = lower_extension(name);
+  return extension == ".jsonl" || extension == ".ndjson";
+}
+
 SourceKind kind_of(const std::string& path, mode_t mode) {
   if (S_ISDIR(mode)) return SourceKind::folder;
-  const std::string extension = lower_extension(path);
-  if (extension == ".jsonl" || extension == ".ndjson") return SourceKind::manifest;
+  if (is_manifest_name(path)) return SourceKind::manifest;
   return tar_extension(path) ? SourceKind::tar : SourceKind::image;
+}
+
+void label(InputSource& source, bool several) {
+  if (!several || (source.kind != SourceKind::folder && source.kind != SourceKind::manifest)) return;
+  const std::string path = plain_path(source.path);
+  if (source.kind == SourceKind::manifest)
+    source.label = path.substr(0, path.rfind('/') + 1);
+  else if (path != ".")
+    source.label = path + (path.ends_with('/') ? "" : "/");
+}
+
+const LabelledSource* find_known(const InputSource& source, const std::vector<LabelledSource>& known) {
+  if (known.empty() || !has_label(source.kind)) return nullptr;
+  const LabelledSource own = labelled_source(source);
+  const LabelledSource* found = nullptr;
+  for (const LabelledSource& one : known) {
+    if (one.path == own.path) return &one;  // a dataset may have moved as a whole
+    if (one.absolute == own.absolute && found == nullptr) found = &one;
+  }
+  return found;
+}
+
+/// A tar that is new does not take the stem of a known one.
+void label_tars(std::vector<InputSource>& sources, const std::vector<LabelledSource>& known) {
+  std::vector<InputSource*> tars;
+  std::vector<std::string> paths;
+  std::unordered_set<std::string> taken;
+  for (const LabelledSource& one : known) taken.insert(one.label);
+  for (InputSource& source : sources) {
+    if (source.kind != SourceKind::tar) continue;
+    tars.push_back(&source);
+    paths.push_back(source.path);
+  }
+  const auto stems = tar_stems(paths);
+  for (size_t i = 0; i < tars.size(); ++i) {
+    tars[i]->label = stems[i];
+    if (taken.empty() || find_known(*tars[i], known) != nullptr) continue;
+    for (int time = 2; !taken.insert(tars[i]->label).second; ++time)
+      tars[i]->label = cat(stems[i], "~", time);
+  }
+}
+
+/// Which of two pictures with one key keeps it depends on the order. What earlier runs have read comes first,
+/// in their order, unless that is how it is given.
+void order_as_known(std::vector<InputSource>& sources, const std::vector<LabelledSource>& known) {
+  if (known.empty()) return;
+  std::vector<std::pair<size_t, InputSource>> placed;
+  for (InputSource& source : sources) {
+    const auto* before = find_known(source, known);
+    const size_t place = before ? static_cast<size_t>(before - known.data()) : known.size();
+    if (has_label(source.kind)) placed.emplace_back(place, std::move(source));
+  }
+  const auto earlier = [](const auto& a, const auto& b) { return a.first < b.first; };
+  std::stable_sort(placed.begin(), placed.end(), earlier);
+  auto next = placed.begin();
+  for (InputSource& source : sources)
+    if (has_label(source.kind)) source = std::move((next++)->second);
 }
 
 class Resolver {
@@ -69,30 +128,40 @@ class Resolver {
     }
   }
 
-  Sources finish() {
-    std::vector<std::string> tars;
-    for (InputSource& source : sources_.all) {
-      if (source.kind == SourceKind::folder && sources_.all.size() > 1) {
-        const size_t end = source.path.find_last_not_of('/');
-        source.label = source.path.substr(0, end == source.path.npos ? 0 : end + 1) + "/";
-      }
-      if (source.kind == SourceKind::manifest && sources_.all.size() > 1)
-        source.label = source.path.substr(0, source.path.rfind('/') + 1);
-      if (source.kind != SourceKind::tar) continue;
-      source.shard = static_cast<int64_t>(tars.size());
-      tars.push_back(source.path);
-    }
-    const auto stems = tar_stems(tars);
+  Sources finish(const std::vector<LabelledSource>& known) {
+    const bool several = given_ > 1 || !known.empty();
+    for (InputSource& source : sources_.all) label(source, several);
+    label_tars(sources_.all, known);
     for (InputSource& source : sources_.all)
-      if (source.shard >= 0) source.label = stems[static_cast<size_t>(source.shard)];
-    for (const std::string& stem : stems)
-      sources_.shards.push_back({static_cast<int64_t>(sources_.shards.size()), stem, 0});
+      if (const auto* before = find_known(source, known); before) source.label = before->label;
+    order_as_known(sources_.all, known);
+    for (InputSource& source : sources_.all) {
+      if (source.kind != SourceKind::tar) continue;
+      source.shard = static_cast<int64_t>(sources_.shards.size());
+      sources_.shards.push_back({source.shard, source.label, 0});
+    }
     return std::move(sources_);
   }
 
  private:
   void add_path(const std::string& path, mode_t mode) {
-    sources_.all.push_back({kind_of(path, mode), path, "", -1});
+    ++given_;
+    InputSource& source = sources_.all.emplace_back();
+    source.kind = kind_of(path, mode);
+    source.path = path;
+    if (source.kind == SourceKind::folder) add_tars_of(sources_.all.size() - 1);
+  }
+
+  void add_tars_of(size_t folder) {
+    const std::string path = sources_.all[folder].path;
+    const auto tars = std::make_shared<const std::set<std::string>>(tars_below(path));
+    sources_.all[folder].tars = tars;
+    for (const std::string& tar : *tars) {
+      InputSource& source = sources_.all.emplace_back();
+      source.kind = SourceKind::tar;
+      source.path = path + (path.ends_with('/') ? "" : "/") + tar;
+      source.of_folder = true;
+    }
   }
 
   void add_matches(const std::string& pattern) {
@@ -105,41 +174,42 @@ class Resolver {
   void add_list() {
     for (const InputSource& source : sources_.all)
       if (source.kind == SourceKind::list) fail("standard input (-) is named twice, and can be read once");
-    sources_.all.push_back({SourceKind::list, "-", "", -1});
+    ++given_;
+    InputSource& source = sources_.all.emplace_back();
+    source.kind = SourceKind::list;
+    source.path = "-";
   }
 
   Sources sources_;
+  size_t given_ = 0;
 };
 
 }  // namespace
 
-Sources resolve_sources(const std::vector<std::string>& given) {
+Sources resolve_sources(const std::vector<std::string>& given, const std::vector<LabelledSource>& known) {
   if (given.empty()) fail("no input: name image files, folders, .jsonl manifests or tars");
   Resolver resolver;
   for (const std::string& source : given) resolver.add(source);
-  Sources sources = resolver.finish();
+  Sources sources = resolver.finish(known);
   if (sources.all.empty()) fail("no input: nothing matches");
   return sources;
 }
 
-void check_sources(const Sources& sources) {
-  constexpr auto kPatience = std::chrono::seconds(1);
-  constexpr int64_t kLinesOfOne = 10'000, kLinesOfAll = 200'000, kTars = 1'000;
-  const auto start = std::chrono::steady_clock::now();
-  int64_t lines = kLinesOfAll, tars = kTars;
+void check_sources(const Sources& sources, bool strict) {
+  constexpr int64_t kAllLines = std::numeric_limits<int64_t>::max();
+  const bool alone = sources.all.size() == 1;
   for (const InputSource& source : sources.all) {
     if (source.kind == SourceKind::folder) check_folder(source.path);
-    if (source.kind == SourceKind::manifest && lines > 0)
-      lines -= check_manifest(source.path, std::min(lines, kLinesOfOne));
-    if (source.kind == SourceKind::tar && tars-- > 0 && std::chrono::steady_clock::now() - start < kPatience)
-      TarReader(source.path, TarReader::Bytes::skip);
+    if (!strict && !alone) continue;
+    if (source.kind == SourceKind::manifest) check_manifest(source.path, strict ? kAllLines : 1);
+    if (source.kind == SourceKind::tar) TarReader(source.path, TarReader::Bytes::skip);
   }
 }
 
-bool is_image_name(const std::string& path) {
-  constexpr std::array<const char*, 4> kExtensions{".jpg", ".jpeg", ".png", ".webp"};
-  const std::string extension = lower_extension(path);
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+bool has_label(SourceKind kind) { return kind != SourceKind::image && kind != SourceKind::list; }
+
+LabelledSource labelled_source(const InputSource& source) {
+  return {plain_path(source.path), plain_path(absolute_path(source.path)), source.label};
 }
 
 }  // namespace lapidary

@@ -8,17 +8,19 @@
 #include <vector>
 
 #include "configs/wire/wire.pb.h"
+#include "coordinator/dataset/left_out.h"
 
 namespace lapidary {
 
 /// What one record is made from.
 struct DatasetItem {
-  std::string key;                        // names the record; no other picture of the job has it
+  std::string key;                        // names the record; UTF-8
   std::vector<wire::ImageSource> images;  // of one prompt, in order; at least one, unless there is an error
   std::optional<std::string> prompt;      // none: the command's
   std::optional<std::string> error;       // why nothing can be made of it
   int64_t index = 0;                      // in the job's items, from 0
   int64_t shard = -1;                     // which of the job's tars it comes from, from 0; -1: none
+  bool broken_source = false;  // the error is of a source, which may hold more that nobody has seen
 };
 
 /// One tar of the job.
@@ -28,34 +30,52 @@ struct Shard {
   int64_t items = 0;  // once it was read to its end
 };
 
+/// A source with what its keys begin with, as a job remembers it.
+struct LabelledSource {
+  std::string path;      // as given, but plain: "p1" of "./p1/"
+  std::string absolute;  // the same from the root
+  std::string label;     // "FOLDER/", "", a tar's stem
+};
+
+struct InputRules {
+  /// Of pictures that bring none; an item for each. None: such items have no prompt.
+  std::vector<std::string> prompts;
+  /// A broken source ends the job at the door, not as an item with an error.
+  bool strict = false;
+  /// Sources of the job's earlier runs: they keep their labels and come in that order, so that keys stay when
+  /// sources are added, moved or spelled otherwise.
+  std::vector<LabelledSource> known;
+};
+
 /// Everything to caption, in order, read as it is asked for and never held whole.
 ///
 /// Sources, and the keys of their pictures:
-/// - an image file: the path as given;
-/// - a folder, with all images below it, sorted by path: the path below the folder, or where the job has
-/// several sources
-///   the folder as given, "/", and the path below it;
+/// - an image file: the path as given, plain ("a.png" of "./a.png");
+/// - a folder, with all pictures below it, sorted by path, and then the tars below it: the path below the
+///   folder, or where the job has several sources the folder as given, "/", and the path below it;
 /// - a glob (* ? []) and braces ({00000..00999}, {a,b}): what they stand for, in order;
 /// - a JSONL manifest, {"image": PATH or [PATHS], "prompt"?: TEXT or [TEXTS], "id"?} a line: the id, else the
-/// first image
-///   as written, a relative one with the manifest's folder before it where the job has several sources; an id
-///   that several pictures have is the manifest's mistake; relative paths start at the manifest's folder;
-/// - a tar (also .tar.gz, .tgz, .tar.zst): the tar's stem, "/", and the entry's name without its extension
+///   first image as written, a relative one with the manifest's folder before it where the job has several
+///   sources; relative paths start at the manifest's folder;
+/// - a tar, also compressed: the tar's stem, "/", and the entry's name without its extension
 ///   ("00000/000123"), which a second picture of that name right behind it keeps ("00000/000123.png"); the
 ///   stem has the tar's folder before it where two tars of the job share one, "~2" behind it for the same tar
 ///   again;
 /// - "-": a list on standard input, a path a line, or a manifest's line where it begins with {.
-/// A picture with several prompts is an item for each, with the same key.
+/// A picture with several prompts is an item for each, with the same key. No two items share key and prompt,
+/// and no two pictures a key: one that was there before has "#2" behind it, the next "#3", in the order of
+/// the inputs. Bytes that are no UTF-8 are written "\xe9".
 ///
-/// At the door, within about a second whatever the size: a missing path, a glob without matches, a folder
-/// that cannot be listed or has no image, one of a manifest's first lines that is no such object, and a tar
-/// that is none end in one sentence. What is found broken later is an item with an error, and the rest goes
-/// on: its key is a manifest's path and the line ("list.jsonl:123"), a tar's stem and extension
-/// ("00000.tar"), or the folder.
+/// A file of a folder or a tar is a picture by its name, else by its first bytes; what is none is counted in
+/// `left_out`.
+///
+/// At the door, within about a second whatever the size: a missing path, a glob without matches and a folder
+/// without pictures end in one sentence, as does the job's only source if it is broken from its beginning.
+/// What is broken beside others, or further on, is an item with an error, and the rest goes on: its key is a
+/// manifest's path and the line ("list.jsonl:123"), a tar's stem and extension ("00000.tar"), or the folder.
 class Inputs {
  public:
-  /// `prompts`: of pictures that bring none; an item for each. None: such items have no prompt.
-  explicit Inputs(const std::vector<std::string>& sources, const std::vector<std::string>& prompts = {});
+  explicit Inputs(const std::vector<std::string>& sources, const InputRules& rules = {});
   ~Inputs();
   Inputs(Inputs&&) noexcept;
 
@@ -66,6 +86,12 @@ class Inputs {
   std::vector<Shard> ended_shards();
   /// Of every tar, as far as known without reading them.
   const std::vector<Shard>& shards() const;
+  /// The folders, manifests and tars, in the order in which they are read.
+  std::vector<LabelledSource> labelled() const;
+  /// Of what `next` has come past.
+  const LeftOut& left_out() const;
+  /// Items so far whose key got a number.
+  int64_t numbered_keys() const;
 
  private:
   struct Impl;
@@ -76,8 +102,5 @@ class Inputs {
 /// None where that cannot be told (standard input) or `cancelled` became true.
 std::optional<int64_t> count_items(const std::vector<std::string>& sources, size_t prompts,
                                    const std::atomic<bool>& cancelled);
-
-/// Whether a file's extension is one of an image: .jpg, .jpeg, .png, .webp, in any case.
-bool is_image_name(const std::string& path);
 
 }  // namespace lapidary

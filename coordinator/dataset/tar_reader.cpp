@@ -5,44 +5,18 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <clocale>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "configs/error.h"
-#include "coordinator/dataset/inputs.h"
+#include "configs/picture_format.h"
+#include "coordinator/dataset/file_names.h"
 
 namespace lapidary {
 namespace {
-
-/// The library turns names into the calling thread's character set, and what the "C" one lacks into question
-/// marks: two entries could then have one name. Made once a tar: making a locale reads files.
-class Utf8Locale {
- public:
-  Utf8Locale() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {}
-  ~Utf8Locale() {
-    if (locale_ != nullptr) freelocale(locale_);
-  }
-  Utf8Locale(const Utf8Locale&) = delete;
-  Utf8Locale& operator=(const Utf8Locale&) = delete;
-
-  /// Calls `body` with names in UTF-8.
-  template <class Body>
-  auto with(const Body& body) const {
-    const locale_t before = locale_ != nullptr ? uselocale(locale_) : nullptr;
-    const auto result = body();
-    if (before != nullptr) uselocale(before);
-    return result;
-  }
-
- private:
-  const locale_t locale_;
-};
 
 /// The size of a regular file.
 int64_t size_of(const std::string& path) {
@@ -53,25 +27,25 @@ int64_t size_of(const std::string& path) {
   return status.st_size;
 }
 
-bool hidden(const std::string& name) {
-  for (size_t part = 0; part < name.size(); part = std::min(name.find('/', part), name.size() - 1) + 1)
-    if (name[part] == '.') return true;
-  return false;
+/// The bytes of the tar, whatever character set they are in and this process has.
+std::string name_of(archive_entry* entry) {
+  const char* text = archive_entry_pathname_utf8(entry);
+  if (text == nullptr) text = archive_entry_pathname(entry);
+  return text != nullptr ? text : "";
 }
 
-std::string name_of(archive_entry* entry) {
-  const char* text = archive_entry_pathname(entry);
-  std::string name = text != nullptr ? text : "";
-  while (name.starts_with("./")) name.erase(0, 2);
+std::string bare_name(std::string name) {
+  while (name.starts_with("./") || name.starts_with("/")) name.erase(0, name.find('/') + 1);
   return name;
 }
 
 }  // namespace
 
 struct TarReader::Impl {
-  Impl(const std::string& path, Bytes bytes)
+  Impl(const std::string& path, Bytes bytes, LeftOut* left_out)
       : path_(path),
         want_data_(bytes == Bytes::read),
+        left_out_(left_out != nullptr ? *left_out : unused_),
         size_(size_of(path)),
         tar_(archive_read_new(), archive_read_free) {
     archive_read_support_format_tar(tar_.get());
@@ -86,26 +60,28 @@ struct TarReader::Impl {
     for (;;) {
       if (!std::exchange(fresh_, false)) advance();
       if (entry_ == nullptr) return std::nullopt;
-      const std::string name = name_of(entry_);
-      if (archive_entry_filetype(entry_) != AE_IFDIR && !hidden(name) && is_image_name(name))
-        return take(name);
+      if (archive_entry_filetype(entry_) == AE_IFDIR) continue;
+      if (is_picture()) return take();
     }
   }
 
+  bool is_picture();
   void advance();
   void check_whole();
   void check_end();
-  TarEntry take(const std::string& name);
-  std::string read_data();
+  TarEntry take();
+  void read_into(std::string& data, size_t bytes);
   [[noreturn]] void refuse();
 
   const std::string path_;
   const bool want_data_;
+  LeftOut unused_;
+  LeftOut& left_out_;
   const int64_t size_;
-  const Utf8Locale utf8_;
   std::unique_ptr<archive, decltype(&archive_read_free)> tar_;
   archive_entry* entry_ = nullptr;  // where it stands; none: the end
   bool fresh_ = true;               // that entry was not given yet
+  std::string head_;                // what was read of its data
   bool ended_ = false;
   bool compressed_ = false;
   int64_t entries_ = 0;
@@ -113,8 +89,9 @@ struct TarReader::Impl {
 
 void TarReader::Impl::advance() {
   entry_ = nullptr;
+  head_.clear();
   if (ended_) return;
-  const int result = utf8_.with([&] { return archive_read_next_header(tar_.get(), &entry_); });
+  const int result = archive_read_next_header(tar_.get(), &entry_);
   ended_ = result == ARCHIVE_EOF;
   if (ended_) entry_ = nullptr;
   // A warning is about the name's characters, or a time out of range. A header with a wrong sum would be
@@ -143,31 +120,51 @@ void TarReader::Impl::check_end() {
   fail(path_, ": cut off after ", size_, " bytes and ", entries_, " entries: a tar's end mark is missing");
 }
 
-TarEntry TarReader::Impl::take(const std::string& name) {
-  TarEntry found{name, archive_read_header_position(tar_.get()), {}, std::nullopt};
-  const int64_t size = archive_entry_size(entry_);
+/// By its name, else by its first bytes.
+bool TarReader::Impl::is_picture() {
+  const std::string name = name_of(entry_);
+  if (name.substr(name.rfind('/') + 1).starts_with('.')) {
+    left_out_.add_hidden();
+    return false;
+  }
+  if (is_image_name(name)) return true;
+  const bool file = archive_entry_filetype(entry_) == AE_IFREG && archive_entry_hardlink(entry_) == nullptr;
+  if (file)
+    read_into(head_, static_cast<size_t>(std::min<int64_t>(archive_entry_size(entry_), kPictureHeadBytes)));
+  if (picture_format(head_)) return true;
+  left_out_.add_other(name);
+  return false;
+}
+
+TarEntry TarReader::Impl::take() {
+  TarEntry found;
+  found.name = name_of(entry_);
+  found.bare = bare_name(found.name);
+  found.bytes = archive_entry_size(entry_);
+  found.offset = archive_read_header_position(tar_.get());
   if (archive_entry_filetype(entry_) != AE_IFREG || archive_entry_hardlink(entry_) != nullptr)
-    found.error = cat(path_, ": ", name, ": a link, not a file");
-  else if (size == 0)
-    found.error = cat(path_, ": ", name, ": empty");
-  else if (compressed_ && size > kMaxEntryBytes)
-    found.error = cat(path_, ": ", name, ": has ", size, " bytes, more than the ", kMaxEntryBytes,
-                      " that a picture in a compressed tar may have");
+    found.error = cat(path_, ": ", found.name, ": a link, not a file");
+  else if (found.bytes == 0)
+    found.error = cat(path_, ": ", found.name, ": empty");
+  else if (compressed_ && found.bytes > kMaxEntryBytes)
+    found.error = cat(path_, ": ", found.name, ": has ", found.bytes, " bytes, more than the ",
+                      kMaxEntryBytes, " that a picture in a compressed tar may have");
   else if (compressed_ && want_data_)
-    found.data = read_data();
+    read_into(head_, static_cast<size_t>(found.bytes));
   else if (compressed_ && archive_read_data_skip(tar_.get()) != ARCHIVE_OK)
     refuse();
+  if (compressed_ && want_data_ && !found.error) found.data = std::move(head_);
   return found;
 }
 
-std::string TarReader::Impl::read_data() {
-  std::string data(static_cast<size_t>(archive_entry_size(entry_)), '\0');
-  for (size_t have = 0; have < data.size();) {
-    const la_ssize_t got = archive_read_data(tar_.get(), data.data() + have, data.size() - have);
+/// Until `data` has so many bytes of the entry.
+void TarReader::Impl::read_into(std::string& data, size_t bytes) {
+  size_t have = data.size();
+  for (data.resize(bytes); have < bytes;) {
+    const la_ssize_t got = archive_read_data(tar_.get(), data.data() + have, bytes - have);
     if (got <= 0) refuse();
     have += static_cast<size_t>(got);
   }
-  return data;
 }
 
 void TarReader::Impl::refuse() {
@@ -178,21 +175,13 @@ void TarReader::Impl::refuse() {
   fail(path_, ": broken after ", entries_, " entries: ", why != nullptr ? why : "cannot be read");
 }
 
-TarReader::TarReader(const std::string& path, Bytes bytes) : impl_(std::make_unique<Impl>(path, bytes)) {}
+TarReader::TarReader(const std::string& path, Bytes bytes, LeftOut* left_out)
+    : impl_(std::make_unique<Impl>(path, bytes, left_out)) {}
 TarReader::~TarReader() = default;
 TarReader::TarReader(TarReader&&) noexcept = default;
 
 std::optional<TarEntry> TarReader::next() { return impl_->next(); }
 
 bool TarReader::compressed() const { return impl_->compressed_; }
-
-std::optional<size_t> tar_extension(const std::string& path) {
-  constexpr std::array<const char*, 4> kExtensions{".tar", ".tar.gz", ".tgz", ".tar.zst"};
-  std::string lower = path;
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  for (const std::string extension : kExtensions)
-    if (lower.ends_with(extension)) return extension.size();
-  return std::nullopt;
-}
 
 }  // namespace lapidary

@@ -5,11 +5,15 @@
 #include <optional>
 #include <string>
 
+#include "coordinator/dataset/left_out.h"
+
 namespace lapidary {
 
 /// A picture in a tar.
 struct TarEntry {
-  std::string name;    // without "./"
+  std::string name;  // as the tar has it
+  std::string bare;  // without what leads to the tar's own folder or to the root: "./", "/"
+  int64_t bytes = 0;
   int64_t offset = 0;  // where its headers begin, long names and pax headers among them; of a plain tar
   std::string data;    // its bytes, of a compressed tar
   std::optional<std::string> error;  // why there are none: a link, empty, too large
@@ -19,13 +23,14 @@ struct TarEntry {
 constexpr int64_t kMaxEntryBytes = int64_t{48} << 20;
 
 /// Walks a tar's images: ustar, GNU and pax; also compressed, which its bytes tell, not its name. Of a plain
-/// tar headers alone are read. Folders, hidden names, and what is no image by its name are left out.
+/// tar headers alone are read, and the first bytes of what is no picture by its name. Folders are passed
+/// over; files whose name begins with a dot, and those that are no picture, are left out and counted.
 class TarReader {
  public:
   enum class Bytes : bool { skip, read };
   /// `bytes`: whether entries of a compressed tar are wanted with their data. Throws a sentence where the
   /// file cannot be opened or its first header is none.
-  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read);
+  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read, LeftOut* left_out = nullptr);
   ~TarReader();
   TarReader(TarReader&&) noexcept;
 
@@ -37,8 +42,5 @@ class TarReader {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// Whether a file's extension is one of a tar: .tar, .tar.gz, .tgz, .tar.zst, in any case; its length.
-std::optional<size_t> tar_extension(const std::string& path);
 
 }  // namespace lapidary

@@ -5,7 +5,7 @@
 #include <unordered_set>
 
 #include "configs/error.h"
-#include "coordinator/dataset/tar_reader.h"
+#include "coordinator/dataset/file_names.h"
 
 namespace lapidary {
 namespace {

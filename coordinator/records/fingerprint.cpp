@@ -90,6 +90,11 @@ std::string fingerprint_of_model(const fs::path& model) {
   return hash.hex();
 }
 
+std::string fingerprint_of_file(const fs::path& file) {
+  if (!fs::exists(file)) return "none";
+  return fingerprint_of_text(read_whole(file));
+}
+
 std::string fingerprint_of_text(const std::string& text) {
   Hash hash;
   hash.add(text);

@@ -10,6 +10,9 @@ namespace lapidary {
 /// file alone stands for itself. Throws a sentence where nothing can be read.
 std::string fingerprint_of_model(const std::filesystem::path& model);
 
+/// 128 bits of a file's bytes, in hexadecimal; "none" where there is no such file.
+std::string fingerprint_of_file(const std::filesystem::path& file);
+
 /// 128 bits of `text`, in hexadecimal.
 std::string fingerprint_of_text(const std::string& text);
 

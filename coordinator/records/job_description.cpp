@@ -1,19 +1,18 @@
 #include "coordinator/records/job_description.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <thread>
+#include <set>
 
 #include "configs/error.h"
+#include "coordinator/records/file_lock.h"
 #include "coordinator/text/json_text.h"
 
 namespace lapidary {
@@ -21,7 +20,7 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 namespace {
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;  // 1 had keys that were not unique
 constexpr const char* kName = "job.json";
 constexpr const char* kLockName = ".lock";
 
@@ -29,17 +28,6 @@ std::string process_in(int fd) {
   char text[32] = {};
   const ssize_t n = ::pread(fd, text, sizeof(text) - 1, 0);
   return n > 0 ? cat(" (process ", text, ")") : "";
-}
-
-/// Whether the lock was had within the time; else errno says why not.
-bool lock_within(int fd, double seconds) {
-  using Clock = std::chrono::steady_clock;
-  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
-  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if ((errno != EWOULDBLOCK && errno != EINTR) || Clock::now() >= until) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return true;
 }
 
 /// "prompt" in the sentence of a mismatch, with its value or the lack of it.
@@ -79,11 +67,16 @@ JobDescription parse(const fs::path& file) {
     const json::object object = json::parse(text).as_object();
     const int64_t version = object.at("version").to_number<int64_t>();
     if (version != kVersion)
-      fail(file.string(), " is of version ", version, "; this program knows version ", kVersion);
+      fail(file.string(), " is of version ", version, "; this program knows version ", kVersion,
+           ": use another --output, or the program that began the job");
     JobDescription job;
     job.format = json::value_to<std::string>(object.at("format"));
     for (const auto& field : object.at("fingerprint").as_object())
       job.fingerprint.emplace_back(field.key(), json::value_to<std::string>(field.value()));
+    for (const json::value& source : object.at("sources").as_array()) {
+      const auto of = [&](const char* field) { return json::value_to<std::string>(source.at(field)); };
+      job.sources.push_back({of("path"), of("absolute"), of("label")});
+    }
     job.done = object.at("state").as_string() == "done";
     job.records = object.at("records").to_number<int64_t>();
     job.failed = object.at("failed").to_number<int64_t>();
@@ -93,6 +86,15 @@ JobDescription parse(const fs::path& file) {
   } catch (const std::exception& e) {
     fail(file.string(), " does not describe a job: ", e.what());
   }
+}
+
+std::vector<LabelledSource> joined(std::vector<LabelledSource> sources,
+                                   const std::vector<LabelledSource>& more) {
+  std::set<std::string> known;
+  for (const LabelledSource& source : sources) known.insert(source.path);
+  for (const LabelledSource& source : more)
+    if (known.insert(source.path).second) sources.push_back(source);
+  return sources;
 }
 
 }  // namespace
@@ -107,7 +109,7 @@ JobLock::JobLock(const fs::path& folder, double patience) {
     ::close(fd_);
     if (error == EWOULDBLOCK)
       fail(folder.string(), ": another run", process, " works on it, and has not ended within ", patience,
-           " s");
+           " s; ", kOneOfSeveral);
     fail("cannot lock ", file.string(), ": ", std::strerror(error));
   }
   // Only said to people: a full disk does not matter here.
@@ -133,10 +135,15 @@ bool read_job_description(const fs::path& folder, JobDescription& wanted) {
   if (!fs::exists(folder / kName)) return false;
   const JobDescription made = parse(folder / kName);
   require_same_fingerprint(folder, made, wanted);
+  wanted.sources = joined(made.sources, wanted.sources);
   wanted.done = made.done;
   wanted.records = made.records;
   wanted.failed = made.failed;
   return true;
+}
+
+std::vector<LabelledSource> sources_of_job(const fs::path& folder) {
+  return fs::exists(folder / kName) ? parse(folder / kName).sources : std::vector<LabelledSource>{};
 }
 
 void write_job_description(const fs::path& folder, const JobDescription& job) {
@@ -147,7 +154,15 @@ void write_job_description(const fs::path& folder, const JobDescription& job) {
     text += separator + json_string(field) + ": " + json_string(value);
     separator = ",\n    ";
   }
-  text += cat("\n  },\n  \"state\": \"", job.done ? "done" : "running", "\",\n  \"records\": ", job.records,
+  text += "\n  },\n  \"sources\": [";
+  separator = "\n    ";
+  for (const LabelledSource& source : job.sources) {
+    text += cat(separator, "{\"path\": ", json_string(source.path),
+                ", \"absolute\": ", json_string(source.absolute), ", \"label\": ", json_string(source.label),
+                "}");
+    separator = ",\n    ";
+  }
+  text += cat("\n  ],\n  \"state\": \"", job.done ? "done" : "running", "\",\n  \"records\": ", job.records,
               ",\n  \"failed\": ", job.failed, "\n}\n");
   write_durably(folder / kName, text);
 }

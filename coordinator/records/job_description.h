@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/dataset/inputs.h"
 #include "coordinator/records/durable.h"
 
 namespace lapidary {
@@ -13,6 +14,7 @@ namespace lapidary {
 struct JobDescription {
   std::string format;
   std::vector<std::pair<std::string, std::string>> fingerprint;
+  std::vector<LabelledSource> sources;  // of all its runs, in the order in which they came
   bool done = false;
   int64_t records = 0;
   int64_t failed = 0;
@@ -34,8 +36,11 @@ class JobLock {
 /// Throws where the folder holds files and no job, or is no folder.
 void require_job_or_empty(const std::filesystem::path& folder);
 /// Whether the folder's job was begun as `wanted`: false where there is none yet. Throws where it is another,
-/// naming the first field that differs; else `wanted` gets the state and the counts.
+/// naming the first field that differs; else `wanted` gets the state and the counts, and its sources come
+/// behind those that it does not have.
 bool read_job_description(const std::filesystem::path& folder, JobDescription& wanted);
+/// The sources of a job that is there; none where there is no job.
+std::vector<LabelledSource> sources_of_job(const std::filesystem::path& folder);
 void write_job_description(const std::filesystem::path& folder, const JobDescription& job);
 
 }  // namespace lapidary

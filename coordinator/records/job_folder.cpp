@@ -23,6 +23,7 @@ JobDescription description_of(const JobOptions& options) {
   JobDescription job;
   job.format = options.format == OutputFormat::webdataset ? "webdataset" : "jsonl";
   job.fingerprint = options.fingerprint;
+  job.sources = options.sources;
   return job;
 }
 
@@ -83,10 +84,13 @@ JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
       lock(folder, options.patience),
       description(description_of(given)) {
   require_job_or_empty(folder);
+  const size_t known = sources_of_job(folder).size();
   if (!read_job_description(folder, description))
     write_job_description(folder, description);
   else if (options.retry_failed && description.failed > 0)
     describe(false);
+  else if (description.sources.size() > known)
+    write_job_description(folder, description);
   job = resume_job(folder, names, options.retry_failed);
   done_before = static_cast<int64_t>(job.done.size());
   failed_before = job.failed;

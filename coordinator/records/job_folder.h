@@ -29,7 +29,8 @@ struct JobOptions {
   std::string default_prompt;  // of items that bring none
   /// The job's tars by number, each with its stem: what their files are called (webdataset).
   std::vector<Shard> shards;
-  bool retry_failed = false;  // records with an error are made again
+  std::vector<LabelledSource> sources;  // remembered, so that later runs give their pictures the same keys
+  bool retry_failed = false;            // records with an error are made again
   /// Seconds in which another run that works on the folder has to end: one that was killed is gone for those
   /// who look for it before the system has closed its files.
   double patience = 5;
@@ -59,8 +60,7 @@ class JobFolder : public RecordSink {
   int64_t done_before() const;
   /// Of those, with an error.
   int64_t failed_before() const;
-  /// Whether an earlier run has recorded this item; each record is taken once, so that an item that is listed
-  /// twice has two.
+  /// Whether an earlier run has recorded this item. Each record is taken once.
   bool take_if_done(const DatasetItem& item);
 
   /// `record` has the item's key and prompt; every item was asked for by `take_if_done` before.

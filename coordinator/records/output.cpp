@@ -8,19 +8,28 @@
 #include <cstring>
 
 #include "configs/error.h"
+#include "coordinator/records/file_lock.h"
 
 namespace lapidary {
 
-LineOutput::LineOutput(const std::filesystem::path& file)
+LineOutput::LineOutput(const std::filesystem::path& file, double patience)
     : name_(file.empty() ? "standard output" : file.string()), fd_(STDOUT_FILENO) {
   if (!file.empty()) fd_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("cannot write to ", name_, ": ", std::strerror(errno));
   struct stat info {};
   regular_ = !file.empty() && ::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode);
+  if (regular_) lock(patience);
 }
 
 LineOutput::~LineOutput() {
   if (fd_ != STDOUT_FILENO && fd_ >= 0) ::close(fd_);
+}
+
+/// A file system without locks is no reason to write nothing.
+void LineOutput::lock(double patience) {
+  if (lock_within(fd_, patience) || errno != EWOULDBLOCK) return;
+  ::close(fd_);
+  fail(name_, ": another run writes to it, and has not ended within ", patience, " s; ", kOneOfSeveral);
 }
 
 void LineOutput::begin() {

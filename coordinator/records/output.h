@@ -9,14 +9,16 @@ namespace lapidary {
 
 /// Lines for a file or for standard output. Each line is handed to the system whole before `write` returns,
 /// so it stays whatever happens to this process afterwards. Where a line does not fit any more (disk full),
-/// the part that did is taken back, so that a file always ends with a whole line.
+/// the part that did is taken back, so that a file always ends with a whole line. A file is locked: two
+/// programs that write to one would mix their lines.
 ///
 /// Every method throws a sentence that names the file and the system's reason.
 class LineOutput {
  public:
   /// Empty: standard output. The file is opened (and made) at once, so that a bad path ends the command
-  /// before any work; what it held is kept until the first line comes.
-  explicit LineOutput(const std::filesystem::path& file = {});
+  /// before any work; what it held is kept until the first line comes. `patience`: seconds in which another
+  /// program that writes to it has to end.
+  explicit LineOutput(const std::filesystem::path& file = {}, double patience = 5);
   ~LineOutput();
   LineOutput(const LineOutput&) = delete;
   LineOutput& operator=(const LineOutput&) = delete;
@@ -29,6 +31,7 @@ class LineOutput {
   int64_t lines() const { return lines_; }
 
  private:
+  void lock(double patience);
   void begin();
   [[noreturn]] void give_up(int error);
 

@@ -22,6 +22,9 @@ int number_of(std::initializer_list<const char*> names, int otherwise) {
 }  // namespace
 
 bool started_by_mpi() { return first_set({"OMPI_COMM_WORLD_SIZE", "PMIX_RANK"}) != nullptr; }
+int tasks_apart() {
+  return started_by_mpi() ? 1 : std::max(1, number_of({"SLURM_STEP_NUM_TASKS", "PMI_SIZE"}, 1));
+}
 int world_rank() { return number_of({"OMPI_COMM_WORLD_RANK", "PMIX_RANK"}, 0); }
 int local_rank() { return number_of({"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"}, 0); }
 int local_size() { return std::max(1, number_of({"OMPI_COMM_WORLD_LOCAL_SIZE"}, 1)); }

@@ -117,6 +117,21 @@ TEST(Json, SyntaxErrorsNameFileAndByte) {
   EXPECT_NE(error_of([] { parse_json("\"\xff\"", "f.json"); }), "no error") << "invalid UTF-8";
 }
 
+TEST(Json, WhatPythonAlsoWritesIsRefusedOnlyWhereItIsAskedFor) {
+  const auto value = parse_json(
+      "\xef\xbb\xbf{\"a\": NaN, \"b\": [-Infinity, Infinity], \"c\": \"\\ud83d!\", \"d\": \"\\ud83d\\ude00 "
+      "NaN\", \"e\": 1}",
+      "f.json");
+  const JsonObject object(value, "f.json");
+  EXPECT_EQ(object.required_int("e"), 1);
+  EXPECT_EQ(object.required_string("d"), "\xf0\x9f\x98\x80 NaN");
+  EXPECT_EQ(error_of([&] { object.required_double("a"); }), "f.json: a is NaN or Infinity, not a number");
+  EXPECT_EQ(error_of([&] { object.required_string("a"); }), "f.json: a is NaN or Infinity, not a string");
+  EXPECT_EQ(error_of([&] { object.doubles("b"); }), "f.json: b[0] is NaN or Infinity, not a number");
+  EXPECT_EQ(error_of([&] { object.required_string("c"); }),
+            "f.json: c is a string with half a surrogate pair, not text in UTF-8");
+}
+
 TEST(Json, DepthIsLimited) {
   const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_EQ(error_of([&] { parse_json(nested(64), "f"); }), "no error");

@@ -58,9 +58,11 @@ TEST_P(TarKinds, EveryPictureIsFoundAndReadBackByTheWorker) {
   const std::string extension = plain ? ".tar" : std::string(filter) == "gzip" ? ".tar.gz" : ".tar.zst";
   write_tar(root_ / ("00007" + extension), files, format, filter);
   const auto items = all({at("00007" + extension)});
-  ASSERT_THAT(keys(items), ElementsAre("00007/000001", "00007/sub/2.seg", "00007/" + far + "5",
-                                       "00007/grün €", "00007/last"));
-  const std::vector<size_t> which{1, 4, 7, 9, 10};
+  ASSERT_THAT(keys(items), ElementsAre("00007/000001", "00007/sub/2.seg", "00007/.git/4",
+                                       "00007/" + far + "5", "00007/grün €", "00007/last"));
+  EXPECT_EQ(left_out({at("00007" + extension)}),
+            "2 files are no JPEG, PNG or WebP (1 .txt, 1 without extension), 1 hidden");
+  const std::vector<size_t> which{1, 4, 6, 7, 9, 10};
   for (size_t i = 0; i < which.size(); ++i) {
     EXPECT_FALSE(items[i].error);
     EXPECT_EQ(items[i].shard, 0);
@@ -94,7 +96,7 @@ TEST_F(TarTest, ShardsHaveNumbersAndEndWithTheirItems) {
   write_tar(root_ / "00000.tar", {{"a.jpg", "a"}, {"b.jpg", "b"}});
   write_tar(root_ / "00001.tar", {{"readme", "none"}});
   write_tar(root_ / "00002.tar", {{"c.jpg", "c"}});
-  Inputs inputs({at("{00000..00002}.tar"), at("x.png")}, {"p", "q"});
+  Inputs inputs({at("{00000..00002}.tar"), at("x.png")}, InputRules{{"p", "q"}, false, {}});
   ASSERT_EQ(inputs.shards().size(), 3u);
   EXPECT_EQ(inputs.shards()[2].stem, "00002");
   EXPECT_EQ(inputs.shards()[2].number, 2);
@@ -114,6 +116,80 @@ TEST_F(TarTest, KeysStayApart) {
   write_tar(root_ / "v/0.tar", {{"1.jpg", "e"}});
   EXPECT_THAT(keys({at("?/0.tar"), at("v/0.tar")}),
               ElementsAre("t/0/1", "t/0/1.png", "t/0/1.webp", "t/0/2", "v/0/1", "v/0~2/1"));
+}
+
+TEST_F(TarTest, NamesThatRepeatLeadElsewhereOrAreNoUtf8) {
+  write_tar(root_ / "t.tar",
+            {{"a.jpg", "1"}, {"b.jpg", "2"}, {"a.jpg", "3"}, {"a.png", "4"}, {"a.jpg", "5"}});
+  EXPECT_THAT(keys({at("t.tar")}), ElementsAre("t/a", "t/b", "t/a#2", "t/a.png", "t/a.jpg"));
+  write_tar(root_ / "u.tar", {{"././b.jpg", "1"},
+                              {"/abs/c.jpg", "2"},
+                              {"../up/d.jpg", "3"},
+                              {"x/../e.jpg", "4"},
+                              {"a//i.jpg", "5"},
+                              {".cache/h.jpg", "6"},
+                              {"v1.2/plain", "\xff\xd8\xff."}});
+  EXPECT_THAT(keys({at("u.tar")}),
+              ElementsAre("u/b", "u/abs/c", "u/../up/d", "u/x/../e", "u/a//i", "u/.cache/h", "u/v1.2/plain"));
+  for (const DatasetItem& item : all({at("u.tar")})) EXPECT_FALSE(read(item).empty());
+  write_tar(root_ / "n.tar",
+            {{"caf\xe9.jpg", "1"}, {"caf\xe8.jpg", "2"}, {"\xff\xfe.jpg", "3"}, {"ok \xc3\xa9.jpg", "4"}});
+  const auto items = all({at("n.tar")});
+  EXPECT_THAT(keys(items), ElementsAre("n/caf\\xe9", "n/caf\\xe8", "n/\\xff\\xfe", "n/ok \xc3\xa9"));
+  EXPECT_EQ(read(items[1]), "2");
+}
+
+TEST_F(TarTest, EveryCompressionByItsBytes) {
+  for (const char* filter : {"gzip", "bzip2", "xz", "zstd", "lz4"}) {
+    for (const char* extension : {".tar", ".tar.bz2", ".TGZ", ".tar.lz4"}) {
+      const std::string name = std::string("c") + extension;
+      write_tar(root_ / name, {{"1.jpg", "one"}, {"2.txt", "text"}, {"3", "\xff\xd8\xff three"}}, "ustar",
+                filter);
+      const auto items = all({at(name)});
+      ASSERT_THAT(keys(items), ElementsAre("c/1", "c/3")) << filter << extension;
+      EXPECT_EQ(read(items[0]), "one");
+      EXPECT_EQ(read(items[1]), "\xff\xd8\xff three");
+    }
+  }
+}
+
+TEST_F(TarTest, TarsOfAFolderAreReadBehindItsPictures) {
+  write("f/z.jpg");
+  write("f/00000.json");
+  write_tar(root_ / "f/00001.tar", {{"a.jpg", "a"}});
+  write_tar(root_ / "f/deep/00000.tar.gz", {{"a.jpg", "b"}}, "ustar", "gzip");
+  EXPECT_THAT(keys({at("f")}), ElementsAre("z.jpg", "00001/a", "00000/a"));
+  EXPECT_EQ(left_out({at("f")}), "1 file is no JPEG, PNG or WebP (1 .json)");
+  fs::remove(root_ / "f/z.jpg");
+  Inputs inputs({at("f")});
+  ASSERT_EQ(inputs.shards().size(), 2u);
+  write_tar(root_ / "f/late.tar", {{"a.jpg", "c"}});
+  const auto items = rest(inputs);
+  ASSERT_THAT(keys(items), ElementsAre("late.tar", "00001/a", "00000/a"));
+  EXPECT_THAT(*items[0].error, HasSubstr("name it as an input"));
+}
+
+TEST_F(TarTest, OneBadTarOfThreeIsAnItemUnlessStrict) {
+  write_tar(root_ / "a.tar", {{"1.jpg", "a"}});
+  write("bad.tar", std::string(3000, 'x'));
+  write_tar(root_ / "c.tar", {{"1.txt", "c"}});
+  const Strings three{at("a.tar"), at("bad.tar"), at("c.tar")};
+  const auto items = all(three);
+  ASSERT_THAT(keys(items), ElementsAre("a/1", "bad.tar"));
+  EXPECT_TRUE(items[1].broken_source);
+  EXPECT_THAT(refusal(three, true), AllOf(HasSubstr("bad.tar"), HasSubstr("no tar")));
+  EXPECT_EQ(left_out(three), "1 file is no JPEG, PNG or WebP (1 .txt), 1 tar has no picture");
+}
+
+TEST_F(TarTest, ATarReplacedOnTheWayGivesNoOtherPicture) {
+  write_tar(root_ / "r.tar", {{"1.jpg", "one"}, {"2.jpg", "two"}});
+  const auto items = all({at("r.tar")});
+  write_tar(root_ / "r.tar", {{"1.jpg", "one"}, {"3.jpg", "two"}});
+  EXPECT_EQ(read(items[0]), "one");
+  EXPECT_THROW(read(items[1]), Error);
+  write_tar(root_ / "r.tar", {{"1.jpg", "one!"}, {"2.jpg", "two"}});
+  EXPECT_THROW(read(items[0]), Error);
+  EXPECT_EQ(read(items[1]), "two");
 }
 
 TEST_F(TarTest, Stems) {

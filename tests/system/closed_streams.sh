@@ -15,5 +15,6 @@ same records.jsonl wanted
 "${caption[@]}" "${pictures[@]}" --output job 2>&-
 same job/part-00000.jsonl wanted
 grep -q '[^0-9]' job/.lock && fail "the job's lock holds more than a process: $(cat job/.lock)"
-"${caption[@]}" - --output none.jsonl <&- 2>err
+"${caption[@]}" - --output none.jsonl <&- 2>err && fail "no input is no success"
+has err "there is no picture in the inputs"
 [ ! -s none.jsonl ] || fail "records of no input"

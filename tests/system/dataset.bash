@@ -1,12 +1,14 @@
 # Sourced after support.bash: a dataset as people have them.
 
 # make_dataset IMAGES: pictures in two folders that use the same names and in tars of up to 100, two in a hundred of them
-# broken. Sets `dataset` to the inputs, and prints nothing.
+# broken; the first tenth of the pictures twice, by a manifest of which each third has the same id. Sets `dataset` to the
+# inputs and `broken` to the number of broken pictures, and prints nothing.
 make_dataset() {
   local images=$1 i source target shard=0 in_shard=0
   local pictures=("$models"/like28b/image0.png "$models"/window/image0.png "$models"/like3b/image0.png "$source_dir"/configs/demo/samples/*.jpg)
-  local in_folders=$((images / 2))
+  local in_folders=$((images * 4 / 10)) in_manifest=$((images / 10))
   mkdir -p data/a/deep data/b/deep data/tars stage
+  images=$((images - in_manifest))
   for ((i = 0; i < images; ++i)); do
     source=${pictures[$((i % ${#pictures[@]}))]}
     if ((i < in_folders)); then
@@ -28,7 +30,14 @@ make_dataset() {
       fi
     fi
   done
-  dataset=(data/a data/b "data/tars/{00000..$(printf '%05d' $((shard - 1)))}.tar")
+  broken=0
+  for ((i = 0; i < images + in_manifest; ++i)); do
+    case $((i < images ? i % 100 : (i - images) % 100)) in 37 | 73) broken=$((broken + 1)) ;; esac
+  done
+  for ((i = 0; i < in_manifest; ++i)); do
+    echo "{\"image\": \"$([ $((i % 2)) = 0 ] && echo a || echo b)/$([ $((i % 4)) -lt 2 ] && echo deep/ || true)$(printf '%04d' $((i / 2))).png\", \"id\": \"id $((i % 3))\"}"
+  done >data/list.jsonl
+  dataset=(data/a data/b data/list.jsonl "data/tars/{00000..$(printf '%05d' $((shard - 1)))}.tar")
 }
 
 # records FOLDER FILE: all records of a job folder, sorted.

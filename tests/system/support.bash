@@ -94,7 +94,7 @@ make_manifest() {
     case $((i % 3)) in
       0) echo "{\"image\": \"pictures/a.png\", \"id\": $i}" ;;
       1) echo "{\"image\": \"pictures/b.png\", \"id\": \"no. $i\", \"prompt\": \"detect thing $i\"}" ;;
-      2) echo "{\"image\": \"$work/pictures/deep/c.PNG\", \"prompt\": \"answer en how many\"}" ;;
+      2) echo "{\"image\": \"$work/pictures/deep/c.PNG\", \"prompt\": \"answer en how many\", \"id\": \"count $i\"}" ;;
     esac
   done >"$2"
 }

@@ -1,26 +1,22 @@
 #include "worker/images/image.h"
 
-#include <cstring>
 #include <fstream>
 #include <new>
-#include <string_view>
 #include <system_error>
 
 #include "configs/error.h"
+#include "configs/picture_format.h"
 #include "worker/images/file_kind.h"
 #include "worker/images/image_formats.h"
 
 namespace lapidary {
 namespace {
 
-bool begins_with(std::span<const uint8_t> bytes, std::string_view magic, size_t at = 0) {
-  return bytes.size() >= at + magic.size() && std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
-}
-
 Image decode_known(std::span<const uint8_t> bytes, const ImageLimits& limits) {
-  if (begins_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, limits);
-  if (begins_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, limits);
-  if (begins_with(bytes, "RIFF") && begins_with(bytes, "WEBP", 8)) return decode_webp(bytes, limits);
+  const auto format = picture_format({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (format == PictureFormat::jpeg) return decode_jpeg(bytes, limits);
+  if (format == PictureFormat::png) return decode_png(bytes, limits);
+  if (format == PictureFormat::webp) return decode_webp(bytes, limits);
   fail("not a JPEG, PNG or WebP image but ", kind_of_file(bytes));
 }
 

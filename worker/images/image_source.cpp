@@ -73,6 +73,24 @@ std::vector<uint8_t> read_file(const std::string& path, int64_t max_bytes) {
 
 using Archive = std::unique_ptr<archive, decltype(&archive_read_free)>;
 
+/// As the coordinator has read it: the bytes of the tar, whatever character set they are in.
+std::string entry_name(archive_entry* entry) {
+  const char* text = archive_entry_pathname_utf8(entry);
+  if (text == nullptr) text = archive_entry_pathname(entry);
+  return text != nullptr ? text : "";
+}
+
+/// A tar that was replaced since the job has read its headers would give another picture under this name.
+void check_entry(const wire::ImageSource& source, archive_entry* entry) {
+  if (source.entry().empty()) return;
+  const std::string name = entry_name(entry);
+  if (name != source.entry())
+    fail("the tar was changed while it was read: here is ", name, ", no longer ", source.entry());
+  if (archive_entry_size(entry) != source.entry_bytes())
+    fail("the tar was changed while it was read: ", name, " has ", archive_entry_size(entry),
+         " bytes, no longer ", source.entry_bytes());
+}
+
 std::vector<uint8_t> read_entry(archive* tar, archive_entry* entry, int64_t max_bytes) {
   if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != nullptr)
     fail("not a regular file");
@@ -103,11 +121,12 @@ std::vector<uint8_t> read_tar(const wire::ImageSource& source, int64_t max_bytes
   // A warning is about the name's characters, or a time out of range: nothing that concerns its bytes.
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
     fail("no entry of a tar file can be read here: ", archive_error_string(tar.get()));
+  check_entry(source, entry);
   try {
     return read_entry(tar.get(), entry, max_bytes);
   } catch (const Error& error) {
-    const char* name = archive_entry_pathname(entry);
-    fail(name != nullptr ? name : "(a nameless entry)", ": ", error.what());
+    const std::string name = entry_name(entry);
+    fail(name.empty() ? "(a nameless entry)" : name, ": ", error.what());
   }
 }
 

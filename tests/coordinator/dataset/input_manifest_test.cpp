@@ -41,7 +41,7 @@ TEST_F(ManifestTest, Lines) {
 
 TEST_F(ManifestTest, BadLinesAreNamedAtTheDoor) {
   const auto said = [&](const std::string& second) {
-    return refusal({write("m.jsonl", "{\"image\": \"a.png\"}\n\n" + second + "\n")});
+    return refusal({write("m.jsonl", "{\"image\": \"a.png\"}\n\n" + second + "\n")}, true);
   };
   EXPECT_EQ(said("{\"image\": \"b.png\"}"), "");
   for (const char* bad :
@@ -56,14 +56,51 @@ TEST_F(ManifestTest, AByteOrderMarkIsPassedOverAndUtf16IsNamed) {
               ElementsAre("a.png", "b.png"));
   EXPECT_THAT(refusal({write("m.jsonl", std::string("\xff\xfe{\0\"\0", 6))}),
               HasSubstr("line 1: the file is UTF-16"));
-  EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": \"a.png\"}\n\xef\xbb\xbf{\"image\": \"b.png\"}\n")}),
-              HasSubstr("line 2"));
+  // Two such files joined.
+  EXPECT_THAT(keys({write("m.jsonl", "{\"image\": \"a.png\"}\n\xef\xbb\xbf{\"image\": \"b.png\"}\n")}),
+              ElementsAre("a.png", "b.png"));
 }
 
 TEST_F(ManifestTest, ANameWithANulByteIsNoOtherFile) {
   EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": \"sea.jpg\\u0000.png\"}\n")}),
               AllOf(HasSubstr("line 1"), HasSubstr("NUL byte")));
   EXPECT_THAT(refusal({write("m.jsonl", "{\"image\": [\"a.png\", \"b\\u0000\"]}\n")}), HasSubstr("NUL byte"));
+}
+
+TEST_F(ManifestTest, WhatPythonWritesAndNobodyReadsIsNoMistake) {
+  const auto items =
+      all({write("m.jsonl",
+                 "{\"image\": \"a.png\", \"score\": NaN, \"x\": -Infinity, \"y\": [Infinity]}\n"
+                 "{\"image\": \"b.png\", \"alt\": \"\\ud83d\", \"t\": \"NaN \\\" \\udc00 \\ud83d\\ude00\"}\n"
+                 "{\"image\": \"c.png\", \"id\": 1.5}\n{\"image\": \"d.png\", \"id\": 2.0}\n"
+                 "{\"image\": \"e.png\", \"id\": 18446744073709551615}\n")});
+  EXPECT_THAT(keys(items), ElementsAre("a.png", "b.png", "1.5", "2", "18446744073709551615"));
+  for (const DatasetItem& item : items) EXPECT_FALSE(item.error);
+}
+
+TEST_F(ManifestTest, WhereItIsReadItIsAMistake) {
+  for (const char* bad :
+       {"{\"image\": \"a.png\", \"id\": NaN}", "{\"image\": \"\\ud800.png\"}",
+        "{\"image\": \"a.png\", \"prompt\": \"caption \\udfff\"}", "{\"image\": \"a.png\", \"id\": true}",
+        "{\"image\": \"a.png\", \"x\": nan}", "{\"image\": \"a.png\", \"x\": NaNa}"})
+    EXPECT_THAT(refusal({write("m.jsonl", std::string(bad) + "\n")}), HasSubstr("m.jsonl, line 1")) << bad;
+}
+
+TEST_F(ManifestTest, FilesThatAreNoManifestAreNamedOnce) {
+  write("a.png");
+  for (const auto& [text, name] : std::vector<std::pair<std::string, std::string>>{
+           {"[\n{\"image\": \"a.png\"},\n{\"image\": \"b.png\"}\n]\n", "a list begins here"},
+           {"[{\"image\": \"a.png\"}]", "a list begins here"},
+           {"\x1f\x8b\b\n\n", "gzip"},
+           {"\x28\xb5\x2f\xfd..\n..\n", "zstd"},
+           {"PAR1\n\n\n", "Parquet"}}) {
+    EXPECT_THAT(refusal({write("m.jsonl", text)}), AllOf(HasSubstr("m.jsonl, line 1"), HasSubstr(name)));
+    const auto items = all({at("m.jsonl"), at("a.png")});
+    ASSERT_EQ(items.size(), 2u) << name;
+    EXPECT_TRUE(items[0].broken_source);
+    EXPECT_THAT(*items[0].error, HasSubstr(name));
+    EXPECT_THAT(refusal({at("m.jsonl"), at("a.png")}, true), HasSubstr(name));
+  }
 }
 
 TEST_F(ManifestTest, ABadLineFurtherOnIsAnItemAndTheRestGoesOn) {
@@ -86,7 +123,7 @@ TEST_F(ManifestTest, LinesOfAnyLengthUpToTheLimit) {
   const std::string half(9 << 20, 'x');
   const std::string long_line = "{\"image\": \"a.png\", \"prompt\": \"" + half + "\"}";
   write("m.jsonl", "{\"image\": \"0.png\"}\n" + long_line + "\n" + long_line);
-  EXPECT_THAT(keys({at("m.jsonl")}), ElementsAre("0.png", "a.png", "a.png"));
+  EXPECT_THAT(keys({at("m.jsonl")}), ElementsAre("0.png", "a.png", "a.png#2"));
   EXPECT_THAT(refusal({write("bin.jsonl", half + half)}), HasSubstr("line 1: longer than 16777216 bytes"));
 }
 
@@ -107,7 +144,8 @@ TEST_F(ManifestTest, PicturesOfSeveralManifestsHaveKeysOfTheirOwn) {
       "{\"image\": \"1.png\"}\n{\"image\": \"/abs/2.png\"}\n{\"image\": \"3.png\", \"id\": 3}\n";
   const std::string a = write("a/m.jsonl", lines), b = write("b/m.jsonl", lines);
   EXPECT_THAT(keys({a}), ElementsAre("1.png", "/abs/2.png", "3"));
-  EXPECT_THAT(keys({a, b}), ElementsAre(at("a/1.png"), "/abs/2.png", "3", at("b/1.png"), "/abs/2.png", "3"));
+  EXPECT_THAT(keys({a, b}),
+              ElementsAre(at("a/1.png"), "/abs/2.png", "3", at("b/1.png"), "/abs/2.png#2", "3#2"));
 }
 
 TEST_F(ManifestTest, StandardInputIsAListOfPathsAndManifestLines) {
@@ -117,7 +155,7 @@ TEST_F(ManifestTest, StandardInputIsAListOfPathsAndManifestLines) {
   const int file = open(at("list").c_str(), O_RDONLY);
   ASSERT_EQ(dup2(file, STDIN_FILENO), STDIN_FILENO);
   close(file);
-  Inputs inputs({"-"}, {"cap"});
+  Inputs inputs({"-"}, InputRules{{"cap"}, false, {}});
   const auto items = rest(inputs);
   dup2(before, STDIN_FILENO);
   close(before);

@@ -31,7 +31,7 @@ class InputsFixture : public testing::Test {
     return items;
   }
   static std::vector<DatasetItem> all(const Strings& sources, const Strings& prompts = {}) {
-    Inputs inputs(sources, prompts);
+    Inputs inputs(sources, InputRules{prompts, false, {}});
     const auto items = rest(inputs);
     for (size_t i = 0; i < items.size(); ++i) EXPECT_EQ(items[i].index, static_cast<int64_t>(i));
     const std::atomic<bool> cancelled{false};
@@ -49,13 +49,20 @@ class InputsFixture : public testing::Test {
     for (const wire::ImageSource& image : item.images) paths.push_back(image.path());
     return paths;
   }
-  static std::string refusal(const Strings& sources) {
+  static std::string refusal(const Strings& sources, bool strict = false) {
     try {
-      Inputs inputs(sources);
+      Inputs inputs(sources, InputRules{{}, strict, {}});
     } catch (const Error& error) {
       return error.what();
     }
     return "";
+  }
+
+  /// What is left out of the sources, once all is read.
+  static std::string left_out(const Strings& sources) {
+    Inputs inputs(sources);
+    rest(inputs);
+    return inputs.left_out().text();
   }
 
   TempFolder folder_;

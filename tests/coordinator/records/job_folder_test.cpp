@@ -158,9 +158,11 @@ TEST_F(JobFolderTest, AnotherProcessThatWorksOnItIsNamed) {
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
   JobOptions options = job_options();
   options.patience = 0.1;
-  EXPECT_EQ(error_of([&] { JobFolder(folder / "out", options); }),
-            cat((folder / "out").string(), ": another run (process ", child,
-                ") works on it, and has not ended within 0.1 s"));
+  EXPECT_EQ(
+      error_of([&] { JobFolder(folder / "out", options); }),
+      cat((folder / "out").string(), ": another run (process ", child,
+          ") works on it, and has not ended within 0.1 s; ranks that start without their launcher's word of "
+          "each other are such runs (srun needs --mpi=pmix)"));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   EXPECT_EQ(run_whole(folder / "out", job_options(), loose_items(3)), 3);

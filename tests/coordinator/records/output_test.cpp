@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "configs/error.h"
@@ -63,6 +64,16 @@ TEST_F(OutputTest, ABadPathIsKnownAtOnce) {
   EXPECT_THAT(refusal([&] { LineOutput output(root_ / "no/such/out.jsonl"); }),
               AllOf(HasSubstr("no/such/out.jsonl"), HasSubstr("No such file")));
   EXPECT_THAT(refusal([&] { LineOutput output(root_); }), HasSubstr("directory"));
+}
+
+TEST_F(OutputTest, TwoProgramsDoNotWriteToOneFile) {
+  std::optional<LineOutput> first(root_ / "out.jsonl");
+  EXPECT_THAT(refusal([&] { LineOutput second(root_ / "out.jsonl", 0.1); }),
+              AllOf(HasSubstr("out.jsonl: another run writes to it"), HasSubstr("0.1 s")));
+  first->write("one");
+  first.reset();
+  LineOutput second(root_ / "out.jsonl", 0.1);
+  LineOutput null("/dev/null"), null_too("/dev/null", 0.1);
 }
 
 TEST_F(OutputTest, FullDevice) {
