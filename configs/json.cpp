@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "configs/error.h"
+#include "configs/stand_in.h"
 
 namespace lapidary {
 namespace {
@@ -160,6 +161,7 @@ std::string read_text_file(const std::filesystem::path& file, uint64_t limit) {
   in.read(text.data(), static_cast<std::streamsize>(size));
   if (static_cast<uint64_t>(in.gcount()) != size)
     fail(file.string(), ": read ", in.gcount(), " of ", size, " bytes");
+  refuse_stand_in(std::string_view(text).substr(0, kStandInBytes), file.string());
   return text;
 }
 

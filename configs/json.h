@@ -11,7 +11,8 @@
 
 namespace lapidary {
 
-/// All bytes of a regular file of at most `limit` bytes. Throws one sentence that names the file.
+/// All bytes of a regular file of at most `limit` bytes. Throws one sentence that names the file, also where
+/// it only stands in another's place (stand_in.h).
 std::string read_text_file(const std::filesystem::path& file, uint64_t limit = uint64_t{1} << 30);
 
 /// JSON, nested at most 64 deep, and what Python's json takes and writes beside it: a byte-order mark, NaN,
