@@ -178,21 +178,20 @@ void check_kind(const JsonObject& top) {
   }
 }
 
+/// A negative id, -1 above all, is how some writers say that there is none.
 std::optional<int64_t> read_id(const JsonObject& top, const std::optional<JsonObject>& text,
                                const char* field, int64_t otherwise) {
-  if (top.has(field) && !top.is_null(field)) return top.required_int(field, 0, kMaxIds);
-  if (!text || !text->has(field)) return otherwise;
-  return text->optional_int(field, 0, kMaxIds);
+  const bool outer = top.has(field) && !top.is_null(field);
+  if (!outer && (!text || !text->has(field))) return otherwise;
+  const auto id = (outer ? top : *text).optional_int(field, INT32_MIN, kMaxIds);
+  return id && *id >= 0 ? id : std::nullopt;
 }
 
 std::vector<int64_t> read_eos(const JsonObject& top, const JsonObject& text) {
   const char* field = "eos_token_id";
   for (const JsonObject* object : {&top, &text}) {
-    const auto* value = object->find(field);
-    if (!value || (value->is_null() && object == &top)) continue;
-    if (value->is_null()) return {};
-    if (value->is_array()) return object->ints(field, 0, kMaxIds);
-    return {object->required_int(field, 0, kMaxIds)};
+    if (!object->has(field) || (object->is_null(field) && object == &top)) continue;
+    return read_end_tokens(*object, field);
   }
   return {1};
 }
@@ -208,6 +207,14 @@ std::string read_dtype(const JsonObject& top, const JsonObject& text) {
 
 }  // namespace
 
+std::vector<int64_t> read_end_tokens(const JsonObject& object, const char* field) {
+  if (object.is_null(field)) return {};
+  auto ids = object.at(field).is_array() ? object.ints(field, INT32_MIN, kMaxIds)
+                                         : std::vector{object.required_int(field, INT32_MIN, kMaxIds)};
+  std::erase_if(ids, [](int64_t id) { return id < 0; });
+  return ids;
+}
+
 ModelConfig parse_model_config(std::string_view text_of_file, const std::string& source) {
   const auto json = parse_json(text_of_file, source);
   const JsonObject top(json, source);
@@ -221,8 +228,8 @@ ModelConfig parse_model_config(std::string_view text_of_file, const std::string&
   ModelConfig config;
   config.vision = vision ? read_vision(*vision) : default_vision();
   config.text = read_text(*text);
-  config.text.tie_word_embeddings =
-      config.text.tie_word_embeddings && top.bool_or("tie_word_embeddings", true);
+  config.text.ties_missing_head = top.bool_or("tie_word_embeddings", true);
+  config.text.tie_word_embeddings &= config.text.ties_missing_head;
   config.projection_dim = size_field(top, "projection_dim", config.projection_dim, kMaxWidth);
   if (config.projection_dim != config.text.hidden_size) {
     fail(top.where("projection_dim"), " is ", config.projection_dim, ", but text_config.hidden_size is ",

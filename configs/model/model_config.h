@@ -45,6 +45,8 @@ struct TextConfig {
   std::optional<double> final_softcap = 30;
   int64_t max_position_embeddings = 8192;
   bool tie_word_embeddings = true;  // the output head is the embedding table
+  bool ties_missing_head =
+      true;  // so it is all the same where the checkpoint stores no head (config.json's outer word)
 
   int64_t q_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
@@ -68,6 +70,10 @@ struct ModelConfig {
 ModelConfig read_model_config(const std::filesystem::path& folder_or_file);
 /// The same from the text of a config.json; `source` begins every error.
 ModelConfig parse_model_config(std::string_view text, const std::string& source);
+
+class JsonObject;
+/// The ids of `field`, one or a list; negative ones, which no token has, are left out, null is none.
+std::vector<int64_t> read_end_tokens(const JsonObject& object, const char* field);
 
 /// No config.json of a checkpoint comes near this.
 constexpr uint64_t kMaxConfigBytes = 16 << 20;

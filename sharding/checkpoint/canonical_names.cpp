@@ -27,8 +27,4 @@ std::string canonical_name(std::string_view stored) {
   return std::string(name);
 }
 
-bool is_derived_buffer(std::string_view stored) {
-  return stored.ends_with(".rotary_emb.inv_freq") || stored.ends_with(".embeddings.position_ids");
-}
-
 }  // namespace lapidary

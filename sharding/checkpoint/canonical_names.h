@@ -12,10 +12,7 @@ namespace lapidary {
 ///   language_model.{embed_tokens.weight, norm.weight, layers.I.…}, lm_head.weight,
 ///   multi_modal_projector.linear.{weight, bias},
 ///   vision_tower.{embeddings.…, encoder.layers.I.…, post_layernorm.…}.
-/// A name of another model comes back as it is, less its wrapping; nobody asks for it, so loading reports it.
+/// A name of another model comes back as it is, less its wrapping; nobody asks for it.
 std::string canonical_name(std::string_view stored);
-
-/// Buffers that some writers store although they follow from the config; they are not weights.
-bool is_derived_buffer(std::string_view stored);
 
 }  // namespace lapidary

@@ -1,7 +1,8 @@
 #include "sharding/checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <unordered_set>
+#include <cstring>
+#include <set>
 #include <utility>
 
 #include "configs/error.h"
@@ -16,10 +17,13 @@ namespace {
 // Large enough that giving pages back costs little, small beside any weight matrix.
 constexpr int64_t kChunkBytes = 4 << 20;
 
-std::unordered_set<std::string> names_in(const SafetensorsFile& file) {
-  std::unordered_set<std::string> names;
-  for (const StoredTensor& tensor : file.tensors()) names.insert(tensor.name);
-  return names;
+/// What a folder without weights holds instead, with what to do about it.
+std::string weights_of_another_kind(const std::filesystem::path& folder) {
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"})
+    if (std::filesystem::exists(folder / name))
+      return cat("; it holds ", name,
+                 ": save the model as safetensors (save_pretrained with safe_serialization=True)");
+  return "";
 }
 
 }  // namespace
@@ -33,19 +37,38 @@ Checkpoint::Checkpoint(const std::filesystem::path& folder) : TensorSource(folde
   } else if (std::filesystem::exists(index)) {
     add_shards(index);
   } else {
-    fail(folder.string(), ": holds neither model.safetensors nor model.safetensors.index.json");
+    fail(folder.string(), ": holds neither model.safetensors nor model.safetensors.index.json",
+         weights_of_another_kind(folder));
   }
+  if (!copies_.empty())
+    remark(cat(folder.string(), " stores ", copies_.size(), copies_.size() == 1 ? " tensor" : " tensors",
+               " more than once, with the same bytes: ", first_few(copies_)));
+}
+
+void Checkpoint::check_copy(const StoredTensor& tensor, const std::string& name) const {
+  const Stored& stored = stored_[find(name)];
+  const StoredTensor& other = *stored.tensor;
+  const bool same = other.dtype == tensor.dtype && other.shape == tensor.shape &&
+                    std::memcmp(other.data, tensor.data, static_cast<size_t>(tensor.size)) == 0;
+  for (const auto& [file, read] : {std::pair(stored.file, &other), std::pair(files_.size() - 1, &tensor)})
+    files_[file]->drop_pages({read->data, static_cast<size_t>(read->size)});
+  if (same) return;
+  const std::string path = files_.back()->path().string(), before = files_[stored.file]->path().string();
+  if (other.name != tensor.name)
+    fail(path, ": tensors ", shown(other.name), " and ", shown(tensor.name), " are both ", shown(name),
+         ", and differ");
+  fail(path, ": tensor ", shown(tensor.name), " is also in ", before, ", and differs");
 }
 
 void Checkpoint::add_file(const std::filesystem::path& path) {
   files_.push_back(std::make_unique<SafetensorsFile>(path));
   pending_.emplace_back();
   for (const StoredTensor& tensor : files_.back()->tensors()) {
-    if (is_derived_buffer(tensor.name)) continue;
     const std::string name = canonical_name(tensor.name);
     if (contains(name)) {
-      const std::string& other = stored_[find(name)].tensor->name;
-      fail(path.string(), ": tensors ", shown(other), " and ", shown(tensor.name), " are both ", shown(name));
+      check_copy(tensor, name);
+      copies_.push_back(shown(tensor.name));
+      continue;
     }
     add(name, tensor.shape);
     stored_.push_back({&tensor, files_.size() - 1});
@@ -53,22 +76,21 @@ void Checkpoint::add_file(const std::filesystem::path& path) {
 }
 
 void Checkpoint::add_shards(const std::filesystem::path& index) {
-  for (const auto& [shard, listed] : read_shard_index(index)) {
+  auto [shards, said] = read_shard_index(index);
+  std::set<std::string> at_odds;  // tensors that are not where the index says
+  for (const std::string& shard : shards) {
     const std::filesystem::path path = index.parent_path() / shard;
-    if (!std::filesystem::exists(path)) {
+    if (!std::filesystem::exists(path))
       fail(index.string(), ": names the shard ", shard, ", which is not there");
-    }
     add_file(path);
-    std::unordered_set<std::string> held = names_in(*files_.back());
-    for (const std::string& name : listed) {
-      if (held.erase(name) == 0)
-        fail(index.string(), ": tensor ", shown(name), " is not in its shard ", shard);
-    }
-    if (!held.empty()) {
-      fail(index.string(), ": does not name tensor ", shown(*std::min_element(held.begin(), held.end())),
-           " in shard ", shard);
-    }
+    for (const StoredTensor& tensor : files_.back()->tensors())
+      if (said.erase({tensor.name, shard}) == 0) at_odds.insert(shown(tensor.name));
   }
+  for (const auto& [name, shard] : said) at_odds.insert(shown(name));
+  if (!at_odds.empty())
+    remark(cat(index.string(), " is wrong about where ", at_odds.size(),
+               at_odds.size() == 1 ? " tensor is" : " tensors are",
+               "; the shards themselves count: ", first_few({at_odds.begin(), at_odds.end()})));
 }
 
 int64_t Checkpoint::stored_bytes() const {

@@ -13,9 +13,11 @@
 namespace lapidary {
 
 /// The weights of a Hugging Face checkpoint folder: `model.safetensors`, else the shards that
-/// `model.safetensors.index.json` names. Files are mapped; pages already read are given back, so that
-/// resident memory stays at what the caller keeps. Throws one sentence for a missing or damaged file, an
-/// index that disagrees with its shards, or two stored names for the same weight.
+/// `model.safetensors.index.json` names. What tensors there are, and where, the files themselves say; where
+/// an index says otherwise, and where a weight is stored more than once with the same bytes, it is a remark.
+/// Files are mapped; pages already read are given back, so that resident memory stays at what the caller
+/// keeps. Throws one sentence for a missing or damaged file, and for a weight that is stored twice and
+/// differs.
 class Checkpoint final : public TensorSource {
  public:
   explicit Checkpoint(const std::filesystem::path& folder);
@@ -37,6 +39,8 @@ class Checkpoint final : public TensorSource {
 
   void add_file(const std::filesystem::path& path);
   void add_shards(const std::filesystem::path& index);
+  /// Throws a sentence unless `tensor` of the newest file is what is stored already under this name.
+  void check_copy(const StoredTensor& tensor, const std::string& name) const;
   void fetch(size_t tensor, Range rows, Range cols, float* out) override;
   void fetch(size_t tensor, Range rows, Range cols, uint16_t* out) override;
   DType dtype_of(size_t tensor) const override;
@@ -48,8 +52,9 @@ class Checkpoint final : public TensorSource {
   void note_read(size_t file, std::span<const std::byte> bytes, int64_t touched);
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
-  std::vector<Stored> stored_;  // in the order of TensorSource::add
-  std::mutex mutex_;            // guards pending_
+  std::vector<Stored> stored_;       // in the order of TensorSource::add
+  std::vector<std::string> copies_;  // names stored again with the same bytes
+  std::mutex mutex_;                 // guards pending_
   std::vector<Pending> pending_;
 };
 

@@ -1,6 +1,9 @@
 #include "sharding/checkpoint/model_tensors.h"
 
+#include <set>
+
 #include "configs/error.h"
+#include "sharding/checkpoint/safetensors_header.h"
 #include "sharding/checkpoint/tensor_source.h"
 
 namespace lapidary {
@@ -76,28 +79,58 @@ std::vector<TensorSpec> model_tensors(const ModelConfig& config) {
   return specs;
 }
 
-void fit_to_weights(ModelConfig& config, TensorSource& source) {
-  const std::string table = "language_model.embed_tokens.weight";
-  if (source.contains(table) && source.shape_of(table).size() == 2 && source.shape_of(table)[0] > 0) {
-    config.text.vocab_size = source.shape_of(table)[0];
-  }
-  const Specs specs = model_tensors(config);
+namespace {
+
+void check_missing(const Specs& specs, const TensorSource& source) {
   std::vector<std::string> missing;
-  for (const TensorSpec& spec : specs) {
+  for (const TensorSpec& spec : specs)
     if (!source.contains(spec.name)) missing.push_back(spec.name);
-  }
-  if (!missing.empty()) {
+  if (!missing.empty())
     fail(source.where(), " lacks ", missing.size(), " of the ", specs.size(),
          " tensors that its config calls for: ", first_few(missing));
-  }
+}
+
+void check_stored(const Specs& specs, const TensorSource& source) {
   for (const TensorSpec& spec : specs) {
     const Shape& stored = source.shape_of(spec.name);
-    if (stored != spec.shape) {
+    if (stored != spec.shape)
       fail(source.where(), ": tensor ", spec.name, " has shape ", to_string(stored),
            ", but the config calls for ", to_string(spec.shape));
-    }
+    source.stored_dtype(spec.name);  // throws where weights are not read from it
   }
-  if (config.text.tie_word_embeddings) source.ignore("lm_head.weight");
+}
+
+void leave_others(const Specs& specs, TensorSource& source) {
+  std::set<std::string> needed{
+      "lm_head.weight"};  // a copy of the embedding table, where the model has no head
+  for (const TensorSpec& spec : specs) needed.insert(spec.name);
+  std::vector<std::string> others;
+  for (const std::string& name : source.names()) {
+    if (needed.contains(name)) continue;
+    source.ignore(name);
+    others.push_back(shown(name));
+  }
+  if (!others.empty())
+    source.remark(
+        cat(source.where(), " holds ", others.size(), others.size() == 1 ? " tensor" : " tensors",
+            " that the model does not use, left out as transformers leaves them: ", first_few(others)));
+}
+
+}  // namespace
+
+void fit_to_weights(ModelConfig& config, TensorSource& source) {
+  TextConfig& text = config.text;
+  const std::string table = "language_model.embed_tokens.weight", head = "lm_head.weight";
+  if (source.contains(table) && source.shape_of(table).size() == 2 && source.shape_of(table)[0] > 0)
+    text.vocab_size = source.shape_of(table)[0];
+  if (text.ties_missing_head && !source.contains(head)) text.tie_word_embeddings = true;
+  const Specs specs = model_tensors(config);
+  check_missing(specs, source);
+  check_stored(specs, source);
+  leave_others(specs, source);
+  if (!text.tie_word_embeddings || !source.contains(head)) return;
+  check_stored({{head, {text.vocab_size, text.hidden_size}, TensorKind::matrix}}, source);
+  source.ignore(head);
 }
 
 }  // namespace lapidary

@@ -23,9 +23,11 @@ struct TensorSpec {
 std::vector<TensorSpec> model_tensors(const ModelConfig& config);
 
 /// Sets the vocabulary to the rows of the stored embedding table (fine-tunes and padding change it,
-/// config.json often does not follow) and checks that every weight is there in the right shape. A stored copy
-/// of a tied head is marked as used. Throws one sentence naming the tensors and both shapes. Tensors that are
-/// too many are found at the end of loading, by TensorSource::check_all_used.
+/// config.json often does not follow), ties a head that is not stored where config.json's outer word allows
+/// it, and checks that every weight is there, in the right shape and in a dtype that weights are read from. A
+/// stored copy of a tied head is marked as used; so are tensors that the model has no place for, as
+/// transformers passes them over: they are a remark of the source. Throws one sentence naming the tensors and
+/// both shapes.
 void fit_to_weights(ModelConfig& config, TensorSource& source);
 
 }  // namespace lapidary

@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 
 #include "configs/error.h"
+#include "configs/stand_in.h"
 #include "sharding/checkpoint/safetensors_header.h"
 
 namespace lapidary {
@@ -77,6 +79,8 @@ void SafetensorsFile::read_header() {
   uint64_t length = 0;
   std::memcpy(&length, map_.data(), kPrefix);
   const uint64_t rest = map_.size() - kPrefix;
+  if (length > std::min<uint64_t>(rest, kMaxHeaderBytes))
+    refuse_stand_in({reinterpret_cast<const char*>(map_.data()), std::min(map_.size(), kStandInBytes)}, file);
   if (length > rest) {
     fail(file, ": the header claims ", length, " bytes, but only ", rest, " follow (is it cut short?)");
   }

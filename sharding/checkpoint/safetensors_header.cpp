@@ -29,27 +29,27 @@ class HeaderReader {
   bool on_document_end(json::error_code&) { return true; }
 
   bool on_object_begin(json::error_code&) {
-    if (place_ == MeshCoord::document) return go(MeshCoord::tensors);
-    if (place_ == MeshCoord::tensors && key_ == "__metadata__") return go(MeshCoord::metadata);
-    if (place_ != MeshCoord::tensors) wrong();
+    if (place_ == HeaderSection::document) return go(HeaderSection::tensors);
+    if (place_ == HeaderSection::tensors && key_ == "__metadata__") return go(HeaderSection::metadata);
+    if (place_ != HeaderSection::tensors) wrong();
     tensors_.push_back({key_, StoredType::f32, {}, 0, 0});
     fields_ = {};
-    return go(MeshCoord::tensor);
+    return go(HeaderSection::tensor);
   }
   bool on_object_end(size_t, json::error_code&) {
-    if (place_ == MeshCoord::tensor) end_tensor();
-    return go(place_ == MeshCoord::tensors ? MeshCoord::document : MeshCoord::tensors);
+    if (place_ == HeaderSection::tensor) end_tensor();
+    return go(place_ == HeaderSection::tensors ? HeaderSection::document : HeaderSection::tensors);
   }
 
   bool on_array_begin(json::error_code&) {
-    if (place_ != MeshCoord::tensor) wrong();
+    if (place_ != HeaderSection::tensor) wrong();
     if (key_ != "shape" && key_ != "data_offsets") wrong();
     numbers_.clear();
-    return go(key_ == "shape" ? MeshCoord::shape : MeshCoord::offsets);
+    return go(key_ == "shape" ? HeaderSection::shape : HeaderSection::offsets);
   }
   bool on_array_end(size_t, json::error_code&) {
     HeaderTensor& tensor = tensors_.back();
-    if (place_ == MeshCoord::shape) {
+    if (place_ == HeaderSection::shape) {
       tensor.shape = numbers_;
     } else {
       if (numbers_.size() != 2) {
@@ -58,17 +58,17 @@ class HeaderReader {
       tensor.begin = numbers_[0];
       tensor.end = numbers_[1];
     }
-    return go(MeshCoord::tensor);
+    return go(HeaderSection::tensor);
   }
 
   bool on_key_part(json::string_view part, size_t, json::error_code&) { return append(part); }
   bool on_key(json::string_view part, size_t, json::error_code&) {
     append(part);
     key_ = std::exchange(text_, {});
-    if (place_ == MeshCoord::tensors && !names_.insert(key_).second) {
+    if (place_ == HeaderSection::tensors && !names_.insert(key_).second) {
       fail(file_, ": the header names tensor ", shown(key_), " twice");
     }
-    if (place_ == MeshCoord::tensor) begin_field();
+    if (place_ == HeaderSection::tensor) begin_field();
     return true;
   }
 
@@ -76,8 +76,8 @@ class HeaderReader {
   bool on_string(json::string_view part, size_t, json::error_code&) {
     append(part);
     const std::string value = std::exchange(text_, {});
-    if (place_ == MeshCoord::metadata) return true;
-    if (place_ != MeshCoord::tensor || key_ != "dtype") wrong();
+    if (place_ == HeaderSection::metadata) return true;
+    if (place_ != HeaderSection::tensor || key_ != "dtype") wrong();
     const auto type = stored_type(value);
     if (!type) {
       fail(file_, ": tensor ", shown(tensors_.back().name), " has the unknown dtype ", shown(value));
@@ -88,24 +88,28 @@ class HeaderReader {
 
   bool on_number_part(json::string_view, json::error_code&) { return true; }
   bool on_int64(int64_t value, json::string_view, json::error_code&) {
-    if ((place_ != MeshCoord::shape && place_ != MeshCoord::offsets) || value < 0) wrong();
+    if ((place_ != HeaderSection::shape && place_ != HeaderSection::offsets) || value < 0) wrong();
     numbers_.push_back(value);
     return true;
   }
   bool on_uint64(uint64_t, json::string_view, json::error_code&) { wrong(); }
   bool on_double(double, json::string_view, json::error_code&) { wrong(); }
   bool on_bool(bool, json::error_code&) { wrong(); }
-  bool on_null(json::error_code&) { wrong(); }
+  /// Python's writer makes `"__metadata__": null` of a None.
+  bool on_null(json::error_code&) {
+    if (place_ != HeaderSection::tensors || key_ != "__metadata__") wrong();
+    return true;
+  }
   bool on_comment_part(json::string_view, json::error_code&) { return true; }
   bool on_comment(json::string_view, json::error_code&) { return true; }
 
  private:
-  enum class MeshCoord { document, tensors, metadata, tensor, shape, offsets };
+  enum class HeaderSection { document, tensors, metadata, tensor, shape, offsets };
   struct Fields {
     bool dtype = false, shape = false, offsets = false;
   };
 
-  bool go(MeshCoord place) {
+  bool go(HeaderSection place) {
     place_ = place;
     return true;
   }
@@ -114,8 +118,8 @@ class HeaderReader {
     return true;
   }
   [[noreturn]] void wrong() const {
-    if (place_ == MeshCoord::document) fail(file_, ": the header is not a JSON object");
-    if (place_ == MeshCoord::tensors || place_ == MeshCoord::metadata) {
+    if (place_ == HeaderSection::document) fail(file_, ": the header is not a JSON object");
+    if (place_ == HeaderSection::tensors || place_ == HeaderSection::metadata) {
       fail(file_, ": the header's entry ", shown(key_), " has the wrong kind of value");
     }
     fail(file_, ": tensor ", shown(tensors_.back().name), " has a wrong value in its field ", shown(key_));
@@ -139,7 +143,7 @@ class HeaderReader {
   }
 
   const std::string& file_;
-  MeshCoord place_ = MeshCoord::document;
+  HeaderSection place_ = HeaderSection::document;
   Fields fields_;
   std::string text_;  // the string or key being read
   std::string key_;

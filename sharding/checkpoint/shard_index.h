@@ -1,15 +1,20 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
+#include <set>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace lapidary {
 
-/// `weight_map` of a `model.safetensors.index.json`, turned round: for each shard file the tensors said to be
-/// in it. Shards must be plain file names, so that an index cannot lead out of its folder. Throws one
-/// sentence otherwise.
-std::map<std::string, std::vector<std::string>> read_shard_index(const std::filesystem::path& index);
+/// What a `model.safetensors.index.json` says.
+struct ShardIndex {
+  std::set<std::string> shards;                           // files, relative to the index's folder
+  std::set<std::pair<std::string, std::string>> tensors;  // each with the shard that is said to hold it
+};
+
+/// Reads `weight_map`. A shard may lie in a folder below the index's; a name that leads out of it, or that is
+/// no file's, is refused in one sentence.
+ShardIndex read_shard_index(const std::filesystem::path& index);
 
 }  // namespace lapidary

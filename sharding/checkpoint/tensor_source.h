@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/dummy_values.h"
@@ -56,6 +57,10 @@ class TensorSource {
   /// Throws Error with the count and the first five names of the tensors nobody asked for.
   void check_all_used() const;
 
+  /// What is odd about the weights and harms nothing, a sentence each, for whoever talks with the user.
+  const std::vector<std::string>& remarks() const { return remarks_; }
+  void remark(std::string sentence) { remarks_.push_back(std::move(sentence)); }
+
  protected:
   explicit TensorSource(std::string where) : where_(std::move(where)) {}
   /// Tensors are numbered in the order in which they are added.
@@ -82,6 +87,7 @@ class TensorSource {
   size_t use(const std::string& name, Range rows, Range cols);
 
   std::string where_;
+  std::vector<std::string> remarks_;
   std::deque<Entry> entries_;  // an atomic cannot be moved, so not a vector
   std::unordered_map<std::string, size_t> index_;
 };

@@ -8,6 +8,7 @@
 #include "coordinator/cli/bench/report.h"
 #include "coordinator/cli/engine.h"
 #include "sharding/checkpoint/dummy_weights.h"
+#include "sharding/checkpoint/model_tensors.h"
 #include "sharding/checkpoint/safetensors.h"
 #include "sharding/checkpoint/weight_store.h"
 #include "worker/engine/device.h"
@@ -28,11 +29,19 @@ struct Loaded {
   std::vector<std::pair<std::string, Vector>> vectors;
 };
 
-/// Every tensor of the source, whole.
-Loaded load_all(TensorSource& source, Backend& backend, DType dtype) {
+/// The names of the model's tensors, once it fits the source.
+std::vector<std::string> weights_of(ModelConfig config, TensorSource& source) {
+  fit_to_weights(config, source);
+  std::vector<std::string> names;
+  for (const TensorSpec& spec : model_tensors(config)) names.push_back(spec.name);
+  return names;
+}
+
+/// Every one of these tensors, whole.
+Loaded load_all(TensorSource& source, const std::vector<std::string>& names, Backend& backend, DType dtype) {
   Loaded loaded;
   WeightStore weights(source, backend, dtype);
-  for (const std::string& name : source.names()) {
+  for (const std::string& name : names) {
     const auto [rows, cols] = matrix_shape(source.shape_of(name));
     if (rows > 1) {
       loaded.matrices.emplace_back(name, weights.matrix({Slice::whole(name, rows, cols)}));
@@ -62,9 +71,9 @@ void save_made(const ModelConfig& config, const std::filesystem::path& folder, T
   write_safetensors(folder / "model.safetensors", tensors);
 }
 
-double stored_bytes(const TensorSource& source) {
+double stored_bytes(const TensorSource& source, const std::vector<std::string>& names) {
   double bytes = 0;
-  for (const std::string& name : source.names())
+  for (const std::string& name : names)
     bytes += static_cast<double>(element_count(source.shape_of(name)).value_or(0)) *
              static_cast<double>(size_of(source.stored_dtype(name)));
   return bytes;
@@ -151,9 +160,10 @@ int run_load(const LoadBench& bench) {
   double bytes = 0;
   const auto load = [&](const auto& then) {
     const auto source = open_weights(options, config);
-    bytes = stored_bytes(*source);
+    const auto names = weights_of(config, *source);
+    bytes = stored_bytes(*source, names);
     Loaded loaded;
-    const double seconds = seconds_of([&] { loaded = load_all(*source, *backend, dtype); });
+    const double seconds = seconds_of([&] { loaded = load_all(*source, names, *backend, dtype); });
     then(loaded, *source);
     return seconds;
   };

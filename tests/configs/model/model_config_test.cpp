@@ -164,6 +164,40 @@ TEST(ModelConfig, ReadsOuterFields) {
   EXPECT_EQ(parse(with(kFour, "vision_config", "{}")).vision.hidden_size, 768);
 }
 
+TEST(ModelConfig, ANegativeIdIsNone) {
+  const auto read = [](const char* field, const char* value) { return parse(with(kFive, field, value)); };
+  EXPECT_EQ(read("pad_token_id", "-1").pad, std::nullopt);
+  EXPECT_EQ(read("text_config.pad_token_id", "-1").pad, std::nullopt);
+  EXPECT_EQ(read("bos_token_id", "-1").bos, std::nullopt);
+  EXPECT_THAT(read("eos_token_id", "-1").eos, ElementsAre());
+  EXPECT_THAT(read("eos_token_id", "[-1, 3]").eos, ElementsAre(3));
+}
+
+TEST(ModelConfig, AHeadThatIsNotStoredIsTiedByTheOuterWord) {
+  const auto read = [](const char* outer, const char* inner) {
+    return parse(with(with(kFive, "tie_word_embeddings", outer).c_str(), "text_config.tie_word_embeddings",
+                      inner))
+        .text;
+  };
+  EXPECT_TRUE(read("true", "false").ties_missing_head);
+  EXPECT_TRUE(read("", "false").ties_missing_head);
+  EXPECT_FALSE(read("false", "true").ties_missing_head);
+  EXPECT_FALSE(read("true", "false").tie_word_embeddings);
+  EXPECT_FALSE(read("false", "true").tie_word_embeddings);
+  EXPECT_TRUE(read("", "").tie_word_embeddings);
+}
+
+TEST(ModelConfig, NumbersCountByTheirValueAndUnreadFieldsNotAtAll) {
+  const auto read = [](const char* field, const char* value) { return parse(with(kFive, field, value)); };
+  EXPECT_EQ(read("text_config.num_hidden_layers", "3.0").text.layers, 3);
+  EXPECT_EQ(read("text_config.query_pre_attn_scalar", "20").text.query_pre_attn_scalar, 20);
+  EXPECT_THAT(read("eos_token_id", "[1.0]").eos, ElementsAre(1));
+  std::string text = kFive;
+  text.replace(text.find("0.02"), 4, "NaN");
+  text.replace(text.find("\"5.23.0\""), 8, "\"\\udc00\"");
+  EXPECT_EQ(parse("\xef\xbb\xbf" + text).text.layers, 3);
+}
+
 TEST(ModelConfig, RefusesOtherModels) {
   EXPECT_THAT(error_with("model_type", "\"llama\""),
               HasSubstr("config.json: model_type is \"llama\"; only \"paligemma\" is supported"));

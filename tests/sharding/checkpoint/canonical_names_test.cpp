@@ -43,11 +43,5 @@ TEST(CanonicalNames, OthersStayAsTheyAre) {
   EXPECT_EQ(canonical_name("model."), "");
 }
 
-TEST(CanonicalNames, KnowsDerivedBuffers) {
-  EXPECT_TRUE(is_derived_buffer("language_model.model.layers.0.self_attn.rotary_emb.inv_freq"));
-  EXPECT_TRUE(is_derived_buffer("vision_tower.vision_model.embeddings.position_ids"));
-  EXPECT_FALSE(is_derived_buffer("vision_tower.vision_model.embeddings.position_embedding.weight"));
-}
-
 }  // namespace
 }  // namespace lapidary

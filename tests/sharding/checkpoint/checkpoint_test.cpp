@@ -2,16 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <numeric>
 #include <thread>
 
 #include "kernels/tensor.h"
-#include "sharding/checkpoint/model_tensors.h"
 #include "tests/support/error_text.h"
 #include "tests/support/temp_folder.h"
-#include "tests/support/tiny_model.h"
 
 namespace lapidary {
 namespace {
@@ -170,24 +169,48 @@ TEST(Checkpoint, RefusesUnknownNamesAndWrongSlices) {
   EXPECT_THROW(checkpoint.read(kCanonical, {2, 1}, {0, 3}, out.data()), std::logic_error);
 }
 
-TEST(Checkpoint, RefusesTwoSpellingsOfOneWeight) {
+TEST(Checkpoint, TakesOneWeightTwiceWhereTheBytesAreEqualAndRefusesItWhereTheyDiffer) {
   TempFolder folder;
-  const float one = 1;
-  write_safetensors(folder / "model.safetensors",
-                    {{kName, StoredType::f32, {1}, &one},
-                     {"model.language_model.norm.weight", StoredType::f32, {1}, &one}});
-  EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder.path()); }),
-              HasSubstr("model.safetensors: tensors \"language_model.model.norm.weight\" and "
-                        "\"model.language_model.norm.weight\" are both \"language_model.norm.weight\""));
+  const float one = 1, two = 2;
+  const auto write = [&](const float* again, Shape shape = {1}) {
+    write_safetensors(folder / "model.safetensors",
+                      {{kName, StoredType::f32, {1}, &one},
+                       {"model.language_model.norm.weight", StoredType::f32, shape, again}});
+  };
+  write(&one);
+  EXPECT_THAT(Checkpoint(folder.path()).names(), ElementsAre("language_model.norm.weight"));
+  EXPECT_THAT(Checkpoint(folder.path()).remarks(),
+              ElementsAre(HasSubstr("stores 1 tensor more than once, with the same bytes")));
+  for (const auto& [again, shape] : {std::pair(&two, Shape{1}), std::pair(&one, Shape{1, 1})}) {
+    write(again, shape);
+    EXPECT_THAT(
+        error_of([&] { Checkpoint checkpoint(folder.path()); }),
+        HasSubstr(
+            "model.safetensors: tensors \"language_model.model.norm.weight\" and "
+            "\"model.language_model.norm.weight\" are both \"language_model.norm.weight\", and differ"));
+  }
 }
 
-TEST(Checkpoint, SkipsDerivedBuffers) {
+TEST(Checkpoint, APointerInItsPlaceIsNamed) {
   TempFolder folder;
-  const float one = 1;
-  write_safetensors(
-      folder / "model.safetensors",
-      {{"language_model.model.layers.0.self_attn.rotary_emb.inv_freq", StoredType::f32, {1}, &one}});
-  EXPECT_TRUE(Checkpoint(folder.path()).names().empty());
+  folder.write("model.safetensors",
+               "version https://git-lfs.github.com/spec/v1\noid "
+               "sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+               "size 6064484832\n");
+  EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder.path()); }),
+              HasSubstr("model.safetensors: is a git-lfs pointer to a file of 6064484832 bytes, not that "
+                        "file: run `git lfs pull` in "));
+}
+
+TEST(Checkpoint, APipeOrAFolderInItsPlaceIsRefusedAndNotWaitedFor) {
+  TempFolder folder;
+  ASSERT_EQ(mkfifo((folder / "model.safetensors").c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder.path()); }),
+              HasSubstr("model.safetensors: is not a regular file"));
+  std::filesystem::remove(folder / "model.safetensors");
+  std::filesystem::create_directory(folder / "model.safetensors");
+  EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder.path()); }),
+              HasSubstr("model.safetensors: is not a regular file"));
 }
 
 TEST(Checkpoint, SaysWhatTheFolderLacks) {
@@ -196,54 +219,9 @@ TEST(Checkpoint, SaysWhatTheFolderLacks) {
               HasSubstr("holds neither model.safetensors nor model.safetensors.index.json"));
   EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder / "absent"); }),
               HasSubstr("absent: is not a folder"));
-}
-
-/// Two shards of one tensor each, and an index of the caller's.
-std::string sharded_error(const std::string& index) {
-  TempFolder folder;
-  const auto values = counting(4);
-  write_safetensors(folder / "s1.safetensors", {{"a", StoredType::f32, {4}, values.data()}});
-  write_safetensors(folder / "s2.safetensors", {{"model.b", StoredType::f32, {4}, values.data()}});
-  folder.write("model.safetensors.index.json", index);
-  return error_of([&] {
-    Checkpoint checkpoint(folder.path());
-    std::vector<float> out(4);
-    checkpoint.read("a", {0, 1}, {0, 4}, out.data());
-    checkpoint.read("b", {0, 1}, {0, 4}, out.data());
-    EXPECT_EQ(out, values);
-    checkpoint.check_all_used();
-  });
-}
-
-TEST(Checkpoint, ReadsShardsByTheirIndex) {
-  EXPECT_EQ(sharded_error(R"({"metadata":{"total_size":32},)"
-                          R"("weight_map":{"a":"s1.safetensors","model.b":"s2.safetensors"}})"),
-            "no error");
-}
-
-TEST(Checkpoint, RefusesAnIndexThatDisagrees) {
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":"s1.safetensors","model.b":"s3.safetensors"}})"),
-              HasSubstr("names the shard s3.safetensors, which is not there"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":"s1.safetensors","c":"s1.safetensors"}})"),
-              HasSubstr("tensor \"c\" is not in its shard s1.safetensors"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":"s2.safetensors"}})"),
-              HasSubstr("tensor \"a\" is not in its shard s2.safetensors"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{}})"), HasSubstr("weight_map"));
-  EXPECT_THAT(sharded_error("{}"), HasSubstr("weight_map"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":1}})"), HasSubstr("model.safetensors.index.json"));
-  EXPECT_THAT(sharded_error("nonsense"), HasSubstr("model.safetensors.index.json"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":"../s1.safetensors"}})"), HasSubstr("../s1.safetensors"));
-  EXPECT_THAT(sharded_error(R"({"weight_map":{"a":"/etc/passwd"}})"), HasSubstr("/etc/passwd"));
-}
-
-TEST(Checkpoint, RefusesATensorThatTheIndexLeavesOut) {
-  TempFolder folder;
-  const float one = 1;
-  write_safetensors(folder / "s.safetensors",
-                    {{"a", StoredType::f32, {1}, &one}, {"b", StoredType::f32, {1}, &one}});
-  folder.write("model.safetensors.index.json", R"({"weight_map":{"a":"s.safetensors"}})");
+  folder.write("pytorch_model.bin", "PK");
   EXPECT_THAT(error_of([&] { Checkpoint checkpoint(folder.path()); }),
-              HasSubstr("does not name tensor \"b\" in shard s.safetensors"));
+              HasSubstr("it holds pytorch_model.bin: save the model as safetensors"));
 }
 
 /// Resident bytes of the process that are backed by files.
@@ -295,61 +273,6 @@ TEST(Checkpoint, IsReadBySeveralThreads) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(out, values);
   checkpoint.check_all_used();
-}
-
-/// The tiny model, all of it, as a file; `change` may spoil the list first.
-template <class Change>
-std::string fit_error(const Change& change) {
-  TempFolder folder;
-  ModelConfig config = tiny_model();
-  std::vector<TensorSpec> specs = model_tensors(config);
-  change(specs, config);
-  const std::vector<float> zeros(100000);
-  std::vector<NamedTensor> tensors;
-  for (const TensorSpec& spec : specs)
-    tensors.push_back({spec.name, StoredType::f32, spec.shape, zeros.data()});
-  write_safetensors(folder / "model.safetensors", tensors);
-  Checkpoint checkpoint(folder.path());
-  return error_of([&] {
-    fit_to_weights(config, checkpoint);
-    for (const TensorSpec& spec : model_tensors(config)) checkpoint.ignore(spec.name);
-    checkpoint.check_all_used();
-  });
-}
-
-TEST(FitToWeights, AcceptsTheModelAndItsVocabulary) {
-  EXPECT_EQ(fit_error([](auto&, auto&) {}), "no error");
-  EXPECT_EQ(fit_error([](auto&, ModelConfig& config) { config.text.vocab_size = 7; }), "no error");
-}
-
-TEST(FitToWeights, NamesWhatIsMissingWrongOrTooMuch) {
-  EXPECT_THAT(fit_error([](auto& specs, auto&) { specs.pop_back(); }),
-              HasSubstr("lacks 1 of the 63 tensors that its config calls for: language_model.norm.weight"));
-  EXPECT_THAT(fit_error([](auto& specs, auto&) {
-                specs.front().shape = {24, 588};
-              }),
-              HasSubstr("tensor vision_tower.embeddings.patch_embedding.weight has shape [24, 588], "
-                        "but the config calls for [24, 3, 14, 14]"));
-  EXPECT_THAT(fit_error([](auto&, ModelConfig& config) { config.text.head_dim = 8; }),
-              HasSubstr("has shape [40, 32], but the config calls for [32, 32]"));
-  EXPECT_THAT(fit_error([](auto& specs, auto&) {
-                specs.push_back({"extra", {1}, TensorKind::bias});
-              }),
-              HasSubstr("holds 1 tensor that the model does not use: extra"));
-}
-
-TEST(FitToWeights, TakesAStoredHeadAsTheConfigTiesIt) {
-  const auto add_head = [](auto& specs, auto&) {
-    specs.push_back({"language_model.lm_head.weight", {50, 32}, TensorKind::matrix});
-  };
-  EXPECT_EQ(fit_error(add_head), "no error");
-  EXPECT_EQ(fit_error([&](auto& specs, ModelConfig& config) {
-              add_head(specs, config);
-              config.text.tie_word_embeddings = false;
-            }),
-            "no error");
-  EXPECT_THAT(fit_error([](auto&, ModelConfig& config) { config.text.tie_word_embeddings = false; }),
-              HasSubstr("lacks 1 of the 64 tensors that its config calls for: lm_head.weight"));
 }
 
 }  // namespace

@@ -36,6 +36,12 @@ const char* kTwo =
     R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]},)"
     R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}  )";
 
+TEST(Safetensors, MetadataMayBeNull) {
+  TempFolder folder;
+  const char* header = R"({"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  EXPECT_EQ(SafetensorsFile(folder.write("null.safetensors", file_with(header, 4))).tensors().size(), 1u);
+}
+
 TEST(Safetensors, ReadsTensorsInTheOrderOfTheirBytes) {
   TempFolder folder;
   const SafetensorsFile file(folder.write("two.safetensors", file_with(kTwo, 22)));
