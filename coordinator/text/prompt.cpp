@@ -71,7 +71,18 @@ std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, int64_t image_token_
 
 std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, const ModelConfig& config, int64_t images,
                                 std::string_view prompt) {
-  return prefix_ids(tokenizer, config.image_token_id, images, config.vision.tokens(), prompt);
+  auto ids = prefix_ids(tokenizer, config.image_token_id, images, config.vision.tokens(), prompt);
+  require_known_ids(ids, tokenizer, config);
+  return ids;
+}
+
+void require_known_ids(const std::vector<int32_t>& ids, const Tokenizer& tokenizer,
+                       const ModelConfig& config) {
+  for (const int32_t id : ids)
+    if (id >= config.text.vocab_size && id != config.image_token_id)
+      fail("the prompt's token '", tokenizer.token(id), "' has the id ", id,
+           ", but the model's vocabulary has ", config.text.vocab_size,
+           " rows: the tokenizer has tokens that this model was not made with");
 }
 
 }  // namespace lapidary

@@ -20,7 +20,12 @@ std::string prompt_text(int64_t images, int64_t tokens_per_image, std::string_vi
 /// UTF-8.
 std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, int64_t image_token_id, int64_t images,
                                 int64_t tokens_per_image, std::string_view prompt);
+/// Throws also for a token that the model's vocabulary does not reach.
 std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, const ModelConfig& config, int64_t images,
                                 std::string_view prompt);
+
+/// Throws one sentence for an id, other than an image's, that is no row of the model's embedding table.
+void require_known_ids(const std::vector<int32_t>& ids, const Tokenizer& tokenizer,
+                       const ModelConfig& config);
 
 }  // namespace lapidary

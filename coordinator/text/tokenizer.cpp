@@ -1,5 +1,7 @@
 #include "coordinator/text/tokenizer.h"
 
+#include <algorithm>
+
 #include "configs/error.h"
 #include "configs/json.h"
 #include "coordinator/text/tokenizer_read.h"
@@ -21,7 +23,9 @@ Tokenizer::Tokenizer(TokenizerParts parts, const std::string& source)
     : normalizer_(std::move(parts.normalizer)),
       splitter_(std::move(parts.splitter)),
       bpe_(std::move(parts.bpe)),
-      decoder_(std::move(parts.decoder)) {
+      decoder_(std::move(parts.decoder)),
+      size_(bpe_.vocabulary().size()),
+      remarks_(std::move(parts.remarks)) {
   std::unordered_set<std::string> special_contents;
   for (const AddedToken& token : parts.added) {
     if (token.special) special_contents.insert(token.content);
@@ -36,9 +40,10 @@ Tokenizer::Tokenizer(TokenizerParts parts, const std::string& source)
 }
 
 void Tokenizer::add_token(const AddedToken& token, const std::string& source) {
-  if (token.id >= bpe_.vocabulary().size()) {
-    extra_.push_back(token.content);
+  if (!bpe_.vocabulary().holds(token.id)) {
+    extra_.emplace(token.id, token.content);
     extra_ids_.emplace(token.content, token.id);
+    size_ = std::max(size_, token.id + 1);
   }
   const std::string form = token.normalized ? normalizer_(token.content) : token.content;
   if (form != token.content) decoded_as_.emplace(token.id, form);
@@ -77,7 +82,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
   for (const int32_t id : ids) {
-    if (id < 0 || id >= size() || (skip_special && is_special(id))) continue;
+    if (!holds(id) || (skip_special && is_special(id))) continue;
     const auto other = decoded_as_.find(id);
     pieces.emplace_back(other == decoded_as_.end() ? token(id) : other->second);
   }
@@ -92,10 +97,11 @@ std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
 }
 
 std::string_view Tokenizer::token(int32_t id) const {
-  if (id < 0 || id >= size())
+  if (bpe_.vocabulary().holds(id)) return bpe_.vocabulary().piece(id);
+  const auto extra = extra_.find(id);
+  if (extra == extra_.end())
     fail("token id ", id, " is not in the vocabulary, whose ids go from 0 to ", size() - 1);
-  const int32_t base = bpe_.vocabulary().size();
-  return id < base ? bpe_.vocabulary().piece(id) : std::string_view(extra_[id - base]);
+  return extra->second;
 }
 
 bool Tokenizer::is_special(int32_t id) const { return special_.contains(id); }

@@ -37,11 +37,16 @@ class Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
 
   std::optional<int32_t> id_of(std::string_view token) const;
-  /// The piece as it stands in the file ("▁the"). Throws for an id outside [0, size()).
+  /// The piece as it stands in the file ("▁the"). Throws for an id that no piece has.
   std::string_view token(int32_t id) const;
+  bool holds(int32_t id) const { return bpe_.vocabulary().holds(id) || extra_.contains(id); }
   bool is_special(int32_t id) const;
   /// One more than the largest id.
-  int32_t size() const { return bpe_.vocabulary().size() + static_cast<int32_t>(extra_.size()); }
+  int32_t size() const { return size_; }
+
+  /// What the file says otherwise than the library takes it, a sentence each, for whoever talks with the
+  /// user.
+  const std::vector<std::string>& remarks() const { return remarks_; }
 
  private:
   explicit Tokenizer(TokenizerParts parts, const std::string& source);
@@ -52,13 +57,15 @@ class Tokenizer {
   Splitter splitter_;
   Bpe bpe_;
   Decoder decoder_;
-  AddedTokenMatcher raw_;           // looked for first, in the text as it came
-  AddedTokenMatcher normalized_;    // then these, in what is left, normalised
-  std::vector<std::string> extra_;  // added tokens beyond the vocabulary, in id order
+  AddedTokenMatcher raw_;         // looked for first, in the text as it came
+  AddedTokenMatcher normalized_;  // then these, in what is left, normalised
+  int32_t size_;
+  std::unordered_map<int32_t, std::string> extra_;  // added tokens that the vocabulary lacks
   std::unordered_map<std::string, int32_t> extra_ids_;
   std::unordered_map<int32_t, std::string>
       decoded_as_;  // added tokens that are written otherwise than they decode
   std::unordered_set<int32_t> special_;
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace lapidary

@@ -2,24 +2,16 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <limits>
-#include <unordered_map>
 
 #include "configs/error.h"
 #include "configs/json.h"
+#include "coordinator/text/tokenizer_read_added.h"
 #include "coordinator/text/utf8.h"
 
 namespace lapidary {
 namespace {
 
 namespace json = boost::json;
-
-/// A piece as an error shows it.
-std::string in_quotes(std::string_view piece) {
-  constexpr size_t kLongest = 60;
-  std::string shown = json::serialize(json::value(json::string_view(piece.data(), piece.size())));
-  return shown.size() <= kLongest ? shown : shown.substr(0, kLongest) + "…";
-}
 
 [[noreturn]] void refuse(const JsonObject& object, const std::string& type, const char* supported) {
   fail(object.where("type"), " is ", in_quotes(type), "; supported: ", supported);
@@ -90,41 +82,54 @@ void read_decoder(const JsonObject& object, Decoder& decoder) {
   }
 }
 
+/// Bytes that a step may make of the longest text that one byte has become so far.
+double grown(const Replace& step, double bytes) {
+  return bytes * std::max(1.0, double(step.content.size()) / double(step.pattern.size()));
+}
+/// Before every part of a text, the shortest of which is one byte.
+double grown(const Prepend& step, double bytes) { return bytes + double(step.text.size()); }
+template <class Shortening>
+double grown(const Shortening&, double bytes) {
+  return bytes;
+}
+
 /// Steps that each lengthen a text multiply; a file must not make a line of text fill the memory.
 template <class Steps>
 void require_bounded(const Steps& steps, const std::string& where) {
   constexpr double kMax = 64;
   double growth = 1;
-  for (const auto& step : steps) {
-    const auto* replace = std::get_if<Replace>(&step);
-    if (!replace) continue;
-    growth *= std::max(1.0, double(replace->content.size()) / double(replace->pattern.size()));
-  }
+  for (const auto& step : steps)
+    growth = std::visit([&](const auto& what) { return grown(what, growth); }, step);
   if (growth > kMax) fail(where, " makes a text up to ", growth, " times longer, more than ", kMax, " times");
 }
 
-/// Ids are places: n pieces have the ids 0 to n - 1, each once.
+/// The largest id of a vocabulary. Gaps between ids are read as the library reads them, within reason.
+int64_t largest_id(const JsonObject& model, const json::object& entries) {
+  constexpr size_t kMaxPieces = size_t{1} << 30;
+  constexpr int64_t kMaxGaps = int64_t{1} << 22;
+  if (entries.size() > kMaxPieces)
+    fail(model.where("vocab"), " has ", entries.size(), " pieces, more than ", kMaxPieces);
+  const int64_t most = static_cast<int64_t>(entries.size()) - 1 + kMaxGaps;
+  int64_t largest = -1;
+  for (const auto& [key, value] : entries) {
+    const auto* id = value.if_int64();
+    if (!id || *id < 0 || *id > most)
+      fail(model.where("vocab"), ": piece ", in_quotes({key.data(), key.size()}), " has the id ",
+           json::serialize(value), ", not a whole number from 0 to ", most);
+    largest = std::max(largest, *id);
+  }
+  return largest;
+}
+
 Vocabulary read_vocabulary(const JsonObject& model) {
   const JsonObject vocab = model.required_object("vocab");
-  const json::object& entries = vocab.raw();
-  constexpr size_t kMax = size_t{1} << 30;
-  if (entries.size() > kMax) fail(model.where("vocab"), " has ", entries.size(), " pieces, more than ", kMax);
-  std::vector<std::string_view> pieces(entries.size());
-  std::vector<bool> taken(entries.size());
-  for (const auto& [key, value] : entries) {
-    const std::string_view piece(key.data(), key.size());
-    const auto* id = value.if_int64();
-    if (!id || *id < 0 || *id >= static_cast<int64_t>(pieces.size())) {
-      fail(model.where("vocab"), ": piece ", in_quotes(piece), " has the id ", json::serialize(value),
-           ", but ", pieces.size(), " pieces without holes have the whole numbers from 0 to ",
-           pieces.size() - 1);
-    }
-    if (taken[*id]) {
-      fail(model.where("vocab"), ": pieces ", in_quotes(pieces[*id]), " and ", in_quotes(piece),
-           " both have the id ", *id);
-    }
-    taken[*id] = true;
-    pieces[*id] = piece;
+  std::vector<std::string_view> pieces(static_cast<size_t>(largest_id(model, vocab.raw()) + 1));
+  for (const auto& [key, value] : vocab.raw()) {
+    std::string_view& piece = pieces[static_cast<size_t>(value.get_int64())];
+    if (piece.data() != nullptr)
+      fail(model.where("vocab"), ": pieces ", in_quotes(piece), " and ", in_quotes({key.data(), key.size()}),
+           " both have the id ", value.get_int64());
+    piece = {key.data(), key.size()};
   }
   return Vocabulary(pieces);
 }
@@ -197,43 +202,13 @@ Bpe read_model(const JsonObject& model) {
   return Bpe(std::move(vocabulary), merges, options);
 }
 
-AddedToken read_added_token(const JsonObject& object) {
-  AddedToken token;
-  token.id = static_cast<int32_t>(object.required_int("id", 0, std::numeric_limits<int32_t>::max()));
-  token.content = object.required_string("content");
-  token.single_word = object.required_bool("single_word");
-  token.lstrip = object.required_bool("lstrip");
-  token.rstrip = object.required_bool("rstrip");
-  token.normalized = object.required_bool("normalized");
-  token.special = object.required_bool("special");
-  if (token.content.empty()) fail(object.where("content"), " is empty");
-  return token;
-}
-
-/// The library gives new tokens the next free id whatever the file says, so any other id would lie.
-std::vector<AddedToken> read_added_tokens(const JsonObject& root, const Vocabulary& vocabulary) {
-  std::vector<AddedToken> tokens;
-  if (!root.has("added_tokens")) return tokens;
-  std::unordered_map<std::string, int32_t> ids;
-  int32_t next = vocabulary.size();
-  for (const JsonObject& object : root.objects("added_tokens")) {
-    AddedToken token = read_added_token(object);
-    const auto known = vocabulary.id_of(token.content);
-    const int32_t right = known ? *known : next;
-    if (!ids.emplace(token.content, token.id).second) {
-      fail(object.where("content"), ": ", in_quotes(token.content), " is listed twice");
-    }
-    if (token.id != right) {
-      fail(object.where("id"), " is ", token.id, ", but ", in_quotes(token.content), " is ",
-           known ? "in model.vocab with the id " : "the next new token, with the id ", right);
-    }
-    if (!known) ++next;
-    tokens.push_back(std::move(token));
-  }
-  return tokens;
-}
-
 }  // namespace
+
+std::string in_quotes(std::string_view piece) {
+  constexpr size_t kLongest = 60;
+  std::string shown = json::serialize(json::value(json::string_view(piece.data(), piece.size())));
+  return shown.size() <= kLongest ? shown : shown.substr(0, kLongest) + "…";
+}
 
 TokenizerParts read_tokenizer(std::string_view text, const std::string& source) {
   json::monotonic_resource memory(text.size() + 1);  // one block instead of a million allocations
@@ -242,8 +217,8 @@ TokenizerParts read_tokenizer(std::string_view text, const std::string& source) 
   if (const std::string version = root.string_or("version", "1.0"); version != "1.0") {
     fail(root.where("version"), " is ", in_quotes(version), ", not \"1.0\"");
   }
-  TokenizerParts parts{{}, {}, read_model(root.required_object("model")), {}, {}};
-  parts.added = read_added_tokens(root, parts.bpe.vocabulary());
+  TokenizerParts parts{{}, {}, read_model(root.required_object("model")), {}, {}, {}};
+  parts.remarks = read_added_tokens(root, source, parts.bpe.vocabulary(), parts.added);
   if (const auto normalizer = root.optional_object("normalizer"))
     read_normalizer(*normalizer, parts.normalizer);
   if (const auto splitter = root.optional_object("pre_tokenizer")) parts.splitter = read_splitter(*splitter);

@@ -15,11 +15,15 @@ struct TokenizerParts {
   Normalizer normalizer;
   Splitter splitter;
   Bpe bpe;
-  std::vector<AddedToken> added;  // those that the vocabulary lacks have the ids after it, in this order
+  std::vector<AddedToken> added;  // each once, with the ids that the library gives them
   Decoder decoder;
+  std::vector<std::string> remarks;  // what the file says otherwise, a sentence each
 };
 
 /// Throws one sentence, beginning with `source`, for what is malformed and for what this project does not do.
 TokenizerParts read_tokenizer(std::string_view text, const std::string& source);
+
+/// A piece as an error shows it.
+std::string in_quotes(std::string_view piece);
 
 }  // namespace lapidary

@@ -15,7 +15,10 @@ Vocabulary::Vocabulary(const std::vector<std::string_view>& pieces)
   for (const auto piece : pieces) {
     text_ += piece;
     begins_.push_back(static_cast<uint32_t>(text_.size()));
-    slots_[slot_of(piece)] = size() - 1;
+    if (piece.data() == nullptr)
+      holes_.insert(size() - 1);
+    else
+      slots_[slot_of(piece)] = size() - 1;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "configs/error.h"
@@ -79,6 +80,21 @@ TEST(Prompt, TokenizerAndModelMustAgree) {
   const Tokenizer without = Tokenizer::from_file(golden("plain.json"));
   EXPECT_EQ(error_of([&] { prefix_ids(without, *without.id_of("<image>"), 0, 4, "x"); }),
             "tokenizer.json: <bos> is no added token");
+}
+
+TEST(Prompt, TokensBeyondTheModelAreRefused) {
+  const Tokenizer tokenizer = small();
+  ModelConfig config;
+  config.image_token_id = kImageId;  // an image's rows are not the table's
+  config.vision.image_size = config.vision.patch_size;
+  const auto ids = tokenizer.encode("<bos>ab\n");
+  config.text.vocab_size = *std::max_element(ids.begin(), ids.end()) + 1;
+  EXPECT_EQ(prefix_ids(tokenizer, config, 1, "ab").front(), kImageId);
+  --config.text.vocab_size;
+  EXPECT_NE(error_of([&] {
+              prefix_ids(tokenizer, config, 1, "ab");
+            }).find(cat(", but the model's vocabulary has ", config.text.vocab_size, " rows")),
+            std::string::npos);
 }
 
 /// The empty prompt at 224 pixels.
