@@ -23,11 +23,15 @@ struct GenerationConfig {
 
 /// Reads generation_config.json; what it leaves out or gives as null has the library's default, the end
 /// tokens those of the model's config. Without the file (or where the model is named by a config file) all of
-/// it. Throws one sentence naming file and field for numbers that cannot be sampled with.
+/// it. Settings that say "off", and those of sampling where do_sample is not true, are passed over whatever
+/// they hold, as transformers does. Throws one sentence naming file and field for numbers that cannot be
+/// sampled with, and for settings that are in force and would give another text (beams, penalties, …).
 GenerationConfig read_generation_config(const std::filesystem::path& folder_or_file,
                                         const ModelConfig& model);
 /// The same from the text of a file.
 GenerationConfig parse_generation_config(std::string_view text, const std::string& source,
                                          const ModelConfig& model);
+/// Without any file.
+GenerationConfig default_generation_config(const ModelConfig& model);
 
 }  // namespace lapidary

@@ -1,19 +1,29 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "configs/enum_names.h"
 #include "configs/mesh.h"
 #include "worker/engine/engine.h"
 
 namespace lapidary {
 
+/// `automatic`: generation_config.json decides what the user does not; `none`: it is not read.
+enum class GenerationConfigUse { automatic, none };
+template <>
+struct EnumNames<GenerationConfigUse> {
+  static constexpr std::array kNames{"auto", "none"};
+};
+
 /// The options that every command which runs a model has; their table is in engine_table.h.
 struct EngineFlags {
   EngineOptions engine;
+  GenerationConfigUse generation_config = GenerationConfigUse::automatic;
   int image_workers = 0;  // threads of a rank that read pictures; 0: its share of the cores, at most 8
   Mesh mesh{0, 1, 1, 0};  // tp 0: what the other parts leave of the job's processes
 };

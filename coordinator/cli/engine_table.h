@@ -31,7 +31,16 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
          .agreed = true,
          .kept = true},
         engine.load_format);
-  visit({.flags = "--dtype", .help = "Weights and KV cache; auto: as config.json says", .agreed = true},
+  visit(
+      {.flags = "--generation-config",
+       .help = "auto: generation_config.json says where a text ends and how it is sampled, unless an option "
+               "does; none: config.json says where it ends, and tokens are the likeliest ones",
+       .kept = true},
+      flags.generation_config);
+  visit({.flags = "--dtype",
+         .help = "Weights and KV cache; auto: float32 where config.json says float32, or float16, which "
+                 "float32 holds exactly; else bfloat16",
+         .agreed = true},
         engine.dtype);
   visit({.flags = "--quantization",
          .help = "fp8: the decoder's matrices as float8 (e4m3) with a scale a channel; none: as --dtype says",

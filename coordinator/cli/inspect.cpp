@@ -1,13 +1,9 @@
 #include <cstdio>
-#include <optional>
 
-#include "configs/error.h"
 #include "coordinator/cli/commands.h"
-#include "coordinator/cli/engine.h"
+#include "coordinator/cli/model_door.h"
 #include "coordinator/telemetry/progress.h"
 #include "coordinator/telemetry/table.h"
-#include "sharding/checkpoint/checkpoint.h"
-#include "sharding/checkpoint/model_tensors.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/memory_plan.h"
 
@@ -74,18 +70,12 @@ void print_config(const ModelConfig& config) {
       stdout);
 }
 
-/// What is stored, if anything is: a config alone can be inspected too. The stored vocabulary wins.
-std::string checkpoint_text(const std::filesystem::path& model, ModelConfig& config) {
-  if (!std::filesystem::is_directory(model)) return cat("none, ", model.string(), " is a config");
-  std::optional<Checkpoint> checkpoint;
-  try {
-    checkpoint.emplace(model);
-  } catch (const Error& e) {
-    return cat("none: ", e.what());
-  }
-  fit_to_weights(config, *checkpoint);
-  return cat(size_text(checkpoint->stored_bytes()), " in ", checkpoint->names().size(), " tensors, ",
-             config.torch_dtype.empty() ? "dtype not said" : config.torch_dtype);
+/// What is stored; a config alone can be looked at too.
+std::string checkpoint_text(const EngineFlags& options, const KnownModel& model) {
+  if (model.tensors == 0) return cat("none, ", options.engine.model.string(), " is a config");
+  const std::string& dtype = model.config.torch_dtype;
+  return cat(size_text(model.stored_bytes), " in ", model.tensors, " tensors, ",
+             dtype.empty() ? "dtype not said" : dtype);
 }
 
 std::string sums_text(const BlockPlan& block) {
@@ -154,14 +144,18 @@ void print_memory(const EngineFlags& options, const ModelConfig& config, const s
       static_cast<long>(capacity.max_model_len()), table_text(rows).c_str());
 }
 
-int run_inspect(const EngineFlags& options) {
-  ModelConfig config = read_model_config(options.engine.model);
-  const std::string checkpoint = checkpoint_text(options.engine.model, config);
-  const std::vector<RankPlan> plans = plan_ranks(options, config);
-  print_config(config);
-  std::printf("  checkpoint    %s\n", checkpoint.c_str());
+int run_inspect(EngineFlags options) {
+  EngineOptions& engine = options.engine;
+  if (std::filesystem::is_regular_file(engine.model)) engine.load_format = LoadFormat::dummy;
+  const KnownModel model = know_model(options);
+  const auto of_tokenizer = check_tokenizer(options, model.config);
+  const std::vector<RankPlan> plans = plan_ranks(options, model.config);
+  print_config(model.config);
+  std::printf("  checkpoint    %s\n", checkpoint_text(options, model).c_str());
   print_plans(plans);
-  print_memory(options, config, plans);
+  print_memory(options, model.config, plans);
+  print_remarks(model.remarks);
+  print_remarks(of_tokenizer);
   return 0;
 }
 
@@ -177,7 +171,8 @@ void add_inspect_command(CLI::App& app, SelectedCommand& chosen) {
                   "Checkpoint folder, or a config file (configs/models/*.json)")
       ->required();
   add_engine_flags(command, *options,
-                   {"tp", "pp", "pp-layers", "dtype", "quantization", "max-num-seqs", "max-model-len"});
+                   {"load-format", "generation-config", "tp", "pp", "pp-layers", "dtype", "quantization",
+                    "max-num-seqs", "max-model-len"});
   add_replica_flags(command, *options, {"vision-ranks", "encoder-cache-slots"});
   when_selected(command, chosen, [options] { return run_inspect(*options); });
 }

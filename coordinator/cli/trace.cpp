@@ -3,10 +3,9 @@
 #include <optional>
 
 #include "configs/error.h"
-#include "configs/model/generation_config.h"
 #include "configs/model/processor_config.h"
 #include "coordinator/cli/commands.h"
-#include "coordinator/cli/engine.h"
+#include "coordinator/cli/model_door.h"
 #include "coordinator/cli/option_table.h"
 #include "coordinator/text/prompt.h"
 #include "coordinator/text/tokenizer.h"
@@ -44,20 +43,22 @@ void add_pixel_values(Tracer& tracer, const std::vector<std::string>& images, in
   tracer.add_floats("pixel_values", {static_cast<int64_t>(images.size()), 3, size, size}, std::move(values));
 }
 
-TraceRequest read_request(const TraceOptions& options, const ModelConfig& config,
-                          const Tokenizer& tokenizer) {
+TraceRequest read_request(const TraceOptions& options, const KnownModel& model, const Tokenizer& tokenizer) {
+  const ModelConfig& config = model.config;
   TraceRequest request;
   for (const auto& path : options.images)
     request.images.push_back(model_pixels(path, config.vision.image_size));
   request.prefix = prefix_ids(tokenizer, config, static_cast<int64_t>(options.images.size()), options.prompt);
   request.max_new_tokens = options.max_new_tokens;
-  if (!options.ignore_eos) request.eos = config.eos;
+  if (!options.ignore_eos) request.eos = model.generation.eos;
   return request;
 }
 
 int run_trace(TraceOptions options) {
   const auto comm = start_ranks(options.flags, "trace");
-  const ModelConfig config = read_model_config(options.flags.engine.model);
+  KnownModel model;
+  agree(*comm, [&] { model = know_model(options.flags); });  // each rank reads on its own host
+  const ModelConfig& config = model.config;
   EngineOptions& engine_options = options.flags.engine;
   const auto images = static_cast<int64_t>(options.images.size());
   if (engine_options.max_model_len == 0)  // room for what is traced, and no more
@@ -69,11 +70,15 @@ int run_trace(TraceOptions options) {
 
   std::optional<Tokenizer> tokenizer;
   TraceRequest request;
-  agree(*comm, [&] {  // each rank reads on its own host
+  agree(*comm, [&] {
     tokenizer.emplace(Tokenizer::from_file(engine_options.model / "tokenizer.json"));
-    request = read_request(options, config, *tokenizer);
+    request = read_request(options, model, *tokenizer);
   });
   const bool writes = comm->rank() == 0;
+  if (writes) {
+    print_remarks(model.remarks);
+    print_remarks(tokenizer->remarks());
+  }
   Tracer tracer;
   const std::vector<int32_t> tokens = trace(engine, request, writes ? &tracer : nullptr);
   if (!writes) return 0;

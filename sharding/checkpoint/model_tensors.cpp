@@ -1,6 +1,8 @@
 #include "sharding/checkpoint/model_tensors.h"
 
+#include <cstdlib>
 #include <set>
+#include <string_view>
 
 #include "configs/error.h"
 #include "sharding/checkpoint/safetensors_header.h"
@@ -100,6 +102,25 @@ void check_stored(const Specs& specs, const TensorSource& source) {
   }
 }
 
+/// Whether a name is of a layer that the model does not have: then the config is another, shallower model's.
+bool is_of_deeper_model(const std::string& name, const ModelConfig& config) {
+  const auto deeper = [&](std::string_view layers, int64_t count) {
+    return name.starts_with(layers) && std::atoll(name.c_str() + layers.size()) >= count;
+  };
+  return deeper("vision_tower.encoder.layers.", config.vision.layers) ||
+         deeper("language_model.layers.", config.text.layers);
+}
+
+void check_depth(const ModelConfig& config, const TensorSource& source) {
+  std::vector<std::string> deeper;
+  for (const std::string& name : source.names())
+    if (is_of_deeper_model(name, config)) deeper.push_back(shown(name));
+  if (!deeper.empty())
+    fail(source.where(), " holds ", deeper.size(), deeper.size() == 1 ? " tensor" : " tensors",
+         " of layers that the model does not use, since its config has num_hidden_layers ",
+         config.vision.layers, " (vision) and ", config.text.layers, " (text): ", first_few(deeper));
+}
+
 void leave_others(const Specs& specs, TensorSource& source) {
   std::set<std::string> needed{
       "lm_head.weight"};  // a copy of the embedding table, where the model has no head
@@ -126,6 +147,7 @@ void fit_to_weights(ModelConfig& config, TensorSource& source) {
   if (text.ties_missing_head && !source.contains(head)) text.tie_word_embeddings = true;
   const Specs specs = model_tensors(config);
   check_missing(specs, source);
+  check_depth(config, source);
   check_stored(specs, source);
   leave_others(specs, source);
   if (!text.tie_word_embeddings || !source.contains(head)) return;

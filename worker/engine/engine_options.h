@@ -23,7 +23,8 @@ template <>
 struct EnumNames<LoadFormat> {
   static constexpr std::array kNames{"auto", "dummy"};
 };
-/// Of weights and KV cache; `automatic`: as config.json says, else bfloat16.
+/// Of weights and KV cache; `automatic`: float32 where config.json says float32, or float16, of which
+/// bfloat16 would round three bits away; else bfloat16.
 enum class DTypeOption { automatic, float32, bfloat16 };
 template <>
 struct EnumNames<DTypeOption> {

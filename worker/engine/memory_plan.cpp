@@ -24,7 +24,11 @@ size_t weight_bytes(int64_t matrices, int64_t vectors, DType dtype) {
 }  // namespace
 
 DType resolve_dtype(DTypeOption option, const ModelConfig& config) {
-  if (option == DTypeOption::automatic) return config.torch_dtype == "float32" ? DType::f32 : DType::bf16;
+  if (option == DTypeOption::automatic) {
+    const bool wide =
+        config.torch_dtype == "float32" || config.torch_dtype == "float16" || config.torch_dtype == "float64";
+    return wide ? DType::f32 : DType::bf16;
+  }
   return option == DTypeOption::float32 ? DType::f32 : DType::bf16;
 }
 

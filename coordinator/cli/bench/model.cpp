@@ -6,6 +6,7 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/bench/bench.h"
+#include "coordinator/cli/model_door.h"
 #include "sharding/comm/shadow_comm.h"
 
 namespace lapidary {
@@ -134,7 +135,14 @@ int run_model(ModelBench bench) {
     fail("--shard-of times one rank alone, but ", ranks->size(), " processes were started");
   const auto shadow = bench.shard_of > 0 ? make_shadow(bench.shard_of) : nullptr;
   Communicator& comm = shadow ? *shadow : *ranks;
-  const ModelConfig config = read_model_config(bench.flags.engine.model);
+  KnownModel model;
+  agree(comm, [&] {
+    model = know_model(bench.flags);
+    for (std::string& remark : check_tokenizer(bench.flags, model.config))
+      model.remarks.push_back(std::move(remark));
+  });
+  if (comm.rank() == 0) print_remarks(model.remarks);
+  const ModelConfig& config = model.config;
   EngineOptions& options = bench.flags.engine;
   options.max_num_seqs = std::max({2, bench.max_sequences(), bench.prefills});
   options.shared_vision = true;

@@ -73,6 +73,17 @@ TEST(FitToWeights, LeavesOutWhatTheModelHasNoPlaceForAndSaysSo) {
               HasSubstr("lacks 1 of the 63 tensors"));
 }
 
+TEST(FitToWeights, RefusesTheLayersOfADeeperModel) {
+  for (const char* name :
+       {"vision_tower.vision_model.encoder.layers.99.layer_norm1.bias", "model.language_model.layers.99.x"})
+    EXPECT_THAT(
+        fit_error([&](auto& specs, auto&) {
+          specs.push_back({name, {1}, TensorKind::bias});
+        }),
+        HasSubstr(
+            "holds 1 tensor of layers that the model does not use, since its config has num_hidden_layers"));
+}
+
 TEST(FitToWeights, RefusesDtypesThatWeightsAreNotReadFrom) {
   TempFolder folder;
   ModelConfig config = tiny_model();

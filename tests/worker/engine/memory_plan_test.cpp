@@ -94,8 +94,12 @@ TEST(MemoryPlan, DtypeIsTheUsersWordElseTheConfigs) {
   config.torch_dtype = "float32";
   EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::f32);
   EXPECT_EQ(resolve_dtype(DTypeOption::bfloat16, config), DType::bf16);
-  config.torch_dtype = "";
-  EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::bf16);
+  config.torch_dtype = "float16";  // float32 holds each of its numbers, bfloat16 does not
+  EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::f32);
+  for (const char* dtype : {"bfloat16", ""}) {
+    config.torch_dtype = dtype;
+    EXPECT_EQ(resolve_dtype(DTypeOption::automatic, config), DType::bf16);
+  }
   EXPECT_THROW(enum_named<DTypeOption>("int8"), Error);
 }
 
