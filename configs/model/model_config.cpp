@@ -157,6 +157,7 @@ TextConfig read_text(const JsonObject& t) {
   c.sliding_layers = read_sliding_layers(t, c.layers);
   c.attn_softcap = read_cap(t, "attn_logit_softcapping", c.attn_softcap);
   c.final_softcap = read_cap(t, "final_logit_softcapping", c.final_softcap);
+  c.attention_autoset = t.optional_bool("_attn_implementation_autoset").value_or(false);
   c.max_position_embeddings = size_field(t, "max_position_embeddings", c.max_position_embeddings, kMaxIds);
   c.tie_word_embeddings = t.bool_or("tie_word_embeddings", true);
   check_heads(t, c);

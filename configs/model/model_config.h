@@ -43,6 +43,7 @@ struct TextConfig {
   // What the file says; whether they are applied is the numerics profile's choice (configs/model/numerics.h).
   std::optional<double> attn_softcap = 50;
   std::optional<double> final_softcap = 30;
+  bool attention_autoset = false;  // _attn_implementation_autoset: some old releases then attend another way
   int64_t max_position_embeddings = 8192;
   bool tie_word_embeddings = true;  // the output head is the embedding table
   bool ties_missing_head =

@@ -26,18 +26,28 @@ T choose(std::string_view what, std::string_view name, const Choice<T> (&choices
 }  // namespace
 
 std::span<const NumericsProfile> numerics_profiles() {
-  // Each row was read off the named library's own code; the current one was also run.
+  // Each row that is a release's was measured on it (tests/golden/profiles). Up to 4.53 a release left
+  // attention eager, and so capped, where config.json says that it was chosen already.
+  constexpr auto kScaled = ImageScale::hf_pre_54;
   static const std::vector<NumericsProfile> kProfiles{
-      {"hf", "transformers now: both soft-caps as config.json has them, images unscaled", ImageScale::none,
-       SoftcapPolicy::config, WindowPolicy::hf5},
-      {"hf-4.47", "transformers 4.47: both soft-caps, scaled images, a window inside the prefix",
-       ImageScale::hf_pre_54, SoftcapPolicy::config, WindowPolicy::hf447},
-      {"hf-4.53", "transformers 4.53 to 4.57 by default (sdpa): no soft-caps, scaled images",
-       ImageScale::hf_pre_54, SoftcapPolicy::off, WindowPolicy::hf5},
-      {"hf-5.0", "transformers 5.0 to 5.3 by default (sdpa): no soft-caps, scaled images",
-       ImageScale::hf_pre_54, SoftcapPolicy::off, WindowPolicy::hf5},
-      {"hf-5.4", "transformers 5.4 to 5.16 by default (sdpa): no soft-caps, images unscaled",
-       ImageScale::none, SoftcapPolicy::off, WindowPolicy::hf5},
+      {"hf", "transformers from 5.23: both soft-caps as config.json has them, images unscaled",
+       ImageScale::none, SoftcapPolicy::config, WindowPolicy::hf5},
+      {"hf-4.47", "transformers 4.47: both soft-caps, scaled images, a window inside the prefix", kScaled,
+       SoftcapPolicy::config, WindowPolicy::hf447},
+      {"hf-4.48", "transformers 4.48 to 4.51: the final soft-cap only, otherwise as hf-4.47", kScaled,
+       SoftcapPolicy::final, WindowPolicy::hf447, true},
+      {"hf-4.52", "transformers 4.52: no soft-caps, otherwise as hf-4.47", kScaled, SoftcapPolicy::off,
+       WindowPolicy::hf447, true},
+      {"hf-4.53",
+       "transformers 4.53: no soft-caps, scaled images; it and the two above apply the attention cap where "
+       "text_config of config.json says _attn_implementation_autoset",
+       kScaled, SoftcapPolicy::off, WindowPolicy::hf5, true},
+      {"hf-5.0", "transformers 4.54 to 5.3: no soft-caps, scaled images", kScaled, SoftcapPolicy::off,
+       WindowPolicy::hf5},
+      {"hf-5.4", "transformers 5.4 to 5.20: no soft-caps, images unscaled", ImageScale::none,
+       SoftcapPolicy::off, WindowPolicy::hf5},
+      {"hf-5.21", "transformers 5.21 and 5.22: the attention cap only, images unscaled", ImageScale::none,
+       SoftcapPolicy::attention, WindowPolicy::hf5},
       {"big-vision-pt", "pretraining: both soft-caps, images unscaled, no window", ImageScale::none,
        SoftcapPolicy::config, WindowPolicy::full},
       {"big-vision-ft", "fine-tuning: no soft-caps, images unscaled, no window", ImageScale::none,
@@ -60,6 +70,12 @@ Softcaps softcaps(SoftcapPolicy policy, const TextConfig& config) {
   Softcaps caps;
   if (both || policy == SoftcapPolicy::attention) caps.attention = config.attn_softcap;
   if (both || policy == SoftcapPolicy::final) caps.final = config.final_softcap;
+  return caps;
+}
+
+Softcaps softcaps(const NumericsProfile& profile, const TextConfig& config) {
+  Softcaps caps = softcaps(profile.softcap, config);
+  if (profile.caps_if_autoset && config.attention_autoset) caps.attention = config.attn_softcap;
   return caps;
 }
 

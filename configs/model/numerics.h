@@ -35,6 +35,7 @@ struct NumericsProfile {
   ImageScale image_scale;
   SoftcapPolicy softcap;
   WindowPolicy window;
+  bool caps_if_autoset = false;  // the attention cap is applied where TextConfig::attention_autoset is set
 };
 
 /// All profiles; the first one is the default.
@@ -49,6 +50,8 @@ struct Softcaps {
   std::optional<double> final;
 };
 Softcaps softcaps(SoftcapPolicy policy, const TextConfig& config);
+/// Those that the profile applies to this checkpoint.
+Softcaps softcaps(const NumericsProfile& profile, const TextConfig& config);
 
 /// "off", "attention" (or "attn"), "final", "config", as a flag gives it. Throws a sentence otherwise.
 SoftcapPolicy softcap_policy(std::string_view name);

@@ -32,6 +32,12 @@ class Rules:
 PROFILES = {
     "hf": Rules(),
     "hf-4.47": Rules(divide_images=True, window="hf447"),
+    "hf-4.48": Rules(divide_images=True, attn_cap=False, window="hf447"),
+    "hf-4.52": Rules(divide_images=True, attn_cap=False, final_cap=False, window="hf447"),
+    "hf-4.53": Rules(divide_images=True, attn_cap=False, final_cap=False),
+    "hf-5.0": Rules(divide_images=True, attn_cap=False, final_cap=False),
+    "hf-5.4": Rules(attn_cap=False, final_cap=False),
+    "hf-5.21": Rules(final_cap=False),
     "big-vision-pt": Rules(window="full"),
     "big-vision-ft": Rules(attn_cap=False, final_cap=False, window="full"),
 }

@@ -96,7 +96,7 @@ Gemma2::Layer Gemma2::load(WeightStore& weights, int64_t index) const {
   layer.attention.group = config_.heads / config_.kv_heads;
   layer.attention.head_offset = plan_.heads.begin - plan_.kv_heads.begin * layer.attention.group;
   layer.attention.scale = static_cast<float>(1 / std::sqrt(config_.query_pre_attn_scalar));
-  layer.attention.softcap = static_cast<float>(softcaps(profile_.softcap, config_).attention.value_or(0));
+  layer.attention.softcap = static_cast<float>(softcaps(profile_, config_).attention.value_or(0));
   if (profile_.window != WindowPolicy::full && config_.sliding_layers.at(static_cast<size_t>(index)))
     layer.attention.window = config_.sliding_window.value_or(0);
   layer.attention.window_in_prefix = profile_.window == WindowPolicy::hf447;

@@ -85,7 +85,7 @@ PaliGemma::PaliGemma(const ModelConfig& config, const NumericsProfile& profile, 
   image_scale_ = profile.image_scale == ImageScale::none
                      ? 1
                      : static_cast<float>(text_scale_ / std::sqrt(static_cast<double>(hidden)));
-  final_cap_ = static_cast<float>(softcaps(profile.softcap, config_.text).final.value_or(0));
+  final_cap_ = static_cast<float>(softcaps(profile, config_.text).final.value_or(0));
 
   embedded_ = workspace_.make(share.embedding && rank.comm.size() > 1 ? capacity.max_num_batched_tokens() : 0,
                               hidden);

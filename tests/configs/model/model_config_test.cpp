@@ -173,6 +173,17 @@ TEST(ModelConfig, ANegativeIdIsNone) {
   EXPECT_THAT(read("eos_token_id", "[-1, 3]").eos, ElementsAre(3));
 }
 
+TEST(ModelConfig, AttentionThatWasChosenAlreadyIsTheTextConfigsToSay) {
+  const auto autoset = [](const char* field, const char* value) {
+    return parse(with(kFive, field, value)).text.attention_autoset;
+  };
+  EXPECT_FALSE(parse(kFive).text.attention_autoset);
+  EXPECT_TRUE(autoset("text_config._attn_implementation_autoset", "true"));
+  EXPECT_FALSE(autoset("text_config._attn_implementation_autoset", "false"));
+  EXPECT_FALSE(autoset("text_config._attn_implementation_autoset", "null"));
+  EXPECT_FALSE(autoset("_attn_implementation_autoset", "true"));
+}
+
 TEST(ModelConfig, AHeadThatIsNotStoredIsTiedByTheOuterWord) {
   const auto read = [](const char* outer, const char* inner) {
     return parse(with(with(kFive, "tie_word_embeddings", outer).c_str(), "text_config.tie_word_embeddings",
