@@ -135,7 +135,7 @@ class Backend : public DeviceStream, public StepGraphs, public MemoryPlanning, p
   /// Memory in which pictures of up to `bytes` wait for patchify(); returns the bytes held.
   virtual size_t reserve_images(size_t) { return 0; }
   /// y [patches, channels * patch * patch] from an RGB8 image [size * size * 3]: value_of maps a byte to the
-  /// normalised pixel; columns are (channel, ky, kx), rows are patches in reading order.
+  /// normalised pixel; columns are (channel, ky, kx), rows are whole patches, in reading order.
   virtual void patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) = 0;
   /// y[r] = row (ids[r] - first_id) of table times factor, or zeros where this rank does not hold it. An id
   /// below 0 is token_slot_id(slot): the token at that row of `token_table` [slots, 1], int32, where

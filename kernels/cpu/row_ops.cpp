@@ -141,7 +141,7 @@ void patchify(ThreadPool& threads, Tensor y, const uint8_t* rgb, int64_t size, i
               const float* value_of) {
   constexpr int64_t kChannels = 3;
   require_f32("patchify", y);
-  require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
+  require(patch > 0 && size >= patch, "patchify", "the image must hold a patch");
   const int64_t grid = size / patch;
   require(y.rows() == grid * grid && y.cols() == kChannels * patch * patch, "patchify",
           "y must be [patches, channels * patch * patch]");

@@ -112,7 +112,7 @@ size_t CudaBackend::reserve_images(size_t bytes) {
 }
 
 void CudaBackend::patchify(Tensor y, const uint8_t* rgb, int64_t size, int64_t patch, const float* value_of) {
-  require(patch > 0 && size > 0 && size % patch == 0, "patchify", "the image must be whole patches");
+  require(patch > 0 && size >= patch, "patchify", "the image must hold a patch");
   require(y.rows() == size / patch * (size / patch), "patchify",
           "y must be [patches, channels * patch * patch]");
   refuse_recording("patchify");

@@ -99,6 +99,8 @@ CASES = [
          _vision(60, 70, 2, 3, 50, 10, layer_norm_eps=1e-5), ["caption"], [[(29, 71)]], stored="BF16",
          controls=["tied_head", "default_layer_types", "gqa_modulo", "scale=head_dim", "full_window"],
          score_std=4.0),
+    Case("cut", 8, _text(40, 64, 3, 4, 2, 16, 16), _vision(32, 48, 2, 2, 46, 14), ["caption en"], [[(61, 40)]],
+         stored="BF16", controls=["causal_prefix"], score_std=4.0),
     Case("hf447", 13, _text(40, 64, 4, 4, 2, 16, 16, sliding_window=24, attn_logit_softcapping=6.0,
                            final_logit_softcapping=8.0),
          _vision(32, 48, 2, 4, 40, 8), ["describe en the scene on the beach"], [[(47, 33)]], profile="hf-4.47",
