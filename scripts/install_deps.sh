@@ -10,7 +10,7 @@ packages=(
   libopenmpi-dev openmpi-bin openssh-client
   libboost1.81-dev libboost-context1.81-dev libprotobuf-dev protobuf-compiler
   libjpeg62-turbo-dev libpng-dev libwebp-dev
-  libcli11-dev libspdlog-dev libyaml-cpp-dev libarchive-dev libxxhash-dev
+  libcli11-dev libspdlog-dev libyaml-cpp-dev libarchive-dev libxxhash-dev libssl-dev
   libgtest-dev libgmock-dev
   clang-format-14 xz-utils iproute2
 )

@@ -1,7 +1,5 @@
 #include "coordinator/caption/captioner.h"
 
-#include <xxhash.h>
-
 #include <utility>
 
 #include "configs/error.h"
@@ -20,13 +18,11 @@ uint64_t seed_of(uint64_t seed, const Record& record) {
   return hash;
 }
 
-/// A picture is known by where it is, or by its bytes where they are at hand; workers also compare what they
-/// have read.
+/// A picture is known by where it is; workers also compare what they have read. No path holds a NUL.
 ImageInput picture_of(const wire::ImageSource& source) {
-  const std::string& text = source.data().empty() ? source.path() : source.data();
-  const uint64_t place = source.in_tar() ? static_cast<uint64_t>(source.offset()) + 1 : 0;
-  return {XXH3_64bits_withSeed(text.data(), text.size(), place),
-          std::make_shared<const wire::ImageSource>(source)};
+  std::string place = source.path();
+  if (!source.entry().empty()) place += cat('\0', source.offset());
+  return {std::move(place), std::make_shared<const wire::ImageSource>(source)};
 }
 
 }  // namespace

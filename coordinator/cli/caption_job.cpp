@@ -75,6 +75,7 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
        cat(fingerprint_of_model(engine.model), engine.load_format == LoadFormat::dummy ? " (dummy)" : "")},
       {"tokenizer.json", fingerprint_of_file(tokenizer_file(options))},
       {"preprocessor_config.json", fingerprint_of_file(beside_weights("preprocessor_config.json"))},
+      {"processor_config.json", fingerprint_of_file(beside_weights("processor_config.json"))},
       {"generation_config.json", fingerprint_of_file(beside_weights("generation_config.json"))},
       {"prompt", prompts},
       {"max_new_tokens", std::to_string(settings.max_new_tokens)},
@@ -144,6 +145,7 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
       tokenizer_(
           Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
       inputs_(options.inputs, input_rules(options)),
+      keys_(inputs_.only_tars()),
       pool_(options.draw.empty() ? 1 : 4) {
   check_output_is_no_input(options);
   for (const std::string& prompt : options.prompts)
@@ -152,6 +154,7 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     JobOptions job = job_options(options, setup);
     job.shards = inputs_.shards();
     job.sources = inputs_.labelled();
+    job.only_tars = inputs_.only_tars();
     folder_.emplace(options.output, job);
     sink_ = &*folder_;
   } else {
@@ -187,6 +190,7 @@ std::optional<DatasetItem> Job::next() {
     for (const Shard& shard : inputs_.ended_shards())
       if (folder_) folder_->end_shard(shard);
     if (item && item->broken_source && broken_++ == 0) first_broken_ = *item->error;
+    if (item && !folder_) keys_.name(*item);
     if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
     ++before_;
   }
@@ -194,7 +198,7 @@ std::optional<DatasetItem> Job::next() {
 
 std::vector<std::string> Job::remarks() const {
   std::vector<std::string> remarks;
-  if (const int64_t numbered = inputs_.numbered_keys(); numbered > 0)
+  if (const int64_t numbered = folder_ ? folder_->numbered_keys() : keys_.numbered(); numbered > 0)
     remarks.push_back(cat(numbered, numbered == 1 ? " key was" : " keys were",
                           " there before, and got a number behind (\"KEY#2\")"));
   if (const std::string text = inputs_.left_out().text(); !text.empty())

@@ -8,6 +8,7 @@
 #include "coordinator/caption/caption_run.h"
 #include "coordinator/cli/draw.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/dataset/item_keys.h"
 #include "coordinator/records/job_folder.h"
 #include "coordinator/text/tokenizer.h"
 
@@ -79,6 +80,7 @@ class Job {
   ModelConfig config_;
   Tokenizer tokenizer_;
   Inputs inputs_;
+  ItemKeys keys_;  // of what goes to no folder
   std::optional<LineOutput> lines_;
   std::optional<JobFolder> folder_;
   TaskPool pool_;  // of the drawings

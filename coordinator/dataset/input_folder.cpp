@@ -100,7 +100,7 @@ void FolderReader::enter(const std::string& below) {
     });
   } catch (const Error& error) {
     const std::string key = label_ + below;
-    error_ = SourceItem{key.empty() ? folder_ : key, {}, {}, error.what(), true};
+    error_ = SourceItem{key.empty() ? folder_ : key, {}, {}, error.what(), "", true};
   }
   std::sort(level.names.begin(), level.names.end());
   levels_.push_back(std::move(level));
@@ -134,11 +134,13 @@ std::optional<SourceItem> FolderReader::next() {
           {},
           {},
           cat(folder_, path, ": a tar that was not seen when the job began: name it as an input of its own"),
+          "",
           true};
     }
     if (!is_picture(path)) continue;
     SourceItem found;
     found.key = label_ + path;
+    found.name = path;
     found.images.emplace_back().set_path(folder_ + path);
     return found;
   }

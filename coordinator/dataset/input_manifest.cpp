@@ -77,6 +77,8 @@ SourceItem parse_manifest_line(std::string_view text, const std::string& folder,
     found.key = text_of_id(line);
   else
     found.key = (names.front().front() == '/' ? "" : label) + names.front();
+  if (line.has("id") && !line.is_null("id")) found.name = found.key;
+  for (const std::string& name : names) found.name += cat('\0', name);
   return found;
 }
 
@@ -90,8 +92,12 @@ SourceItem ManifestReader::parse(std::string_view line) const {
   if (!list || line.front() == '{')
     return parse_manifest_line(line, folder_, at_line(path_, lines_.number()), label_);
   const std::string name(line);
-  return {
-      plain_path(name), {image_at(folder_, name, at_line(path_, lines_.number()))}, {}, std::nullopt, false};
+  return {plain_path(name),
+          {image_at(folder_, name, at_line(path_, lines_.number()))},
+          {},
+          std::nullopt,
+          name,
+          false};
 }
 
 std::optional<SourceItem> ManifestReader::next() {

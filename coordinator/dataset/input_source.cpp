@@ -41,21 +41,19 @@ class ShardReader : public SourceReader {
       if (!entry) return std::nullopt;
       return found(std::move(*entry));
     } catch (const Error& error) {
-      return SourceItem{file_, {}, {}, error.what(), true};
+      return SourceItem{file_, {}, {}, error.what(), "", true};
     }
   }
 
  private:
   SourceItem found(TarEntry entry) {
-    SourceItem found{key_of(entry.bare), {}, {}, std::move(entry.error), false};
+    SourceItem found{key_of(entry.bare), {}, {}, std::move(entry.error), entry.name, false};
     if (found.error) return found;
     wire::ImageSource& image = found.images.emplace_back();
     image.set_path(path_);
     image.set_in_tar(!tar_.compressed());
-    if (tar_.compressed())
-      image.set_data(std::move(entry.data));
-    else
-      image.set_offset(entry.offset);
+    if (tar_.compressed()) image.set_data(std::move(entry.data));
+    image.set_offset(entry.offset);
     image.set_entry(entry.name);
     image.set_entry_bytes(entry.bytes);
     return found;
@@ -91,6 +89,7 @@ std::unique_ptr<SourceReader> open_reader(const InputSource& source, const ReadC
   }
   SourceItem found;
   found.key = plain_path(source.path);
+  found.name = plain_path(absolute_path(source.path));
   found.images.emplace_back().set_path(absolute_path(source.path));
   return std::make_unique<OneReader>(std::move(found));
 }
@@ -102,7 +101,7 @@ std::unique_ptr<SourceReader> open_source(const InputSource& source, const ReadC
     return open_reader(source, context);
   } catch (const Error& error) {  // at the door it was still there
     const std::string key = source.kind == SourceKind::tar ? shard_file(source) : source.path;
-    return std::make_unique<OneReader>(SourceItem{key, {}, {}, error.what(), true});
+    return std::make_unique<OneReader>(SourceItem{key, {}, {}, error.what(), "", true});
   }
 }
 

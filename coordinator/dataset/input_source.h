@@ -21,7 +21,7 @@ struct InputSource {
   std::string path;   // as given
   std::string label;  // of its keys: "FOLDER/" or "" of a folder or a manifest, a tar's stem
   int64_t shard = -1;
-  bool of_folder = false;                             // a tar that was found below a folder that was given
+  std::string identity;  // its place from the root when the job first saw it; with "#2" the second time
   std::shared_ptr<const std::set<std::string>> tars;  // below this folder: sources of their own
 };
 
@@ -31,6 +31,7 @@ struct SourceItem {
   std::vector<wire::ImageSource> images;
   std::vector<std::string> prompts;  // its own
   std::optional<std::string> error;
+  std::string name;     // that nothing else in its source has, or few have; "": the key
   bool broken = false;  // the error is of the source: nobody knows what else it would have held
 };
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <memory>
 #include <unordered_set>
 
@@ -63,13 +64,18 @@ void label(InputSource& source, bool several) {
     source.label = path + (path.ends_with('/') ? "" : "/");
 }
 
+/// Nothing is left where the job saw it. (A source that was given a second time has "#2" behind its place.)
+bool has_moved(const LabelledSource& source) {
+  return source.absolute.ends_with(source.path) && !mode_of(source.absolute);
+}
+
 const LabelledSource* find_known(const InputSource& source, const std::vector<LabelledSource>& known) {
   if (known.empty() || !has_label(source.kind)) return nullptr;
   const LabelledSource own = labelled_source(source);
   const LabelledSource* found = nullptr;
   for (const LabelledSource& one : known) {
-    if (one.path == own.path) return &one;  // a dataset may have moved as a whole
-    if (one.absolute == own.absolute && found == nullptr) found = &one;
+    if (one.absolute == own.absolute) return &one;
+    if (one.path == own.path && found == nullptr && has_moved(one)) found = &one;
   }
   return found;
 }
@@ -130,10 +136,20 @@ class Resolver {
 
   Sources finish(const std::vector<LabelledSource>& known) {
     const bool several = given_ > 1 || !known.empty();
-    for (InputSource& source : sources_.all) label(source, several);
+    std::map<std::string, int> times;
+    for (InputSource& source : sources_.all) {
+      label(source, several);
+      const std::string place = plain_path(absolute_path(source.path));
+      const int time = ++times[place];
+      source.identity = time == 1 ? place : cat(place, "#", time);
+    }
     label_tars(sources_.all, known);
-    for (InputSource& source : sources_.all)
-      if (const auto* before = find_known(source, known); before) source.label = before->label;
+    for (InputSource& source : sources_.all) {
+      const auto* before = find_known(source, known);
+      if (before == nullptr) continue;
+      source.label = before->label;
+      source.identity = before->absolute;
+    }
     order_as_known(sources_.all, known);
     for (InputSource& source : sources_.all) {
       if (source.kind != SourceKind::tar) continue;
@@ -160,7 +176,6 @@ class Resolver {
       InputSource& source = sources_.all.emplace_back();
       source.kind = SourceKind::tar;
       source.path = path + (path.ends_with('/') ? "" : "/") + tar;
-      source.of_folder = true;
     }
   }
 
@@ -209,7 +224,7 @@ void check_sources(const Sources& sources, bool strict) {
 bool has_label(SourceKind kind) { return kind != SourceKind::image && kind != SourceKind::list; }
 
 LabelledSource labelled_source(const InputSource& source) {
-  return {plain_path(source.path), plain_path(absolute_path(source.path)), source.label};
+  return {plain_path(source.path), source.identity, source.label};
 }
 
 }  // namespace lapidary

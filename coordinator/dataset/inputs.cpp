@@ -3,22 +3,28 @@
 #include <algorithm>
 #include <utility>
 
-#include "coordinator/dataset/file_names.h"
+#include "configs/error.h"
 #include "coordinator/dataset/input_source.h"
 #include "coordinator/dataset/input_sources.h"
-#include "coordinator/dataset/unique_keys.h"
+#include "coordinator/dataset/item_keys.h"
 
 namespace lapidary {
+namespace {
+
+uint64_t combined(uint64_t hash, uint64_t with) { return hash_of_key(cat(hash, '\0', with)); }
+
+}  // namespace
 
 struct Inputs::Impl {
   std::optional<SourceItem> next_found();
   void end_source();
+  uint64_t picture_of(const SourceItem& item);
   DatasetItem item_of(const std::vector<std::string>& of_picture);
 
   Sources sources;
   std::vector<std::string> prompts;
-  UniqueKeys keys;
-  bool tars_alone = false;  // keys of two sources differ by what they begin with
+  Occurrences in_source, of_files;  // of names: of the source that is read, and of image files as sources
+  uint64_t picture = 0;             // of what was found
   LeftOut left_out;
   std::atomic<bool> cancelled = false;
   size_t at = 0;                         // the source that is read
@@ -33,7 +39,8 @@ std::optional<SourceItem> Inputs::Impl::next_found() {
   for (; at < sources.all.size() && !cancelled; ++at) {
     if (!reader) reader = open_source(sources.all[at], {&cancelled, &left_out});
     if (auto next = reader->next()) {
-      next->key = keys.unique(next->key);
+      next->key = as_utf8(next->key);
+      picture = picture_of(*next);
       return next;
     }
     reader.reset();
@@ -43,7 +50,7 @@ std::optional<SourceItem> Inputs::Impl::next_found() {
 }
 
 void Inputs::Impl::end_source() {
-  if (tars_alone) keys.forget();
+  in_source.clear();
   const int64_t shard = sources.all[at].shard;
   if (shard < 0) return;
   ended.push_back(sources.shards[static_cast<size_t>(shard)]);
@@ -53,21 +60,37 @@ void Inputs::Impl::end_source() {
 DatasetItem Inputs::Impl::item_of(const std::vector<std::string>& of_picture) {
   const int64_t shard = sources.all[at].shard;
   if (shard >= 0) ++sources.shards[static_cast<size_t>(shard)].items;
-  DatasetItem item{found->key, found->images, {}, found->error, index++, shard, found->broken};
+  DatasetItem item;
+  item.key = found->key;
+  item.images = found->images;
+  item.error = found->error;
+  item.index = index++;
+  item.shard = shard;
+  item.picture = item.identity = picture;
+  item.broken_source = found->broken;
   if (found->error || of_picture.empty()) return item;
-  item.prompt = of_picture[prompt];
   const auto here = of_picture.begin() + static_cast<std::ptrdiff_t>(prompt);
-  if (std::find(of_picture.begin(), here, *here) != here) item.key = keys.unique(item.key);
+  item.prompt = *here;
+  if (const auto before = std::count(of_picture.begin(), here, *here); before > 0)
+    item.picture = combined(picture, static_cast<uint64_t>(before));
+  item.identity = combined(item.picture, hash_of_key(*here));
   return item;
+}
+
+/// A folder has a name once, and there may be many.
+uint64_t Inputs::Impl::picture_of(const SourceItem& item) {
+  const InputSource& source = sources.all[at];
+  const std::string place = source.kind == SourceKind::image ? "" : labelled_source(source).absolute;
+  const uint64_t hash = hash_of_key(cat(place, '\0', item.name.empty() ? item.key : item.name));
+  if (source.kind == SourceKind::folder) return hash;
+  const int64_t time = (source.kind == SourceKind::image ? of_files : in_source).count(hash);
+  return time == 1 ? hash : combined(hash, static_cast<uint64_t>(time));
 }
 
 Inputs::Inputs(const std::vector<std::string>& sources, const InputRules& rules)
     : impl_(std::make_unique<Impl>()) {
   impl_->sources = resolve_sources(sources, rules.known);
   impl_->prompts = rules.prompts;
-  const auto& all = impl_->sources.all;
-  impl_->tars_alone =
-      std::all_of(all.begin(), all.end(), [](const InputSource& s) { return s.kind == SourceKind::tar; });
   check_sources(impl_->sources, rules.strict);
 }
 
@@ -103,6 +126,9 @@ std::vector<LabelledSource> Inputs::labelled() const {
 
 const LeftOut& Inputs::left_out() const { return impl_->left_out; }
 
-int64_t Inputs::numbered_keys() const { return impl_->keys.numbered(); }
+bool Inputs::only_tars() const {
+  const auto& all = impl_->sources.all;
+  return std::all_of(all.begin(), all.end(), [](const InputSource& s) { return s.kind == SourceKind::tar; });
+}
 
 }  // namespace lapidary

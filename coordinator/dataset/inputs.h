@@ -14,12 +14,14 @@ namespace lapidary {
 
 /// What one record is made from.
 struct DatasetItem {
-  std::string key;                        // names the record; UTF-8
+  std::string key;                        // names the record, once ItemKeys has given it its own; UTF-8
   std::vector<wire::ImageSource> images;  // of one prompt, in order; at least one, unless there is an error
   std::optional<std::string> prompt;      // none: the command's
   std::optional<std::string> error;       // why nothing can be made of it
   int64_t index = 0;                      // in the job's items, from 0
   int64_t shard = -1;                     // which of the job's tars it comes from, from 0; -1: none
+  uint64_t picture = 0;                   // tells its picture from all others, in this run and the next
+  uint64_t identity = 0;                  // and the item, by its prompt
   bool broken_source = false;  // the error is of a source, which may hold more that nobody has seen
 };
 
@@ -33,7 +35,7 @@ struct Shard {
 /// A source with what its keys begin with, as a job remembers it.
 struct LabelledSource {
   std::string path;      // as given, but plain: "p1" of "./p1/"
-  std::string absolute;  // the same from the root
+  std::string absolute;  // the same from the root, when the job first saw it: tells its pictures from others
   std::string label;     // "FOLDER/", "", a tar's stem
 };
 
@@ -42,8 +44,8 @@ struct InputRules {
   std::vector<std::string> prompts;
   /// A broken source ends the job at the door, not as an item with an error.
   bool strict = false;
-  /// Sources of the job's earlier runs: they keep their labels and come in that order, so that keys stay when
-  /// sources are added, moved or spelled otherwise.
+  /// Sources of the job's earlier runs: they keep their labels and identities, and come in that order. One is
+  /// known again by its place, or by its spelling where nothing is left at its place: a dataset has moved.
   std::vector<LabelledSource> known;
 };
 
@@ -62,9 +64,10 @@ struct InputRules {
 ///   stem has the tar's folder before it where two tars of the job share one, "~2" behind it for the same tar
 ///   again;
 /// - "-": a list on standard input, a path a line, or a manifest's line where it begins with {.
-/// A picture with several prompts is an item for each, with the same key. No two items share key and prompt,
-/// and no two pictures a key: one that was there before has "#2" behind it, the next "#3", in the order of
-/// the inputs. Bytes that are no UTF-8 are written "\xe9".
+/// A picture with several prompts is an item for each, with the same key; a prompt that it has twice counts
+/// as another picture's. Keys of two pictures may be equal here: ItemKeys gives each its own. Bytes that are
+/// no UTF-8 are written "\xe9". A picture is told from all others by its source, by its name there (path,
+/// entry, or id and images as written), and by how many of that name came before.
 ///
 /// A file of a folder or a tar is a picture by its name, else by its first bytes; what is none is counted in
 /// `left_out`.
@@ -90,8 +93,8 @@ class Inputs {
   std::vector<LabelledSource> labelled() const;
   /// Of what `next` has come past.
   const LeftOut& left_out() const;
-  /// Items so far whose key got a number.
-  int64_t numbered_keys() const;
+  /// Whether all sources are tars: keys of two then differ by what they begin with.
+  bool only_tars() const;
 
  private:
   struct Impl;

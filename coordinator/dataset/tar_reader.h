@@ -14,7 +14,7 @@ struct TarEntry {
   std::string name;  // as the tar has it
   std::string bare;  // without what leads to the tar's own folder or to the root: "./", "/"
   int64_t bytes = 0;
-  int64_t offset = 0;  // where its headers begin, long names and pax headers among them; of a plain tar
+  int64_t offset = 0;  // where its headers begin, long names and pax headers among them, unpacked
   std::string data;    // its bytes, of a compressed tar
   std::optional<std::string> error;  // why there are none: a link, empty, too large
 };

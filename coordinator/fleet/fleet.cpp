@@ -16,6 +16,12 @@ std::chrono::nanoseconds nanoseconds(double seconds) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
 }
 
+DispatchOptions dispatch_of(const FleetOptions& options) {
+  DispatchOptions dispatch = options.dispatch;
+  dispatch.replicas = options.server.mesh.replicas;
+  return dispatch;
+}
+
 }  // namespace
 
 struct Fleet::Timer {
@@ -38,7 +44,7 @@ Fleet::Fleet(boost::asio::io_context& io, const FleetOptions& options, FleetEven
       options_(options),
       events_(std::move(events)),
       server_(io, options.server, server_events()),
-      dispatcher_(options.dispatch),
+      dispatcher_(dispatch_of(options)),
       timer_(std::make_unique<Timer>(io)) {
   const Mesh& mesh = options.server.mesh;
   replicas_.resize(static_cast<size_t>(mesh.replicas));
@@ -86,7 +92,10 @@ LauncherEvents Fleet::launcher_events() {
     if (ended_) return;
     died(replica, cat("mpirun ended with ", why));
     if (seconds >= 0 && !ended_) events_.log(cat("replica ", replica, " starts again in ", seconds, " s"));
-    if (seconds < 0 && !ended_) events_.log(cat("replica ", replica, " is given up"));
+    if (seconds >= 0 || ended_) return;
+    events_.log(cat("replica ", replica, " is given up"));
+    dispatcher_.give_up(replica);
+    pump();
   };
   events.line = events_.log;
   events.failed = [this](const std::string& why) { fail(why); };

@@ -50,7 +50,7 @@ Request BenchClient::request(int64_t index) const {
   Request request;
   request.id = static_cast<uint64_t>(index);
   request.ids = prompt_;
-  request.images.push_back({static_cast<uint64_t>(index), std::move(source)});
+  request.images.push_back({std::to_string(index), std::move(source)});
   request.max_new_tokens = length_;
   request.eos = eos_;
   return request;

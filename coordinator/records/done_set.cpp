@@ -12,32 +12,33 @@ size_t bucket_of(uint64_t hash) { return hash >> (64 - kBucketBits); }
 
 }  // namespace
 
-void DoneSet::reserve(size_t more) { hashes_.reserve(hashes_.size() + more); }
+void DoneSet::reserve(size_t more) { entries_.reserve(entries_.size() + more); }
 
-void DoneSet::add(uint64_t hash) {
+void DoneSet::add(uint64_t item, uint64_t key) {
   // Growing by a quarter, not by half: while it grows both copies are in memory.
-  if (hashes_.size() == hashes_.capacity()) reserve(std::max<size_t>(1024, hashes_.size() / 4));
-  hashes_.push_back(hash & ~uint64_t{1});
+  if (entries_.size() == entries_.capacity()) reserve(std::max<size_t>(1024, entries_.size() / 4));
+  entries_.push_back({item & ~uint64_t{1}, key});
 }
 
 void DoneSet::seal() {
-  std::sort(hashes_.begin(), hashes_.end());
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.item < b.item; });
   starts_.assign(kBuckets + 1, 0);
-  for (const uint64_t hash : hashes_) ++starts_[bucket_of(hash) + 1];
+  for (const Entry& entry : entries_) ++starts_[bucket_of(entry.item) + 1];
   for (size_t i = 0; i < kBuckets; ++i) starts_[i + 1] += starts_[i];
 }
 
-bool DoneSet::take(uint64_t hash) {
-  if (hashes_.empty()) return false;
-  const size_t bucket = bucket_of(hash);
-  const auto begin = hashes_.begin() + starts_[bucket];
-  const auto end = hashes_.begin() + starts_[bucket + 1];
-  const uint64_t taken = hash | 1;
+std::optional<uint64_t> DoneSet::take(uint64_t item) {
+  if (entries_.empty()) return std::nullopt;
+  const size_t bucket = bucket_of(item);
+  const auto begin = entries_.begin() + starts_[bucket];
+  const auto end = entries_.begin() + starts_[bucket + 1];
+  const uint64_t taken = item | 1;
   // The last one that is not taken: taking it leaves the order as it is.
-  const auto after = std::lower_bound(begin, end, taken);
-  if (after == begin || *(after - 1) != (taken ^ 1)) return false;
-  *(after - 1) = taken;
-  return true;
+  const auto after =
+      std::lower_bound(begin, end, taken, [](const Entry& a, uint64_t b) { return a.item < b; });
+  if (after == begin || (after - 1)->item != (taken ^ 1)) return std::nullopt;
+  (after - 1)->item = taken;
+  return (after - 1)->key;
 }
 
 }  // namespace lapidary

@@ -91,9 +91,9 @@ JobDescription parse(const fs::path& file) {
 std::vector<LabelledSource> joined(std::vector<LabelledSource> sources,
                                    const std::vector<LabelledSource>& more) {
   std::set<std::string> known;
-  for (const LabelledSource& source : sources) known.insert(source.path);
+  for (const LabelledSource& source : sources) known.insert(source.absolute);
   for (const LabelledSource& source : more)
-    if (known.insert(source.path).second) sources.push_back(source);
+    if (known.insert(source.absolute).second) sources.push_back(source);
   return sources;
 }
 

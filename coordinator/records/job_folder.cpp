@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "configs/error.h"
+#include "coordinator/dataset/item_keys.h"
 #include "coordinator/records/job_description.h"
 #include "coordinator/records/job_resume.h"
 #include "coordinator/records/job_shards.h"
@@ -53,6 +54,13 @@ struct JobFolder::Impl {
   bool sharded(const DatasetItem& item) const {
     return options.format == OutputFormat::webdataset && item.shard >= 0;
   }
+  const std::string& prompt_of(const DatasetItem& item) const {
+    return item.prompt ? *item.prompt : options.default_prompt;
+  }
+  uint64_t identity_of(const DatasetItem& item) const {
+    return item.identity != 0 ? item.identity : hash_of_record(item.key, prompt_of(item));
+  }
+  bool take_if_done(DatasetItem& item);
   JobPart& shard_part(int64_t shard);
   JobPart& make_part(const std::string& name);
   JobPart& loose_part();
@@ -65,6 +73,7 @@ struct JobFolder::Impl {
   const JobOptions options;
   const std::vector<std::string> names;  // of the shards' parts
   const JobLock lock;
+  ItemKeys keys;
   JobDescription description;
   ResumedJob job;
   int64_t done_before = 0;
@@ -82,6 +91,7 @@ JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
       options(given),
       names(shard_names(given)),
       lock(folder, options.patience),
+      keys(options.only_tars),
       description(description_of(given)) {
   require_job_or_empty(folder);
   const size_t known = sources_of_job(folder).size();
@@ -92,7 +102,8 @@ JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
   else if (description.sources.size() > known)
     write_job_description(folder, description);
   job = resume_job(folder, names, options.retry_failed);
-  done_before = static_cast<int64_t>(job.done.size());
+  done_before = static_cast<int64_t>(job.done.size() + job.unidentified.size());
+  job.done.each_key([&](uint64_t key) { keys.add_recorded(key); });
   failed_before = job.failed;
   std::vector<bool> closed;
   for (const std::string& name : names) {
@@ -182,22 +193,34 @@ JobFolder::~JobFolder() = default;
 int64_t JobFolder::done_before() const { return impl_->done_before; }
 int64_t JobFolder::failed_before() const { return impl_->failed_before; }
 
-bool JobFolder::take_if_done(const DatasetItem& item) {
-  const uint64_t hash = hash_of_record(item.key, item.prompt.value_or(impl_->options.default_prompt));
-  const bool done = impl_->job.done.take(hash);
-  if (impl_->sharded(item)) impl_->shards->seen(item.shard, hash, item.index, done);
+bool JobFolder::Impl::take_if_done(DatasetItem& item) {
+  const std::string& prompt = prompt_of(item);
+  if (item.identity == 0) item.identity = hash_of_record(item.key, prompt);
+  const auto key = job.done.take(item.identity);
+  if (key)
+    keys.keep(item, *key);
+  else
+    keys.name(item);
+  const uint64_t hash = key ? hash_of_record(*key, prompt) : hash_of_record(item.key, prompt);
+  const bool done = key || job.unidentified.take(hash);
+  if (sharded(item)) shards->seen(item.shard, hash, item.index, done);
   return done;
 }
+
+bool JobFolder::take_if_done(DatasetItem& item) { return impl_->take_if_done(item); }
+
+int64_t JobFolder::numbered_keys() const { return impl_->keys.numbered(); }
 
 void JobFolder::add(const DatasetItem& item, const Record& record) {
   Impl& impl = *impl_;
   const uint64_t hash = hash_of_record(record.key, record.prompt);
-  if (hash != hash_of_record(item.key, item.prompt.value_or(impl.options.default_prompt)))
+  if (hash != hash_of_record(item.key, impl.prompt_of(item)))
     throw std::logic_error(cat("the record of ", item.key, " has another key or prompt: ", record.key));
   if (impl.description.done) impl.describe(false);
   JobPart& part = impl.sharded(item) ? impl.shard_part(item.shard) : impl.loose_part();
   if (part.waiting.empty()) impl.touched.push_back(&part);
-  part.append(to_json(record), hash, record.error.has_value());
+  part.append(to_json(record),
+              {impl.identity_of(item), hash_of_key(record.key), hash | uint64_t{record.error.has_value()}});
   ++impl.added;
   impl.added_failed += record.error.has_value();
   if (impl.sharded(item)) {

@@ -30,6 +30,7 @@ struct JobOptions {
   /// The job's tars by number, each with its stem: what their files are called (webdataset).
   std::vector<Shard> shards;
   std::vector<LabelledSource> sources;  // remembered, so that later runs give their pictures the same keys
+  bool only_tars = false;               // as Inputs says
   bool retry_failed = false;            // records with an error are made again
   /// Seconds in which another run that works on the folder has to end: one that was killed is gone for those
   /// who look for it before the system has closed its files.
@@ -42,9 +43,8 @@ struct JobOptions {
 /// line, in which every item has exactly one record.
 ///
 /// job.json has the fingerprint and the job's state. A part is `.NAME.jsonl.open` while it grows; finished,
-/// it is renamed. The records are the truth: `.journal` repeats, for every commit, which items are done and
-/// how long the open parts were, so that a run which goes on need not read them again; without it they are
-/// read. What a death has torn is cut off.
+/// it is renamed. `.journal` says, for every commit, which items are done and how long the open parts were;
+/// what lies behind that is cut off. Without it the records are read, and known by their keys and prompts.
 ///
 /// Opening and `take_if_done` are for one thread, `end_shard` for any, the other methods for one other (a
 /// RecordWriter's). Throws a sentence that names the file. After a failed write what was committed stays, and
@@ -60,8 +60,11 @@ class JobFolder : public RecordSink {
   int64_t done_before() const;
   /// Of those, with an error.
   int64_t failed_before() const;
-  /// Whether an earlier run has recorded this item. Each record is taken once.
-  bool take_if_done(const DatasetItem& item);
+  /// Whether an earlier run has recorded this item; each record is taken once. One that is not recorded gets
+  /// its key. An item without an identity is known by its key and prompt.
+  bool take_if_done(DatasetItem& item);
+  /// Pictures so far whose key got a number.
+  int64_t numbered_keys() const;
 
   /// `record` has the item's key and prompt; every item was asked for by `take_if_done` before.
   void add(const DatasetItem& item, const Record& record) override;

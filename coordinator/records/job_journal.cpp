@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "coordinator/dataset/item_keys.h"
 #include "coordinator/text/json_text.h"
 #include "coordinator/text/utf8.h"
 
@@ -15,7 +16,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Numbers are in this machine's byte order: a journal from another does not pass, and the records are read.
-constexpr std::string_view kMagic = "lapidary journal 1\n";
+constexpr std::string_view kMagic = "lapidary journal 2\n";
 enum class Kind : uint8_t { name = 1, records = 2 };
 
 struct Head {
@@ -49,7 +50,8 @@ bool parse(std::string_view payload, Entry& entry) {
   if (!take(payload, entry.kind) || !take(payload, entry.number)) return false;
   if (entry.kind == Kind::name ? !take(payload, entry.start_time) : !take(payload, entry.end)) return false;
   entry.rest = payload;
-  return entry.kind == Kind::name || (entry.kind == Kind::records && payload.size() % sizeof(uint64_t) == 0);
+  return entry.kind == Kind::name ||
+         (entry.kind == Kind::records && payload.size() % sizeof(JournalMark) == 0);
 }
 
 /// Gives the sound entries one after another.
@@ -91,8 +93,8 @@ class Reader {
   int64_t sound_ = 0;
 };
 
-std::vector<uint64_t> marks_of(std::string_view bytes) {
-  std::vector<uint64_t> marks(bytes.size() / sizeof(uint64_t));
+std::vector<JournalMark> marks_of(std::string_view bytes) {
+  std::vector<JournalMark> marks(bytes.size() / sizeof(JournalMark));
   if (!marks.empty()) std::memcpy(marks.data(), bytes.data(), bytes.size());
   return marks;
 }
@@ -107,9 +109,9 @@ bool note(const Entry& entry, std::vector<JournalPart>& parts) {
   if (entry.number >= parts.size() || entry.end < parts[entry.number].end) return false;
   JournalPart& part = parts[entry.number];
   part.end = entry.end;
-  for (const uint64_t mark : marks_of(entry.rest)) {
+  for (const JournalMark& mark : marks_of(entry.rest)) {
     ++part.records;
-    part.failed += mark_failed(mark);
+    part.failed += mark.failed();
   }
   return true;
 }
@@ -124,13 +126,17 @@ void add_as_written(std::string& bytes, std::string_view text) {
 
 }  // namespace
 
-uint64_t hash_of_record(std::string_view key, std::string_view prompt) {
+uint64_t hash_of_record(uint64_t key_hash, std::string_view prompt) {
   std::string bytes;
-  bytes.reserve(key.size() + 1 + prompt.size());
-  add_as_written(bytes, key);
-  bytes += '\0';
+  put(bytes, key_hash);
   add_as_written(bytes, prompt);
   return XXH3_64bits(bytes.data(), bytes.size()) & ~uint64_t{1};
+}
+
+uint64_t hash_of_record(std::string_view key, std::string_view prompt) {
+  std::string as_written;
+  add_as_written(as_written, key);
+  return hash_of_record(hash_of_key(as_written), prompt);
 }
 
 JournalWriter::JournalWriter(const fs::path& file, int64_t size)
@@ -153,7 +159,7 @@ void JournalWriter::name_part(uint32_t number, std::string_view name, double sta
   entry(payload);
 }
 
-void JournalWriter::add(uint32_t number, int64_t end, std::span<const uint64_t> marks) {
+void JournalWriter::add(uint32_t number, int64_t end, std::span<const JournalMark> marks) {
   std::string payload;
   put(payload, Kind::records);
   put(payload, number);
@@ -182,7 +188,7 @@ JournalSummary read_journal(const fs::path& file) {
 }
 
 void each_journal_entry(const fs::path& file, int64_t sound,
-                        const std::function<void(uint32_t, std::span<const uint64_t>)>& each) {
+                        const std::function<void(uint32_t, std::span<const JournalMark>)>& each) {
   Reader reader(file);
   Entry entry;
   while (reader.sound() < sound && reader.next(entry))

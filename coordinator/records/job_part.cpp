@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "configs/error.h"
-#include "coordinator/records/job_journal.h"
+#include "coordinator/dataset/item_keys.h"
 
 namespace lapidary {
 namespace fs = std::filesystem;
@@ -55,7 +55,7 @@ std::optional<RecordLine> parse_record_line(std::string_view line) {
   };
   const auto *key = text("key"), *prompt = text("prompt"), *status = text("status");
   if (!key || !prompt || !status) return std::nullopt;
-  RecordLine record{hash_of_record(*key, *prompt), std::nullopt, 0};
+  RecordLine record{hash_of_record(*key, *prompt), hash_of_key(*key), std::nullopt, 0};
   if (*status != "ok") record.error = text("error") ? std::string(*text("error")) : std::string(*status);
   if (const auto* ids = object.if_contains("token_ids"); ids && ids->is_array())
     record.tokens = static_cast<int64_t>(ids->get_array().size());
@@ -125,13 +125,13 @@ void JobPart::open() {
   }
 }
 
-void JobPart::append(std::string_view line, uint64_t hash, bool has_error) {
+void JobPart::append(std::string_view line, const JournalMark& mark) {
   open();
   file.append(std::string(line) + '\n');
   size = file.size();
   ++records;
-  failed += has_error;
-  waiting.push_back(journal_mark(hash, has_error));
+  failed += mark.failed();
+  waiting.push_back(mark);
 }
 
 void JobPart::close() {

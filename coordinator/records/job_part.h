@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coordinator/records/durable.h"
+#include "coordinator/records/job_journal.h"
 
 namespace lapidary {
 
@@ -31,7 +32,8 @@ std::string part_name_of_stem(const std::string& stem);
 
 /// What a line of a part says, as far as the job needs it.
 struct RecordLine {
-  uint64_t hash = 0;
+  uint64_t hash = 0;  // hash_of_record
+  uint64_t key = 0;   // hash_of_key
   std::optional<std::string> error;
   int64_t tokens = 0;
 };
@@ -57,15 +59,15 @@ struct JobPart {
   int64_t size = 0;       // bytes, of whole lines
   int64_t records = 0;
   int64_t failed = 0;
-  std::vector<uint64_t> waiting;  // marks of records that the journal does not have yet
-  DurableFile file;               // while it is written to
+  std::vector<JournalMark> waiting;  // marks of records that the journal does not have yet
+  DurableFile file;                  // while it is written to
 
   /// Gives a closed part its open name again.
   void reopen();
   /// Opens the file where it is not yet; a closed part is opened again under its open name.
   void open();
   /// One record's line, without its end.
-  void append(std::string_view line, uint64_t hash, bool has_error);
+  void append(std::string_view line, const JournalMark& mark);
   /// Syncs and renames. All must be in the journal.
   void close();
 };

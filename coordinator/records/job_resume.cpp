@@ -4,6 +4,7 @@
 
 #include <numeric>
 #include <set>
+#include <unordered_map>
 
 #include "configs/error.h"
 
@@ -29,7 +30,9 @@ class Resume {
   void begin_journal();
   void load_trusted();
   [[noreturn]] void refuse(const JobPart& part) const;
+  void take_tail(JobPart& part, int64_t end);
   void scan(JobPart& part, int64_t from);
+  void note(const JournalMark& mark);
   void read_whole(JobPart& part);
   void remove_empty();
   void name_in_journal(JobPart& part);
@@ -40,7 +43,9 @@ class Resume {
   const bool retry_failed_;
   JournalSummary told_;
   std::vector<JobPart*> of_number_;  // in the journal that was found; none: its entries do not count
-  bool anew_ = false;                // the journal contradicts the parts
+  std::unordered_map<uint64_t, JournalMark>
+      told_of_;        // by hash_of_record: entries that do not count for their part
+  bool anew_ = false;  // the journal contradicts the parts
   ResumedJob job_;
 };
 
@@ -124,14 +129,17 @@ void Resume::load_trusted() {
   job_.done.reserve(std::accumulate(
       of_number_.begin(), of_number_.end(), size_t{0},
       [](size_t sum, JobPart* part) { return sum + (part ? static_cast<size_t>(part->records) : 0); }));
-  each_journal_entry(folder_ / kJournal, told_.sound, [&](uint32_t number, std::span<const uint64_t> marks) {
-    JobPart* part = of_number_[number];
-    if (!part) return;
-    for (const uint64_t mark : marks) job_.done.add(mark);
-    if (!anew_) return;
-    job_.journal.add(part->number, told_.parts[number].end, marks);
-    if (job_.journal.waiting() > kChunk) job_.journal.commit();
-  });
+  each_journal_entry(folder_ / kJournal, told_.sound,
+                     [&](uint32_t number, std::span<const JournalMark> marks) {
+                       JobPart* part = of_number_[number];
+                       if (!part)
+                         for (const JournalMark& mark : marks) told_of_[mark.record_hash()] = mark;
+                       if (!part) return;
+                       for (const JournalMark& mark : marks) note(mark);
+                       if (!anew_) return;
+                       job_.journal.add(part->number, told_.parts[number].end, marks);
+                       if (job_.journal.waiting() > kChunk) job_.journal.commit();
+                     });
 }
 
 /// A death tears no finished part: somebody has edited it, and what follows the line is worth keeping.
@@ -142,14 +150,35 @@ void Resume::refuse(const JobPart& part) const {
        ": no record; take the line out, or remove the file to have all its records made again");
 }
 
-/// Reads what the journal does not have, cuts what is no record, and tells the journal.
+void Resume::note(const JournalMark& mark) {
+  if (mark.item != 0)
+    job_.done.add(mark.item, mark.key);
+  else
+    job_.unidentified.add(mark.record_hash(), mark.key);
+}
+
+/// Behind what the journal has lie records of which it does not say whose they are: they are made again.
+/// Where the journal itself was torn there may be many, and they are read.
+void Resume::take_tail(JobPart& part, int64_t end) {
+  if (part.closed || part.size == end) return;
+  if (told_.torn) return scan(part, end);
+  DurableFile out(part.paths.open, DurableFile::Open::existing);
+  out.truncate(end);
+  out.sync();
+  part.size = end;
+}
+
+/// Reads a part for which the journal does not count, cuts what is no record, and tells the journal.
 void Resume::scan(JobPart& part, int64_t from) {
   if (from == part.size) return;
   const fs::path& file = part.closed ? part.paths.closed : part.paths.open;
-  std::vector<uint64_t> marks;
+  std::vector<JournalMark> marks;
   const int64_t sound = scan_part(file, from, [&](const RecordLine& record, std::string_view) {
-    marks.push_back(journal_mark(record.hash, record.error.has_value()));
-    job_.done.add(record.hash);
+    const auto told = told_of_.find(record.hash);
+    JournalMark& mark = marks.emplace_back();
+    mark = {told != told_of_.end() ? told->second.item : 0, record.key,
+            record.hash | uint64_t{record.error.has_value()}};
+    note(mark);
     ++part.records;
     part.failed += record.error.has_value();
   });
@@ -194,9 +223,10 @@ ResumedJob Resume::run() {
   begin_journal();
   load_trusted();
   for (const JournalPart& told : told_.parts)
-    if (JobPart* part = of_number_[told.number]) scan(*part, told.end);
+    if (JobPart* part = of_number_[told.number]) take_tail(*part, told.end);
   for (auto& [name, part] : job_.parts)
-    if (!part.in_journal) read_whole(part);
+    if (!part.in_journal)
+      part.closed || told_.torn || told_.sound == 0 ? read_whole(part) : take_tail(part, 0);
   if (anew_) {
     job_.journal.commit();
     rename_durably(temporary_beside(journal), journal);
@@ -205,6 +235,7 @@ ResumedJob Resume::run() {
   remove_empty();
   for (const auto& [name, part] : job_.parts) job_.failed += part.failed;
   job_.done.seal();
+  job_.unidentified.seal();
   return std::move(job_);
 }
 

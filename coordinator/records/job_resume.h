@@ -16,7 +16,8 @@ namespace lapidary {
 /// all.
 struct ResumedJob {
   std::map<std::string, JobPart> parts;  // by name
-  DoneSet done;
+  DoneSet done;                          // by the items' identities
+  DoneSet unidentified;  // by hash_of_record: found where the journal does not tell whose they are
   int64_t failed = 0;
   JournalWriter journal;
   uint32_t next_number = 0;  // of a part in the journal

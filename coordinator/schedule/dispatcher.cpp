@@ -10,6 +10,7 @@ namespace lapidary {
 
 Dispatcher::Dispatcher(const DispatchOptions& options) : options_(options) {
   if (options.deaths < 1) throw std::logic_error("a request survives no less than no death");
+  for (int replica = 0; replica < options.replicas; ++replica) awaited_.insert(replica);
 }
 
 void Dispatcher::submit(Request request) {
@@ -47,7 +48,14 @@ void Dispatcher::join(int replica, const SchedulerConfig& config) {
   if (joining.scheduler) throw std::logic_error(cat("replica ", replica, " joins twice"));
   joining.scheduler.emplace(config);
   ++live_;
+  awaited_.erase(replica);
   mark_due(replica);
+}
+
+void Dispatcher::give_up(int replica) {
+  if (awaited_.erase(replica) == 0) return;
+  for (size_t i = 0; i < replicas_.size(); ++i)
+    if (replicas_[i].scheduler) mark_due(static_cast<int>(i));
 }
 
 std::vector<RequestOutput> Dispatcher::leave(int replica) {
@@ -182,8 +190,9 @@ bool Dispatcher::has_room(const Scheduler& scheduler) {
 
 void Dispatcher::top_up(int index, Actions& actions) {
   Replica& replica = replicas_[static_cast<size_t>(index)];
+  const size_t replicas = live_ + awaited_.size();
   while (has_room(*replica.scheduler)) {
-    const size_t share = (aboard_ + queued() + live_ - 1) / live_;
+    const size_t share = (aboard_ + queued() + replicas - 1) / replicas;
     Queue* queue = replica.scheduler->unfinished() < share ? queue_for(replica) : nullptr;
     if (queue == nullptr) return;
     take(index, *queue, actions);

@@ -15,6 +15,7 @@ namespace lapidary {
 
 struct DispatchOptions {
   size_t queue = 4096;  // requests that wait for a replica before room() is 0
+  int replicas = 0;     // that are to come: what they will take is left for them
   int deaths = 5;       // of replicas, until a request that was aboard each time is given up
 };
 
@@ -27,11 +28,11 @@ struct Actions {
 };
 
 /// One queue for several replicas, each of which takes requests as it has room: none is dealt out before it
-/// can be begun, and while the queue is short all replicas get equal shares. Replicas may come and go: what a
-/// dead one had not finished returns to the front of the queue, in order. A request that was aboard too many
-/// deaths is given up; before, suspects are spread over fewer and fewer neighbours, so that one picture that
-/// kills workers is found out and takes no others with it. Replicas are alike: what one can never run none
-/// can.
+/// can be begun, and while the queue is short all replicas get equal shares, those that are still to come
+/// among them. Replicas may come and go: what a dead one had not finished returns to the front of the queue,
+/// in order. A request that was aboard too many deaths is given up; before, suspects are spread over fewer
+/// and fewer neighbours, so that one picture that kills workers is found out and takes no others with it.
+/// Replicas are alike: what one can never run none can.
 ///
 /// Decides, and does nothing else. After any call: while (auto actions = poll()) send what it says.
 class Dispatcher {
@@ -48,6 +49,8 @@ class Dispatcher {
 
   /// A replica is ready: a new one, or one that had left.
   void join(int replica, const SchedulerConfig& config);
+  /// A replica will not come, as far as anybody knows: others take what was left for it.
+  void give_up(int replica);
   /// A replica has died. A replica that is not there is ignored. Its requests begin anew
   /// (RequestOutput::restarted) or are given up.
   std::vector<RequestOutput> leave(int replica);
@@ -95,6 +98,7 @@ class Dispatcher {
   void take(int replica, Queue& queue, Actions& actions);
 
   DispatchOptions options_;
+  std::set<int> awaited_;  // replicas that have never been here
   std::vector<Replica> replicas_;
   size_t live_ = 0, aboard_ = 0;
   Queue returned_, fresh_;                          // returned_ comes first

@@ -4,6 +4,7 @@
 #include <list>
 #include <optional>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -43,7 +44,7 @@ class EncoderCacheSlots {
 
  private:
   struct Slot {
-    uint64_t key = 0;
+    std::string key;
     bool shared = false;  // by_key_ finds it
     bool ready = false;
     int64_t uses = 0;
@@ -74,7 +75,7 @@ class EncoderCacheSlots {
   std::vector<Slot> cache_slots_;
   std::vector<Lane> lanes_;
   std::list<int32_t> busy_;
-  std::unordered_map<uint64_t, int32_t> by_key_;
+  std::unordered_map<std::string, int32_t> by_key_;
   std::vector<LaneEncode> ordered_;
   size_t encoding_ = 0;
   uint64_t encodes_ = 0, shared_ = 0, clock_ = 0;

@@ -17,9 +17,10 @@ void check_images(const SchedulerConfig& config, const Request& request) {
     fail("the prompt has ", images, " images, but only ", request.ids->size(), " tokens");
   if (images > config.all_slots())
     fail("the prompt has ", images, " images, but the vision lanes have room for the embeddings of ",
-         config.all_slots());
+         config.all_slots(), " (--encoder-cache-slots)");
   if (images > config.capacity.max_step_images())
-    fail("the prompt has ", images, " images, but a step takes ", config.capacity.max_step_images());
+    fail("the prompt has ", images, " images, but a step takes ", config.capacity.max_step_images(),
+         " (--max-num-batched-tokens)");
 }
 
 }  // namespace
@@ -63,7 +64,7 @@ void check_request(const SchedulerConfig& config, const Request& request) {
          " (--max-model-len)");
   if (prefix > config.capacity.max_num_batched_tokens())
     fail("image and prompt are ", prefix, " tokens, but a step has room for ",
-         config.capacity.max_num_batched_tokens());
+         config.capacity.max_num_batched_tokens(), " (--max-num-batched-tokens)");
   if (pages_needed(config, request) > config.capacity.num_kv_pages())
     fail("the sequence may need ", pages_needed(config, request), " KV pages, but there are ",
          config.capacity.num_kv_pages());

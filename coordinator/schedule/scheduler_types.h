@@ -42,7 +42,7 @@ void check_capacity(const wire::Capacity& capacity);
 
 /// A picture of a prompt. Equal keys are taken for the same picture, so its embeddings are shared.
 struct ImageInput {
-  uint64_t key = 0;
+  std::string key;  // equal for the same picture alone: its embeddings are shared
   std::shared_ptr<const wire::ImageSource> source;
 };
 

@@ -19,8 +19,6 @@ all_keys out >keys
 printf '%s\n' snow-day.jpg 'snow-day.jpg#2' x 'x#2' >expected
 same keys expected
 has err "2 keys were there before, and got a number behind"
-grep -c '' out >/dev/null
-cp out alone.jsonl
 
 # A death between two of one id: what the journal has is not made again, what it has not is.
 reading() { [ "$(cat job/.part-*.open job/part-*.jsonl 2>/dev/null | wc -l)" -ge "$1" ]; }
@@ -48,7 +46,7 @@ tar -rf t.tar -C stage a.jpg
 cp "$samples/meadow-day.png" stage/a.png
 tar -rf t.tar -C stage a.png
 run 0 "${caption[@]}" t.tar --quiet --output wds --output-format webdataset
-all_keys wds/t.jsonl >keys
+grep -o '^{"key": "[^"]*"' wds/t.jsonl | cut -d'"' -f4 >keys
 printf '%s\n' t/a 't/a#2' t/a.png >expected
 same keys expected
 cp wds/t.jsonl before
@@ -77,10 +75,45 @@ all_keys grown/part-*.jsonl >keys
 printf '%s\n' beach-day.jpg meadow-sunset.jpg p2/sea-day.jpg sea-day.jpg >expected
 same keys expected
 
+# Lines that share an id, put behind or between those that are done: each picture once, done ones under their old keys.
+text_of() { cat grow/part-*.jsonl | sed -n "s/^{\"key\": \"$1\".*\"token_ids\": \(\[[^]]*\]\).*/\1/p"; }
+line() { printf '{"image": "%s.jpg", "id": "x"}\n' "$@"; }
+line sea-day >m/first.jsonl
+line beach-day >m/second.jsonl
+grow=("${caption[@]}" --quiet --output grow m/first.jsonl m/second.jsonl)
+run 0 "${grow[@]}"
+first=$(text_of x) second=$(text_of 'x#2')
+line sea-day snow-day >m/first.jsonl
+run 0 "${grow[@]}"
+line meadow-sunset sea-day snow-day >m/first.jsonl
+cp "$samples/meadow-sunset.jpg" m
+run 0 "${grow[@]}"
+run 0 "${grow[@]}"
+all_keys grow/part-*.jsonl >keys
+printf '%s\n' x 'x#2' 'x#3' 'x#4' >expected
+same keys expected
+[ "$(text_of x)" = "$first" ] && [ "$(text_of 'x#2')" = "$second" ] || fail "a record that was done has changed"
+for picture in sea-day beach-day snow-day meadow-sunset; do line $picture >m/one.jsonl && "${caption[@]}" --quiet m/one.jsonl; done |
+  grep -o '"token_ids": .*' | LC_ALL=C sort >want
+cat grow/part-*.jsonl | grep -o '"token_ids": .*' | LC_ALL=C sort >have
+same have want
+
+# Two folders of one spelling are two sources; a dataset that has moved as a whole is the same.
+mkdir -p d1/p d2/p
+cp "$samples/sea-day.jpg" d1/p/a.jpg
+cp "$samples/snow-day.jpg" d2/p/a.jpg
+(cd d1 && run 0 "${caption[@]}" p --quiet --output ../places)
+(cd d2 && run 0 "${caption[@]}" p --quiet --output ../places)
+[ "$(cat places/part-*.jsonl | wc -l)" -eq 2 ] || fail "two folders called p, $(cat places/part-*.jsonl | wc -l) records"
+mv d1 d3
+mkdir d1
+(cd d3 && run 0 "${caption[@]}" p --quiet --output ../places)
+[ "$(cat places/part-*.jsonl | wc -l)" -eq 2 ] || fail "a folder that has moved, $(cat places/part-*.jsonl | wc -l) records"
+
 # Whatever decides a record is the job's.
 cp -r "$model" changed
 run 0 "$program" caption --model changed --max-new-tokens 4 --quiet --output settings p1
-for file in preprocessor_config.json tokenizer.json generation_config.json; do
+for file in preprocessor_config.json processor_config.json tokenizer.json generation_config.json; do
   [ ! -e "changed/$file" ] || cp "changed/$file" kept
   if [ -e "changed/$file" ]; then echo >>"changed/$file"; else echo '{}' >"changed/$file"; fi
   says 1 "settings was made with $file" "use another --output" -- "$program" caption --model changed --max-new-tokens 4 --quiet --output settings p1

@@ -68,8 +68,8 @@ std::vector<int32_t> trace(Engine& engine, const TraceRequest& request, Tracer* 
   if (length > capacity.max_model_len() ||
       static_cast<int64_t>(request.images.size()) > capacity.max_step_images())
     fail("a prompt of ", request.prefix.size(), " tokens with ", request.max_new_tokens, " new ones and ",
-         request.images.size(), " images; built for ", capacity.max_model_len(), " tokens and ",
-         capacity.max_step_images(), " images");
+         request.images.size(), " images; there is room for ", capacity.max_model_len(),
+         " tokens (--max-model-len) and ", capacity.max_step_images(), " images (--max-num-batched-tokens)");
   const TensorHook hook = [&](const std::string& name, Tensor value) {
     if (tracer != nullptr) tracer->add(name, value);
   };

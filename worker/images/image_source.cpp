@@ -3,9 +3,9 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
@@ -151,6 +151,13 @@ std::string name_of(const wire::ImageSource& source) {
   return source.path().empty() ? "image" : source.path();
 }
 
-uint64_t content_hash(std::span<const uint8_t> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+ContentHash content_hash(std::span<const uint8_t> bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_blake2b512(), nullptr) != 1)
+    fail("BLAKE2b cannot be computed by this machine's OpenSSL");
+  ContentHash hash{};
+  std::memcpy(hash.data(), digest.data(), sizeof hash);
+  return hash;
+}
 
 }  // namespace lapidary

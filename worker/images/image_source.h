@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -20,7 +21,10 @@ std::vector<uint8_t> read_source(const wire::ImageSource& source, int64_t max_by
 /// How errors name the picture: "a.jpg", or "00000.tar (entry at byte 1536)".
 std::string name_of(const wire::ImageSource& source);
 
-/// Tells pictures apart by the bytes of their files (XXH3, 64 bits).
-uint64_t content_hash(std::span<const uint8_t> bytes);
+using ContentHash = std::array<uint64_t, 2>;
+
+/// Tells pictures apart by the bytes of their files: the first 128 bits of their BLAKE2b, for which nobody
+/// can make two that agree.
+ContentHash content_hash(std::span<const uint8_t> bytes);
 
 }  // namespace lapidary

@@ -108,7 +108,6 @@ wire::Encoded VisionLane::answer_to(const PendingEncode& pending, bool reused) {
   encoded.set_error(pending.picture.error);
   encoded.set_width(pending.picture.width);
   encoded.set_height(pending.picture.height);
-  encoded.set_content(pending.picture.content);
   encoded.set_reused(reused);
   return encoded;
 }

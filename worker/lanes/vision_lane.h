@@ -67,7 +67,7 @@ class VisionLane {
   struct DecodedImage {
     std::string error;
     int width = 0, height = 0;  // of the file
-    uint64_t content = 0;
+    ContentHash content{};
     std::vector<uint8_t> rgb;  // [image_size, image_size, 3]
   };
   struct PendingEncode {
@@ -97,9 +97,9 @@ class VisionLane {
   Parts parts_;
   SpanRecorder& recorder_;
   LaneTower tower_;
-  Buffer scratch_;                                 // a batch's embeddings, until they go to their slots
-  std::vector<std::optional<uint64_t>> contents_;  // of each slot; the lane's thread alone knows them
-  int64_t encoded_ = 0;                            // when the newest finished batch was
+  Buffer scratch_;                                    // a batch's embeddings, until they go to their slots
+  std::vector<std::optional<ContentHash>> contents_;  // of each slot; the lane's thread alone knows them
+  int64_t encoded_ = 0;                               // when the newest finished batch was
 
   std::mutex mutex_;  // of pending_ and stopping_
   std::condition_variable changed_;

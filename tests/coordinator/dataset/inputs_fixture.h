@@ -9,6 +9,7 @@
 
 #include "configs/error.h"
 #include "coordinator/dataset/inputs.h"
+#include "coordinator/dataset/item_keys.h"
 #include "tests/support/temp_folder.h"
 
 namespace lapidary {
@@ -32,7 +33,9 @@ class InputsFixture : public testing::Test {
   }
   static std::vector<DatasetItem> all(const Strings& sources, const Strings& prompts = {}) {
     Inputs inputs(sources, InputRules{prompts, false, {}});
-    const auto items = rest(inputs);
+    auto items = rest(inputs);
+    ItemKeys keys(inputs.only_tars());
+    for (DatasetItem& item : items) keys.name(item);
     for (size_t i = 0; i < items.size(); ++i) EXPECT_EQ(items[i].index, static_cast<int64_t>(i));
     const std::atomic<bool> cancelled{false};
     EXPECT_EQ(count_items(sources, prompts.size(), cancelled), static_cast<int64_t>(items.size()));

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 
+#include "coordinator/dataset/item_keys.h"
 #include "coordinator/records/job_journal.h"
 #include "tests/coordinator/records/job_helpers.h"
 #include "tests/support/temp_folder.h"
@@ -20,16 +21,16 @@ TEST(DoneSet, EachIsTakenAsOftenAsItWasAdded) {
   std::vector<uint64_t> hashes(10'000);
   for (uint64_t& hash : hashes) hash = random() & ~uint64_t{1};
   DoneSet done;
-  for (const uint64_t hash : hashes) done.add(hash);
-  for (int i = 0; i < 3; ++i) done.add(hashes[17]);
-  done.add(0);
-  done.add(~uint64_t{1});
+  for (const uint64_t hash : hashes) done.add(hash, hash + 5);
+  for (int i = 0; i < 3; ++i) done.add(hashes[17], hashes[17] + 5);
+  done.add(0, 7);
+  done.add(~uint64_t{1}, 8);
   done.seal();
   EXPECT_EQ(done.size(), hashes.size() + 5);
-  for (const uint64_t hash : hashes) EXPECT_TRUE(done.take(hash));
+  for (const uint64_t hash : hashes) EXPECT_EQ(done.take(hash), hash + 5);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(done.take(hashes[17]));
-  EXPECT_TRUE(done.take(0));
-  EXPECT_TRUE(done.take(~uint64_t{1}));
+  EXPECT_EQ(done.take(0), 7u);
+  EXPECT_EQ(done.take(~uint64_t{1}), 8u);
   for (const uint64_t hash : hashes) EXPECT_FALSE(done.take(hash));
   EXPECT_FALSE(done.take(0));
   EXPECT_FALSE(done.take(2));
@@ -56,15 +57,17 @@ TEST(DoneSet, DISABLED_NineMillionAreOpenedInSeconds) {
   { const JobFolder begun(folder.path(), job_options()); }
   {
     JournalWriter journal(folder / ".journal", 0);
-    std::vector<uint64_t> marks;
+    std::vector<JournalMark> marks;
     for (int64_t part = 0; part < kParts; ++part) {
       std::string name = std::to_string(part);
       name = "part-" + std::string(5 - name.size(), '0') + name;
       journal.name_part(static_cast<uint32_t>(part), name, 0);
       marks.clear();
-      for (int64_t i = 0; i < kRecords; ++i)
-        marks.push_back(
-            journal_mark(hash_of_record(cat("cats/", part * kRecords + i, ".jpg"), "caption en"), false));
+      for (int64_t i = 0; i < kRecords; ++i) {
+        const std::string key = cat("cats/", part * kRecords + i, ".jpg");
+        const uint64_t record = hash_of_record(key, "caption en");
+        marks.push_back({record, hash_of_key(key), record});
+      }
       journal.add(static_cast<uint32_t>(part), kRecords * kBytes, marks);
       journal.commit();
       folder.write(name + ".jsonl", "");
@@ -79,8 +82,8 @@ TEST(DoneSet, DISABLED_NineMillionAreOpenedInSeconds) {
   const double opened = seconds();
   ASSERT_EQ(job.done_before(), kParts * kRecords);
   int64_t taken = 0;
-  DatasetItem item;
   for (int64_t i = 0; i < kParts * kRecords; ++i) {
+    DatasetItem item;
     item.key = "cats/" + std::to_string(i) + ".jpg";
     taken += job.take_if_done(item);
   }

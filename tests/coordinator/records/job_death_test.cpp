@@ -44,7 +44,7 @@ void work_on(const fs::path& folder, const JobOptions& options, const std::vecto
              volatile int64_t* committed) {
   JobFolder job(folder, options);
   int64_t total = job.done_before();
-  for (const DatasetItem& item : items) {
+  for (DatasetItem item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item, item.index % 7 == 3));
     if (++total % 5 != 0) continue;

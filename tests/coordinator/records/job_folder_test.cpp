@@ -34,7 +34,7 @@ void begin(const fs::path& folder, const JobOptions& options, const std::vector<
            int64_t commit_every) {
   JobFolder job(folder, options);
   int64_t made = 0;
-  for (const DatasetItem& item : items) {
+  for (DatasetItem item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item));
     if (++made % commit_every == 0) job.commit();
@@ -92,7 +92,8 @@ TEST_F(JobFolderTest, AnItemThatIsListedTwiceHasTwoRecords) {
   EXPECT_EQ(run_whole(folder / "out", job_options(), items), 4);
   items.push_back(items[1]);
   EXPECT_EQ(run_whole(folder / "out", job_options(), items), 1);
-  EXPECT_EQ(records_in(folder / "out")["cats/1.jpg|caption en"], 3);
+  for (const char* key : {"cats/1.jpg", "cats/1.jpg#2", "cats/1.jpg#3"})
+    EXPECT_EQ(records_in(folder / "out")[cat(key, "|caption en")], 1) << key;
 }
 
 TEST_F(JobFolderTest, KeysThatAreNoUtf8AndPromptsOfTheirOwnAreFoundAgainWithoutAJournal) {
@@ -190,7 +191,8 @@ TEST_F(JobFolderTest, AJournalCutAtAnyByteStillGivesEachRecordOnce) {
     const TempFolder folder;
     fs::copy(made / "out", folder / "out");
     fs::resize_file(folder / "out/.journal", bytes);
-    EXPECT_EQ(run_whole(folder / "out", job_options(6), items), 0) << bytes;
+    // Two records were never committed.
+    EXPECT_LE(run_whole(folder / "out", job_options(6), items), 2) << bytes;
     EXPECT_EQ(run_whole(folder / "out", job_options(6), items), 0) << bytes;
     ASSERT_EQ(records_in(folder / "out"), once_each(items)) << bytes;
   }
@@ -222,8 +224,8 @@ TEST_F(JobFolderTest, AnOpenPartCutAtAnyByteStillGivesEachRecordOnce) {
     fs::copy(made / "out", folder / "out");
     fs::resize_file(folder / "out/.part-00001.jsonl.open", bytes);
     const int64_t redone = run_whole(folder / "out", job_options(6), items);
-    EXPECT_EQ(redone == 0, bytes == length) << bytes;
-    EXPECT_LE(redone, 4) << bytes;
+    EXPECT_GE(redone, 1) << bytes;  // the last one was never committed
+    EXPECT_LE(redone, bytes == length ? 1 : 4) << bytes;
     ASSERT_EQ(records_in(folder / "out"), once_each(items)) << bytes;
     EXPECT_EQ(run_whole(folder / "out", job_options(6), items), 0) << bytes;
   }
@@ -235,8 +237,43 @@ TEST_F(JobFolderTest, GarbageBehindTheLastCommitIsCutOff) {
   begin(folder.path(), job_options(), items, 2);
   std::ofstream(folder / ".part-00000.jsonl.open", std::ios::app) << "{\"key\": \"x\"}\n"
                                                                   << std::string(99, '\0');
-  EXPECT_EQ(run_whole(folder.path(), job_options(), items), 0);
+  EXPECT_EQ(run_whole(folder.path(), job_options(), items), 1);  // what was not committed is made again
   EXPECT_EQ(records_in(folder.path()), once_each(items));
+}
+
+TEST_F(JobFolderTest, PicturesThatComeBetweenOthersOfTheirKeyAreMadeAndTheOthersKept) {
+  const TempFolder folder;
+  const auto picture = [](uint64_t identity, const char* prompt) {
+    DatasetItem item;
+    item.key = "x";
+    item.prompt = prompt;
+    item.picture = identity;
+    item.identity = identity * 100 + static_cast<uint64_t>(prompt[0]) * 2;
+    return item;
+  };
+  std::vector<DatasetItem> items{picture(1, "a"), picture(2, "a"), picture(2, "b")};
+  for (size_t i = 0; i < items.size(); ++i) items[i].index = static_cast<int64_t>(i);
+  {
+    JobFolder job(folder.path(), job_options());
+    std::vector<DatasetItem> named = items;
+    for (DatasetItem& item : named) ASSERT_FALSE(job.take_if_done(item));
+    job.add(named[1], record_of(named[1]));  // the second picture's first prompt alone
+    job.commit();
+  }
+  items.insert(items.begin(), picture(3, "a"));
+  for (size_t i = 0; i < items.size(); ++i) items[i].index = static_cast<int64_t>(i);
+  JobFolder job(folder.path(), job_options());
+  std::vector<std::string> keys;
+  for (DatasetItem item : items) {
+    const bool done = job.take_if_done(item);
+    keys.push_back(done ? "done" : item.key);
+    if (!done) job.add(item, record_of(item));
+  }
+  job.finish(true);
+  EXPECT_EQ(keys, (std::vector<std::string>{"x", "x#3", "done", "x#2"}));
+  EXPECT_EQ(records_in(folder.path()),
+            (std::map<std::string, int>{{"x#2|a", 1}, {"x#2|b", 1}, {"x#3|a", 1}, {"x|a", 1}}));
+  EXPECT_EQ(job.numbered_keys(), 1);
 }
 
 TEST_F(JobFolderTest, DeathBetweenTheRenameAndTheJournalChangesNothing) {

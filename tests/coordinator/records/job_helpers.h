@@ -87,7 +87,7 @@ inline std::map<std::string, int> once_each(const std::vector<DatasetItem>& item
 /// Makes the records that are missing and finishes the job; gives how many those were.
 inline int64_t go_on(JobFolder& job, const std::vector<DatasetItem>& items) {
   int64_t made = 0;
-  for (const DatasetItem& item : items) {
+  for (DatasetItem item : items) {
     if (job.take_if_done(item)) continue;
     job.add(item, record_of(item));
     ++made;

@@ -69,7 +69,7 @@ void run_shuffled(const fs::path& folder, const JobOptions& options, const std::
                   unsigned seed, size_t most, bool finish) {
   JobFolder job(folder, options);
   std::vector<DatasetItem> missing;
-  for (const DatasetItem& item : items)
+  for (DatasetItem item : items)
     if (!job.take_if_done(item)) missing.push_back(item);
   for (const Shard& shard : options.shards) job.end_shard(shard);
   std::shuffle(missing.begin(), missing.end(), std::mt19937(seed));
@@ -94,7 +94,7 @@ TEST_F(JobFolderWebdatasetTest, AShardIsFinishedWhenItsItemsAreKnownAndHaveRecor
   const JobOptions options = shard_options(2);
   const auto items = shard_items(options);
   JobFolder job(folder.path(), options);
-  for (const DatasetItem& item : items) job.take_if_done(item);
+  for (DatasetItem item : items) job.take_if_done(item);
   job.add(items[1], record_of(items[1]));
   job.add(items[0], record_of(items[0]));
   job.add(items[2], record_of(items[2]));
@@ -116,7 +116,7 @@ TEST_F(JobFolderWebdatasetTest, StatsCountWhatBecameOfTheItems) {
   const JobOptions options = shard_options(3);
   const auto items = shard_items(options);
   JobFolder job(folder.path(), options);
-  for (const DatasetItem& item : items) {
+  for (DatasetItem item : items) {
     job.take_if_done(item);
     job.add(item, record_of(item, item.index % 3 == 1));
   }
@@ -184,7 +184,7 @@ TEST_F(JobFolderWebdatasetTest, RetryOpensAFinishedShardWithFailuresAgain) {
   const auto items = shard_items(options);
   {
     JobFolder job(folder.path(), options);
-    for (const DatasetItem& item : items) {
+    for (DatasetItem item : items) {
       job.take_if_done(item);
       job.add(item, record_of(item, item.index == 5 || item.index == 6));
     }

@@ -24,7 +24,7 @@ inline Request ask(uint64_t id, size_t tokens, int64_t max_new_tokens, std::vect
   for (const uint64_t key : pictures) {
     auto source = std::make_shared<wire::ImageSource>();
     source->set_path(std::to_string(key));
-    request.images.push_back({key, std::move(source)});
+    request.images.push_back({source->path(), source});
   }
   return request;
 }

@@ -49,6 +49,39 @@ TEST(Dispatcher, AShortQueueIsSharedEvenly) {
   EXPECT_THAT(poll_all(dispatcher), ElementsAre(std::pair(2, std::vector<uint64_t>{3, 4})));
 }
 
+TEST(Dispatcher, AReplicaThatIsStillToComeFindsItsShare) {
+  Dispatcher dispatcher({.queue = 50, .replicas = 2});
+  dispatcher.join(0, roomy());
+  for (uint64_t id = 1; id <= 4; ++id) dispatcher.submit(ask(id, 4, 9));
+  EXPECT_THAT(poll_all(dispatcher)[0], ElementsAre(1, 2));
+  const auto aboard = [&](int replica) {
+    poll_all(dispatcher);
+    return dispatcher.scheduler(replica)->unfinished();
+  };
+  dispatcher.cancel(1);  // who is there never idles: half of what is left, rounded up
+  EXPECT_EQ(aboard(0), 2u);
+  dispatcher.cancel(2);
+  EXPECT_EQ(aboard(0), 1u);
+  dispatcher.join(1, roomy());
+  EXPECT_EQ(aboard(1), 1u);
+  EXPECT_EQ(dispatcher.queued(), 0u);
+}
+
+TEST(Dispatcher, WhatWasLeftForAReplicaThatIsGivenUpGoesToTheOthers) {
+  Dispatcher dispatcher({.queue = 50, .replicas = 3});
+  dispatcher.join(0, roomy());
+  for (uint64_t id = 1; id <= 3; ++id) dispatcher.submit(ask(id, 4, 9));
+  EXPECT_THAT(poll_all(dispatcher)[0], ElementsAre(1));
+  const auto queued_after = [&](int given_up) {
+    dispatcher.give_up(given_up);
+    poll_all(dispatcher);
+    return dispatcher.queued();
+  };
+  EXPECT_EQ(queued_after(2), 1u);
+  EXPECT_EQ(queued_after(2), 1u);
+  EXPECT_EQ(queued_after(1), 0u);
+}
+
 TEST(Dispatcher, NoReplicaTakesMoreThanItHasRoomFor) {
   Dispatcher dispatcher({.queue = 50, .deaths = 5});
   dispatcher.join(0, roomy());

@@ -197,7 +197,8 @@ class ModelReplica {
     require(static_cast<size_t>(prefill.images_size()) == request.images.size(), "pictures are missing");
     for (int i = 0; i < prefill.images_size(); ++i) {
       Slot& cached = slots_[{prefill.images(i).rank(), prefill.images(i).slot()}];
-      require(cached.ready && cached.key == request.images[static_cast<size_t>(i)].key, "another picture");
+      require(cached.ready && std::to_string(cached.key) == request.images[static_cast<size_t>(i)].key,
+              "another picture");
       ++cached.users;
       sequence->slots.push_back(&cached);
     }
@@ -296,7 +297,7 @@ class ModelClient {
                                     : FinishReason::no),
             "another end");
     if (request.images.empty()) return;
-    const uint64_t first = request.images.front().key;
+    const uint64_t first = std::stoull(request.images.front().key);
     require(event.width == width_of(first) && event.height == height_of(first), "another picture's size");
   }
 
@@ -352,7 +353,7 @@ class Dice {
   static void add_picture(Request& request, uint64_t key) {
     auto source = std::make_shared<wire::ImageSource>();
     source->set_path(std::to_string(key));
-    request.images.push_back({key, std::move(source)});
+    request.images.push_back({source->path(), source});
   }
 
   std::mt19937_64 random_;
