@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "kernels/cpu/isa/detect.h"
 #include "tests/support/golden_engine.h"
 
 namespace lapidary {
@@ -27,14 +28,14 @@ std::vector<Recorded> recorded() {
 }
 
 /// The logits after each prompt, [prompts, vocabulary].
-GoldenTensor logits_of(const Recorded& model, const std::string& dtype) {
+GoldenTensor logits_of(const Recorded& model, const std::string& dtype, const std::string& isa = "auto") {
   GoldenRun run = model.run;
   run.dtype = dtype;
   run.max_new_tokens = 1;
   GoldenTensor logits{model.tensors.at("logits").shape, {}};
   for (int64_t i = 0; i < model.prompts(); ++i) {
     const auto ids = model.tensors.at(cat(i, ".prompt_ids")).ints();
-    const Tensors traced = run_case(run, run.prompts[0], ids, 1);
+    const Tensors traced = run_case(run, run.prompts[0], ids, 1, 1, isa);
     const std::vector<float>& row = traced.at("logits").values;
     logits.values.insert(logits.values.end(), row.begin(), row.end());
   }
@@ -65,6 +66,19 @@ TEST(BFloat16, IsNearerToFloat32ThanTransformers) {
                 ours / theirs);
     EXPECT_LT(ours, kShareOfTheirs * theirs) << name;
     EXPECT_GT(ours, 1e-3) << name << ": this is no bfloat16";
+  }
+}
+
+// The model whose error is nearest to transformers'.
+TEST(BFloat16, IsNearerByEachInstructionSetThatThisMachineRuns) {
+  for (const Recorded& model : recorded()) {
+    if (model.run.folder.filename() != "two_images") continue;
+    for (const cpu::Isa* isa : cpu::available_isas()) {
+      const double ours =
+          logits_of(model, "bfloat16", isa->name).rms_error_against(model.tensors.at("logits"));
+      std::printf("%-10s  %.2f of transformers' error\n", isa->name, ours / error_of_transformers(model));
+      EXPECT_LT(ours, kShareOfTheirs * error_of_transformers(model)) << isa->name;
+    }
   }
 }
 
