@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "configs/error.h"
-#include "configs/model/generation_config.h"
+#include "coordinator/cli/model_door.h"
 #include "coordinator/records/fingerprint.h"
 #include "coordinator/records/job_description.h"
 #include "coordinator/telemetry/table.h"
@@ -102,10 +102,9 @@ InputRules input_rules(const CaptionOptions& options) {
 
 Setup set_up(CaptionOptions& options) {
   EngineOptions& engine = options.flags.engine;
-  Setup setup{read_model_config(engine.model), {}};
+  KnownModel model = know_model(options.flags);
+  Setup setup{std::move(model.config), settings_of(options, model.generation), std::move(model.remarks)};
   const ModelConfig& config = setup.config;
-  setup.settings = settings_of(options, read_generation_config(engine.model, config));
-  numerics_profile(engine.profile);
   size_t longest = 0;
   for (const std::string& prompt : options.prompts) longest = std::max(longest, prompt.size());
   if (engine.max_model_len == 0)
@@ -212,7 +211,9 @@ void Job::cancel() {
 }
 
 std::vector<int32_t> Job::prefix(int64_t images, const std::string& prompt) const {
-  return prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
+  auto ids = prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
+  require_known_ids(ids, tokenizer_, config_);
+  return ids;
 }
 
 }  // namespace lapidary

@@ -42,8 +42,9 @@ struct CaptionOptions {
 
 /// What every rank knows before it loads anything.
 struct Setup {
-  ModelConfig config;
+  ModelConfig config;  // as the weights have it
   CaptionSettings settings;
+  std::vector<std::string> remarks;  // about the model
 };
 
 /// Fails at the door for what could only fail later. The options are completed: room for the prompt is made
@@ -64,6 +65,7 @@ class Job {
   RecordSink& sink() { return *sink_; }
   std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
   std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
 
   /// All items, once they are counted, and those that earlier runs have recorded.
   int64_t total() const { return total_; }

@@ -7,6 +7,7 @@
 
 #include "configs/error.h"
 #include "configs/version.h"
+#include "coordinator/cli/model_door.h"
 #include "coordinator/fleet/mpirun_command.h"
 #include "coordinator/telemetry/table.h"
 
@@ -53,6 +54,10 @@ CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setu
       job_(options, setup),
       run_(io_, fleet_options(local), setup.settings, parts()) {
   job_.before_line([this] { progress_.clear(); });
+  if (!options.quiet) {
+    print_remarks(setup.remarks);
+    print_remarks(job_.tokenizer().remarks());
+  }
   if (!options.hostfile.empty())
     hosts_ = deal_hosts(read_hostfile(options.hostfile), mesh.replicas, mesh.replica_ranks());
 }
