@@ -56,11 +56,28 @@ std::string read_at(std::ifstream& in, int64_t offset, int64_t bytes) {
   return text;
 }
 
-void add_weights(Hash& hash, const fs::path& file) {
+/// Regular files of weights, those in folders below too, where an index may name them; a pipe would be waited
+/// for.
+std::vector<fs::path> weight_files(const fs::path& folder) {
+  constexpr int kDeepest = 2;
+  std::vector<fs::path> files;
+  for (auto entry = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied);
+       entry != fs::recursive_directory_iterator(); ++entry) {
+    if (entry.depth() >= kDeepest) entry.disable_recursion_pending();
+    std::error_code ignored;
+    if (entry->path().extension() == ".safetensors" && entry->is_regular_file(ignored))
+      files.push_back(entry->path().lexically_relative(folder));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+void add_weights(Hash& hash, const fs::path& folder, const fs::path& name) {
+  const fs::path file = folder / name;
   std::ifstream in(file, std::ios::binary);
   if (!in) fail("cannot read ", file.string());
   const auto size = static_cast<int64_t>(fs::file_size(file));
-  hash.add_whole(file.filename().string());
+  hash.add_whole(name.string());
   hash.add_whole(std::to_string(size));
   const std::string head = read_at(in, 0, 8);
   uint64_t header = 0;
@@ -82,11 +99,7 @@ std::string fingerprint_of_model(const fs::path& model) {
     return hash.hex();
   }
   hash.add_whole(read_whole(model / "config.json"));
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(model))
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) add_weights(hash, file);
+  for (const fs::path& name : weight_files(model)) add_weights(hash, model, name);
   return hash.hex();
 }
 

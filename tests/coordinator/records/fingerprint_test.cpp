@@ -1,6 +1,7 @@
 #include "coordinator/records/fingerprint.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <random>
@@ -93,6 +94,21 @@ TEST(Fingerprint, TextsDiffer) {
   EXPECT_EQ(fingerprint_of_text("a"), fingerprint_of_text("a"));
   EXPECT_NE(fingerprint_of_text("a"), fingerprint_of_text("b"));
   EXPECT_EQ(fingerprint_of_text("").size(), 32u);
+}
+
+TEST(Fingerprint, ShardsInFoldersBelowCountAndAPipeIsNotWaitedFor) {
+  TempFolder folder;
+  folder.write("config.json", "{}");
+  const std::string none = fingerprint_of_model(folder.path());
+  ASSERT_EQ(mkfifo((folder / "pipe.safetensors").c_str(), 0600), 0);
+  EXPECT_EQ(fingerprint_of_model(folder.path()), none);
+  std::filesystem::create_directory(folder / "parts");
+  folder.write("parts/a.safetensors", std::string(100, 'a'));
+  const std::string first = fingerprint_of_model(folder.path());
+  EXPECT_NE(first, none);
+  EXPECT_EQ(fingerprint_of_model(folder.path().string() + "/"), first);
+  folder.write("parts/a.safetensors", std::string(100, 'b'));
+  EXPECT_NE(fingerprint_of_model(folder.path()), first);
 }
 
 }  // namespace
