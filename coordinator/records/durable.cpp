@@ -86,7 +86,28 @@ fs::path temporary_beside(const fs::path& file) {
   return file.parent_path() / ("." + file.filename().string() + ".tmp");
 }
 
-void write_durably(const fs::path& file, std::string_view bytes) {
+namespace {
+
+/// A device, a pipe: a file that were renamed over it would take its place.
+void write_into(const fs::path& device, std::string_view bytes) {
+  const int fd = ::open(device.c_str(), O_WRONLY | O_CLOEXEC);
+  ssize_t written = fd < 0 ? -1 : 0;
+  for (; written >= 0 && !bytes.empty(); bytes.remove_prefix(static_cast<size_t>(written))) do
+      written = ::write(fd, bytes.data(), bytes.size());
+    while (written < 0 && errno == EINTR);
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (written < 0) fail("cannot write to ", device.string(), ": ", std::strerror(error));
+}
+
+}  // namespace
+
+void write_durably(const fs::path& named, std::string_view bytes) {
+  std::error_code ignored;
+  const auto kind = fs::status(named, ignored).type();
+  if (kind != fs::file_type::not_found && kind != fs::file_type::regular && kind != fs::file_type::directory)
+    return write_into(named, bytes);
+  const fs::path file = fs::is_symlink(named, ignored) && fs::exists(named) ? fs::canonical(named) : named;
   const fs::path temporary = temporary_beside(file);
   DurableFile out(temporary, DurableFile::Open::truncated);
   try {

@@ -43,7 +43,8 @@ class DurableFile {
 void sync_folder(const std::filesystem::path& folder);
 /// Renames within a file system and waits for the disk; the file itself must have been synced.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
-/// Replaces the file as a whole: who reads it sees the old bytes or the new ones.
+/// Replaces the file as a whole, where a link leads to it the one behind the link: who reads it sees the old
+/// bytes or the new ones. What is no regular file is written into.
 void write_durably(const std::filesystem::path& file, std::string_view bytes);
 /// ".NAME.tmp" beside it: what it is written to before it is renamed.
 std::filesystem::path temporary_beside(const std::filesystem::path& file);

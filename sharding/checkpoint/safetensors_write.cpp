@@ -15,11 +15,20 @@
 namespace lapidary {
 namespace {
 
+/// The file that is to be replaced. Throws where it is none: the new one would take a device's place.
+std::filesystem::path behind_link(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  if (!fs::exists(path)) return path;
+  if (!fs::is_regular_file(path))
+    fail(path.string(), ": cannot be written: it is there and is no regular file");
+  return fs::is_symlink(path) ? fs::canonical(path) : path;
+}
+
 /// A file under a temporary name; gone unless it was published.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::filesystem::path& final_path)
-      : final_(final_path), path_(cat(final_path.string(), ".tmp.", getpid())) {
+      : final_(behind_link(final_path)), path_(cat(final_.string(), ".tmp.", getpid())) {
     descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (descriptor_ < 0) give_up("created");
   }

@@ -1,7 +1,8 @@
 # Sourced after support.bash: a dataset as people have them.
 
 # make_dataset IMAGES: pictures in two folders that use the same names and in tars of up to 100, two in a hundred of them
-# broken; the first tenth of the pictures twice, by a manifest of which each third has the same id. Sets `dataset` to the
+# broken; the first tenth of the pictures twice, by a manifest of which each third has the same id; a
+# name twice in each tar. Sets `dataset` to the
 # inputs and `broken` to the number of broken pictures, and prints nothing.
 make_dataset() {
   local images=$1 i source target shard=0 in_shard=0
@@ -24,8 +25,12 @@ make_dataset() {
     if ((i >= in_folders)); then
       in_shard=$((in_shard + 1))
       if ((in_shard == 100 || i == images - 1)); then
-        tar -C stage --sort=name -cf "data/tars/$(printf '%05d' $shard).tar" .
-        rm stage/*
+        # The last one has the first one's name.
+        mkdir stage/last
+        mv "$target" "stage/last/$(cd stage && ls | head -1)"
+        tar -C stage --sort=name --exclude=last -cf "data/tars/$(printf '%05d' $shard).tar" .
+        tar -C stage/last -rf "data/tars/$(printf '%05d' $shard).tar" .
+        rm -r stage/*
         shard=$((shard + 1)) in_shard=0
       fi
     fi

@@ -119,8 +119,8 @@ round=0
 while ((killed < kills)); do
   round=$((round + 1))
   case $((round % 6)) in
-    0) one_mpirun "out$round" 3 --pp 2 --vision-ranks 1 ;;
-    1) many_mpiruns "out$round" --replicas 2 --tp 1 ;;
+    0) one_mpirun "out$round" 3 --pp 2 --vision-ranks 1 --output-format webdataset ;;
+    1) many_mpiruns "out$round" --replicas 2 --tp 1 --output-format webdataset ;;
     2) one_mpirun "out$round" 2 --replicas 2 ;;
     3) many_mpiruns "out$round" --replicas 2 --vision-ranks 1 ;;
     4)

@@ -29,3 +29,12 @@ has out "vision tower" "8 heads of 12, 4 KV heads" "checkpoint    5" "Shard plan
 run 0 "$program" inspect --model "$source_dir/configs/models/paligemma2-28b-pt-896.json" --tp 8
 has out "46 layers" "4096 tokens an image" "bfloat16" "is a config"
 says 1 "17 ranks" "16" -- "$program" inspect "$source_dir/configs/models/paligemma2-10b-pt-448.json" --tp 17
+
+# A device, or what a link leads to, is written into or refused: nothing takes its place.
+ln -s /dev/null device
+says 1 "device" "no regular file" -- "$program" trace --model "$model" --image "$models/like28b/image0.png" --prompt a --max-new-tokens 1 --output device
+[ -c device ] && [ -L device ] || fail "a device was replaced"
+ln -s real.safetensors link
+: >real.safetensors
+run 0 "$program" trace --model "$model" --image "$models/like28b/image0.png" --prompt a --max-new-tokens 1 --output link
+[ -L link ] && [ -s real.safetensors ] || fail "a link was replaced"

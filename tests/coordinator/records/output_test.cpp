@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "configs/error.h"
+#include "coordinator/records/durable.h"
 #include "tests/support/temp_folder.h"
 
 namespace lapidary {
@@ -74,6 +75,20 @@ TEST_F(OutputTest, TwoProgramsDoNotWriteToOneFile) {
   first.reset();
   LineOutput second(root_ / "out.jsonl", 0.1);
   LineOutput null("/dev/null"), null_too("/dev/null", 0.1);
+}
+
+TEST_F(OutputTest, ADeviceOrALinkIsWrittenThroughNotReplaced) {
+  fs::create_symlink("/dev/null", root_ / "device");
+  write_durably(root_ / "device", "text");
+  EXPECT_TRUE(fs::is_symlink(root_ / "device"));
+  EXPECT_TRUE(fs::is_character_file(root_ / "device"));
+  std::ofstream(root_ / "file") << "old";
+  fs::create_symlink(root_ / "file", root_ / "link");
+  write_durably(root_ / "link", "new");
+  EXPECT_TRUE(fs::is_symlink(root_ / "link"));
+  EXPECT_EQ(read(root_ / "file"), "new");
+  fs::create_symlink("/dev/full", root_ / "full");
+  EXPECT_THAT(refusal([&] { write_durably(root_ / "full", "text"); }), HasSubstr("No space left"));
 }
 
 TEST_F(OutputTest, FullDevice) {

@@ -224,7 +224,7 @@ TEST(WriteSafetensors, LeavesNothingBehindWhenItFails) {
   EXPECT_THAT(error_of([&] {
                 write_safetensors(folder / "taken", {{"a", StoredType::f32, {1}, &one}});
               }),
-              HasSubstr("taken: cannot be renamed"));
+              HasSubstr("taken: cannot be written: it is there and is no regular file"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
   EXPECT_THROW(
       write_safetensors(folder / "x", {{"a", StoredType::f32, {1}, &one}, {"a", StoredType::f32, {1}, &one}}),
