@@ -34,7 +34,7 @@ declare -A may_include=(
   [sharding/checkpoint]="kernels sharding/plan configs/model"
   [sharding/comm]="kernels sharding/plan"
 
-  [worker/images]="configs/wire"
+  [worker/images]="configs/wire configs/model"
   [worker/model]="kernels sharding/* configs/*"
   [worker/engine]="kernels kernels/cpu/isa sharding/* configs/* worker/model worker/images"
   [worker/control]="configs/wire"

@@ -31,27 +31,27 @@ std::span<const NumericsProfile> numerics_profiles() {
   constexpr auto kScaled = ImageScale::hf_pre_54;
   static const std::vector<NumericsProfile> kProfiles{
       {"hf", "transformers from 5.23: both soft-caps as config.json has them, images unscaled",
-       ImageScale::none, SoftcapPolicy::config, WindowPolicy::hf5},
+       ImageScale::none, SoftcapPolicy::config, WindowPolicy::hf5, ImageProcessor::torchvision, Alpha::white},
       {"hf-4.47", "transformers 4.47: both soft-caps, scaled images, a window inside the prefix", kScaled,
-       SoftcapPolicy::config, WindowPolicy::hf447},
+       SoftcapPolicy::config, WindowPolicy::hf447, ImageProcessor::pillow, Alpha::drop},
       {"hf-4.48", "transformers 4.48 to 4.51: the final soft-cap only, otherwise as hf-4.47", kScaled,
-       SoftcapPolicy::final, WindowPolicy::hf447, true},
+       SoftcapPolicy::final, WindowPolicy::hf447, ImageProcessor::pillow, Alpha::drop, true},
       {"hf-4.52", "transformers 4.52: no soft-caps, otherwise as hf-4.47", kScaled, SoftcapPolicy::off,
-       WindowPolicy::hf447, true},
+       WindowPolicy::hf447, ImageProcessor::pillow, Alpha::drop, true},
       {"hf-4.53",
        "transformers 4.53: no soft-caps, scaled images; it and the two above apply the attention cap where "
        "text_config of config.json says _attn_implementation_autoset",
-       kScaled, SoftcapPolicy::off, WindowPolicy::hf5, true},
+       kScaled, SoftcapPolicy::off, WindowPolicy::hf5, ImageProcessor::pillow, Alpha::drop, true},
       {"hf-5.0", "transformers 4.54 to 5.3: no soft-caps, scaled images", kScaled, SoftcapPolicy::off,
-       WindowPolicy::hf5},
+       WindowPolicy::hf5, ImageProcessor::torchvision, Alpha::drop},
       {"hf-5.4", "transformers 5.4 to 5.20: no soft-caps, images unscaled", ImageScale::none,
-       SoftcapPolicy::off, WindowPolicy::hf5},
+       SoftcapPolicy::off, WindowPolicy::hf5, ImageProcessor::torchvision, Alpha::drop},
       {"hf-5.21", "transformers 5.21 and 5.22: the attention cap only, images unscaled", ImageScale::none,
-       SoftcapPolicy::attention, WindowPolicy::hf5},
+       SoftcapPolicy::attention, WindowPolicy::hf5, ImageProcessor::torchvision, Alpha::white},
       {"big-vision-pt", "pretraining: both soft-caps, images unscaled, no window", ImageScale::none,
-       SoftcapPolicy::config, WindowPolicy::full},
+       SoftcapPolicy::config, WindowPolicy::full, ImageProcessor::pillow, Alpha::drop},
       {"big-vision-ft", "fine-tuning: no soft-caps, images unscaled, no window", ImageScale::none,
-       SoftcapPolicy::off, WindowPolicy::full},
+       SoftcapPolicy::off, WindowPolicy::full, ImageProcessor::pillow, Alpha::drop},
   };
   return kProfiles;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "configs/model/image_words.h"
 #include "configs/model/model_config.h"
 
 namespace lapidary {
@@ -35,6 +36,8 @@ struct NumericsProfile {
   ImageScale image_scale;
   SoftcapPolicy softcap;
   WindowPolicy window;
+  ImageProcessor processor;  // what the release takes where the checkpoint does not say
+  Alpha alpha;
   bool caps_if_autoset = false;  // the attention cap is applied where TextConfig::attention_autoset is set
 };
 

@@ -55,9 +55,32 @@ double read_channels(const JsonObject& p, const char* field, double otherwise) {
   return values[0];
 }
 
+/// `image_processor_type`, and `use_fast`, which older releases and scripts speak of. The name that both
+/// back ends share says nothing: each release takes the one it prefers.
+ImageProcessor read_processor(const JsonObject& p) {
+  const std::string type = p.optional_string("image_processor_type").value_or("SiglipImageProcessor");
+  const auto use_fast = p.optional_bool("use_fast");
+  if (use_fast) return *use_fast ? ImageProcessor::torchvision : ImageProcessor::pillow;
+  if (type == "SiglipImageProcessorFast") return ImageProcessor::torchvision;
+  if (type == "SiglipImageProcessorPil") return ImageProcessor::pillow;
+  return ImageProcessor::automatic;
+}
+
+void check_type(const JsonObject& p) {
+  const std::string type = p.optional_string("image_processor_type").value_or("SiglipImageProcessor");
+  for (const char* known : {"SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"})
+    if (type == known) return;
+  fail(p.where("image_processor_type"), " is '", type,
+       "'; known are SiglipImageProcessor, SiglipImageProcessorFast and SiglipImageProcessorPil");
+}
+
 ProcessorConfig read(const JsonObject& p, const ModelConfig& model) {
+  check_type(p);
   check_steps(p);
   ProcessorConfig config = derived(model);
+  config.processor = read_processor(p);
+  // Without it transformers is given pictures that somebody else made RGB, which drops what is transparent.
+  if (!p.optional_bool("do_convert_rgb").value_or(true)) config.alpha = Alpha::drop;
   config.image_size = read_size(p, config.image_size);
   if (config.image_size != model.vision.image_size) {
     fail(p.where("size"), " is ", config.image_size, ", but the model's vision_config.image_size is ",
@@ -72,10 +95,12 @@ ProcessorConfig read(const JsonObject& p, const ModelConfig& model) {
   config.mean = read_channels(p, "image_mean", config.mean);
   config.std = read_channels(p, "image_std", config.std);
   if (!p.optional_bool("do_rescale").value_or(true)) config.rescale = 1;
-  if (!p.optional_bool("do_normalize").value_or(true)) config.mean = 0, config.std = 1;
+  if (!p.optional_bool("do_normalize").value_or(true))
+    config.normalises = false, config.mean = 0, config.std = 1;
   // Magnitudes that a float32 still holds after the division; anything near them is a mistake.
   constexpr double kMax = 1e6;
-  if (!(std::abs(config.rescale) <= kMax)) fail(p.where("rescale_factor"), " is ", config.rescale);
+  const double rescale = std::abs(config.rescale);
+  if (!(rescale >= 1 / kMax && rescale <= kMax)) fail(p.where("rescale_factor"), " is ", config.rescale);
   if (!(std::abs(config.mean) <= kMax)) fail(p.where("image_mean"), " is ", config.mean);
   if (!(config.std >= 1 / kMax && config.std <= kMax)) fail(p.where("image_std"), " is ", config.std);
   return config;

@@ -48,6 +48,26 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
          .kept = true},
         engine.quantization);
   visit({.flags = "--profile", .help = profiles_help(), .agreed = true}, engine.profile);
+  visit(
+      {.flags = "--image-processor",
+       .help = "Whose pixels, bit by bit: transformers' processor with torchvision, or with pillow; auto: as "
+               "the checkpoint names it, else as the release of --profile does",
+       .agreed = true,
+       .kept = true},
+      engine.images.processor);
+  visit(
+      {.flags = "--alpha",
+       .help = "Transparency: blended onto white or black, or dropped; auto: drop where the checkpoint says "
+               "do_convert_rgb false, else as the release of --profile does",
+       .agreed = true,
+       .kept = true},
+      engine.images.alpha);
+  visit({.flags = "--orientation",
+         .help = "exif: turn pictures as their EXIF data says; as-stored: leave them, as transformers does "
+                 "with pictures it is handed",
+         .agreed = true,
+         .kept = true},
+        engine.images.orientation);
   visit({.flags = "--tp,--tensor-parallel-size",
          .help = "Ranks that share each layer (default: all processes that mpirun starts, over --pp)",
          .check = positive(),

@@ -3,15 +3,14 @@
 #include <optional>
 
 #include "configs/error.h"
-#include "configs/model/processor_config.h"
+#include "configs/model/image_steps.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/model_door.h"
 #include "coordinator/cli/option_table.h"
 #include "coordinator/text/prompt.h"
 #include "coordinator/text/tokenizer.h"
 #include "worker/engine/tracer.h"
-#include "worker/images/image.h"
-#include "worker/images/resize.h"
+#include "worker/images/prepare.h"
 
 namespace lapidary {
 namespace {
@@ -26,28 +25,28 @@ struct TraceOptions {
 };
 
 /// RGB8 pixels of a picture at the model's size, as bytes.
-std::string model_pixels(const std::filesystem::path& path, int64_t size) {
-  const Image image = resize_bicubic(read_image(path), static_cast<int>(size), static_cast<int>(size));
+std::string model_pixels(const std::filesystem::path& path, const ImageSteps& steps) {
+  const PreparedImage image = prepare_image_file(path, steps);
   return {image.rgb.begin(), image.rgb.end()};
 }
 
 /// [images, 3, size, size] as the vision tower sees them.
-void add_pixel_values(Tracer& tracer, const std::vector<std::string>& images, int64_t size,
-                      const ProcessorConfig& processor) {
-  const auto value_of = normalise_table(processor.mean, processor.std, processor.rescale);
+void add_pixel_values(Tracer& tracer, const std::vector<std::string>& images, const ImageSteps& steps) {
+  const auto value_of = value_table(steps);
   std::vector<float> values;
   for (const std::string& rgb : images)
     for (size_t channel = 0; channel < 3; ++channel)
       for (size_t i = channel; i < rgb.size(); i += 3)
         values.push_back(value_of[static_cast<uint8_t>(rgb[i])]);
-  tracer.add_floats("pixel_values", {static_cast<int64_t>(images.size()), 3, size, size}, std::move(values));
+  tracer.add_floats("pixel_values", {static_cast<int64_t>(images.size()), 3, steps.side, steps.side},
+                    std::move(values));
 }
 
-TraceRequest read_request(const TraceOptions& options, const KnownModel& model, const Tokenizer& tokenizer) {
+TraceRequest read_request(const TraceOptions& options, const KnownModel& model, const ImageSteps& steps,
+                          const Tokenizer& tokenizer) {
   const ModelConfig& config = model.config;
   TraceRequest request;
-  for (const auto& path : options.images)
-    request.images.push_back(model_pixels(path, config.vision.image_size));
+  for (const auto& path : options.images) request.images.push_back(model_pixels(path, steps));
   request.prefix = prefix_ids(tokenizer, config, static_cast<int64_t>(options.images.size()), options.prompt);
   request.max_new_tokens = options.max_new_tokens;
   if (!options.ignore_eos) request.eos = model.generation.eos;
@@ -68,11 +67,13 @@ int run_trace(TraceOptions options) {
   engine_options.shared_vision = true;
   Engine engine(engine_options, config, one_stage(*comm));
 
+  const ImageSteps steps =
+      image_steps(engine_options.model, config, engine_options.profile, engine_options.images);
   std::optional<Tokenizer> tokenizer;
   TraceRequest request;
   agree(*comm, [&] {
     tokenizer.emplace(Tokenizer::from_file(engine_options.model / "tokenizer.json"));
-    request = read_request(options, model, *tokenizer);
+    request = read_request(options, model, steps, *tokenizer);
   });
   const bool writes = comm->rank() == 0;
   if (writes) {
@@ -82,8 +83,7 @@ int run_trace(TraceOptions options) {
   Tracer tracer;
   const std::vector<int32_t> tokens = trace(engine, request, writes ? &tracer : nullptr);
   if (!writes) return 0;
-  add_pixel_values(tracer, request.images, config.vision.image_size,
-                   read_processor_config(engine_options.model, config));
+  add_pixel_values(tracer, request.images, steps);
   tracer.add_ints("prompt_ids", request.prefix);
   tracer.add_ints("token_ids", tokens);
   tracer.write(options.output);

@@ -35,6 +35,7 @@ EngineOptions engine_options() {
   EngineOptions options;
   options.model = kModel;
   options.dtype = DTypeOption::float32;
+  options.images.processor = ImageProcessor::pillow;  // as tokens_of_one_rank resizes
   options.isa = "portable";
   options.threads = 1;
   options.vision_threads = 1;

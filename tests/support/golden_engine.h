@@ -36,6 +36,7 @@ inline Tensors run_case(const GoldenRun& run, const GoldenPrompt& prompt, const 
   options.dtype = enum_named<DTypeOption>(run.dtype);
   options.quantization = quantization;
   options.profile = run.profile;
+  options.images.processor = ImageProcessor::pillow;  // with which the files were made
   options.threads = threads;
   options.isa = isa;
   options.max_num_seqs = 2;

@@ -10,6 +10,7 @@
 
 #include "configs/enum_names.h"
 #include "configs/mesh.h"
+#include "configs/model/image_steps.h"
 #include "configs/model/model_config.h"
 #include "kernels/cuda_options.h"
 #include "sharding/checkpoint/tensor_source.h"
@@ -48,6 +49,7 @@ struct EngineOptions {
   DTypeOption dtype = DTypeOption::automatic;
   Quantization quantization = Quantization::none;
   std::string profile = "hf";                   // numerics profile
+  ImageChoice images;                           // how pictures are prepared
   std::string device = "cpu";                   // "cpu", "cuda", "cuda:1"; "auto": cuda where there is one
   bool shared_gpu = false;                      // ranks may share a GPU; for tests
   bool deterministic = false;                   // GPU: the bits of a sum do not depend on the number of ranks

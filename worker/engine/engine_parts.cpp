@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "configs/error.h"
-#include "configs/model/processor_config.h"
+#include "configs/model/image_steps.h"
 #include "sharding/checkpoint/dummy_weights.h"
 #include "sharding/checkpoint/model_tensors.h"
 #include "sharding/comm/launch_environment.h"
@@ -28,9 +28,7 @@ Engine::Parts::Parts(const EngineOptions& options, const ModelConfig& given, con
       capacity(fit_capacity(options, given, where.mesh)),
       shared_vision(options.shared_vision),
       source(open_weights(options, given)) {
-  const ProcessorConfig processor = read_processor_config(options.model, config);
-  value_of = normalise_table(static_cast<float>(processor.mean), static_cast<float>(processor.std),
-                             processor.rescale);
+  value_of = value_table(image_steps(options.model, config, options.profile, options.images));
   fit_to_weights(config, *source);
   plan = PaliGemma::plan_for(config, group.coord.tp_rank, group.mesh.tp);
   share = stage_part_of(config, group.mesh, group.coord, options.pp_layers, shared_vision);

@@ -4,7 +4,7 @@
 #include <array>
 #include <optional>
 
-#include "configs/model/processor_config.h"
+#include "configs/model/image_steps.h"
 #include "sharding/checkpoint/model_tensors.h"
 #include "worker/engine/device.h"
 #include "worker/engine/memory_plan.h"
@@ -43,9 +43,7 @@ struct VisionTower::Parts {
         alone(make_solo_rows()),
         config(given),
         images(fit_capacity(options, given).max_encode_images()) {
-    const ProcessorConfig processor = read_processor_config(options.model, config);
-    value_of = normalise_table(static_cast<float>(processor.mean), static_cast<float>(processor.std),
-                               processor.rescale);
+    value_of = value_table(image_steps(options.model, config, options.profile, options.images));
   }
 
   void load(const EngineOptions& options, const LoadProgress& progress) {

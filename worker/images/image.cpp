@@ -1,5 +1,6 @@
 #include "worker/images/image.h"
 
+#include <cstring>
 #include <fstream>
 #include <new>
 #include <system_error>
@@ -12,12 +13,19 @@
 namespace lapidary {
 namespace {
 
-Image decode_known(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+Image decode_known(std::span<const uint8_t> bytes, const ImageLimits& limits, Alpha alpha) {
   const auto format = picture_format({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (format == PictureFormat::jpeg) return decode_jpeg(bytes, limits);
-  if (format == PictureFormat::png) return decode_png(bytes, limits);
-  if (format == PictureFormat::webp) return decode_webp(bytes, limits);
+  if (format == PictureFormat::png) return decode_png(bytes, limits, alpha);
+  if (format == PictureFormat::webp) return decode_webp(bytes, limits, alpha);
   fail("not a JPEG, PNG or WebP image but ", kind_of_file(bytes));
+}
+
+/// round(value / 255) for products of two bytes and sums of such that stay below 255 * 255: Pillow's way.
+int rounded_255th(int value) {
+  constexpr int kMoreBits = 7;
+  const int scaled = (value << kMoreBits) + (0x80 << kMoreBits);
+  return ((scaled >> 8) + scaled) >> 8 >> kMoreBits;
 }
 
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t max_bytes) {
@@ -61,12 +69,33 @@ void check_image_memory(const char* format, int64_t bytes, const ImageLimits& li
          limits.max_memory_bytes);
 }
 
-Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+void blend(const uint8_t* rgba, uint8_t* rgb, size_t pixels, Alpha alpha) {
+  if (alpha != Alpha::white && alpha != Alpha::black) {
+    for (size_t i = 0; i < pixels; ++i, rgba += 4, rgb += 3) std::memmove(rgb, rgba, 3);
+    return;
+  }
+  const int ground = alpha == Alpha::white ? 255 : 0;
+  for (size_t i = 0; i < pixels; ++i, rgba += 4, rgb += 3) {
+    const int opacity = rgba[3];
+    for (size_t c = 0; c < 3; ++c)
+      rgb[c] = static_cast<uint8_t>(rounded_255th(rgba[c] * opacity + ground * (255 - opacity)));
+  }
+}
+
+Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits, Alpha alpha) {
   if (bytes.empty()) fail("an empty file (0 bytes), not an image");
   try {
-    return decode_known(bytes, limits);
+    return decode_known(bytes, limits, alpha);
   } catch (const std::bad_alloc&) {
     fail("not enough memory to decode this image");
+  }
+}
+
+std::vector<uint8_t> read_image_file(const std::filesystem::path& path, const ImageLimits& limits) {
+  try {
+    return read_bytes(path, limits.max_bytes);
+  } catch (const Error& error) {
+    fail(path.string(), ": ", error.what());
   }
 }
 
@@ -76,15 +105,6 @@ Image read_image(const std::filesystem::path& path, const ImageLimits& limits) {
   } catch (const Error& error) {
     fail(path.string(), ": ", error.what());
   }
-}
-
-std::array<float, 256> normalise_table(float mean, float std, double rescale) {
-  std::array<float, 256> table;
-  for (int x = 0; x < 256; ++x) {
-    const float scaled = static_cast<float>(x * rescale);
-    table[static_cast<size_t>(x)] = (scaled - mean) / std;
-  }
-  return table;
 }
 
 }  // namespace lapidary

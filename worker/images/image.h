@@ -1,10 +1,11 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <vector>
+
+#include "configs/model/image_words.h"
 
 namespace lapidary {
 
@@ -35,14 +36,18 @@ struct ImageLimits {
 };
 
 /// Decodes JPEG, PNG or WebP, told apart by their first bytes, to what Pillow's
-/// `Image.open(f).convert("RGB")` gives: alpha and transparent colours are dropped, not blended; 16-bit
-/// colours keep their high byte, 16-bit greys are clipped at 255; CMYK is taken as Adobe writes it, inverted;
-/// colour profiles, gamma and EXIF orientation are left alone; an animation gives its first frame.
+/// `Image.open(f).convert("RGB")` gives: alpha and transparent colours are dropped, or blended as
+/// `Image.alpha_composite` does it (`automatic` is not known here and drops); 16-bit colours keep their high
+/// byte, 16-bit greys are clipped at 255; CMYK is taken as Adobe writes it, inverted; colour profiles, gamma
+/// and EXIF orientation (orientation.h) are left alone; an animation gives its first frame.
 ///
 /// Damage is borne as far as Pillow bears it: entropy data of a JPEG that libjpeg only warns of; the
 /// checksums of a PNG's pixels, and its end (png_chunks.h). Throws Error on other damage, on files that end
 /// early, on sizes, memory and scans beyond `limits`, and on anything else, which is named by its kind.
-Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {});
+Image decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {}, Alpha alpha = Alpha::drop);
+
+/// The bytes of a regular file; every Error begins with the path.
+std::vector<uint8_t> read_image_file(const std::filesystem::path& path, const ImageLimits& limits = {});
 
 /// decode_image of a regular file; every Error begins with the path.
 Image read_image(const std::filesystem::path& path, const ImageLimits& limits = {});
@@ -52,10 +57,5 @@ std::vector<uint8_t> encode_png(const Image& image);
 
 /// Throws Error when the file can't be written whole; what was written of it is then removed.
 void write_png(const std::filesystem::path& path, const Image& image);
-
-/// For each byte value the number the vision tower sees: float32(x * rescale), the product in float64, then
-/// (x - mean) / std in float32: the steps of the preprocessor that works on PIL images, rounding for
-/// rounding.
-std::array<float, 256> normalise_table(float mean, float std, double rescale = 1.0 / 255);
 
 }  // namespace lapidary

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include "worker/images/image_formats.h"
@@ -15,7 +16,7 @@ namespace {
 constexpr size_t kBlock = 64 << 10;  // what Pillow gives to zlib at a time
 
 /// How the pixels lie in memory when libpng hands them over; all other kinds are turned to RGB by libpng.
-enum class Layout { kRgb, kPalette, kGrey16 };
+enum class Layout { kRgb, kRgba, kPalette, kGrey16 };
 
 /// libpng reads a file that is written anew around the pixels of the one that was given: header, one IDAT,
 /// end. What else the given one holds, and what is wrong with it, read_png_chunks has dealt with.
@@ -112,15 +113,31 @@ int64_t filtered_bytes(const PngReader& reader) {
   return bytes;
 }
 
-/// Asks libpng for one of the three layouts and reads all rows. Row y is stored at the end of its place in
-/// `rgb`, so that spreading it to RGB can go from left to right over itself.
-bool read_rows(PngReader& reader, Layout layout, uint8_t* rgb, size_t width, int height) {
+size_t pixel_bytes(Layout layout) {
+  switch (layout) {
+    case Layout::kRgb:
+      return 3;
+    case Layout::kRgba:
+      return 4;
+    case Layout::kGrey16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+/// Bytes in which a pixel is read and changed.
+size_t place_bytes(Layout layout) { return layout == Layout::kRgba ? 4 : 3; }
+
+/// Asks libpng for one of the layouts and reads all rows. Row y is stored at the end of its place in
+/// `rows`, so that spreading it to RGB can go from left to right over itself.
+bool read_rows(PngReader& reader, Layout layout, uint8_t* rows, size_t width, int height) {
   if (setjmp(reader.failed)) return false;
   const png_byte type = png_get_color_type(reader.png, reader.info);
   if (layout == Layout::kPalette) png_set_packing(reader.png);
-  if (layout == Layout::kRgb) {
+  if (layout == Layout::kRgb || layout == Layout::kRgba) {
     png_set_strip_16(reader.png);
-    png_set_strip_alpha(reader.png);
+    if (layout == Layout::kRgb) png_set_strip_alpha(reader.png);
     if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(reader.png);
     if ((type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(reader.png);
   }
@@ -128,12 +145,12 @@ bool read_rows(PngReader& reader, Layout layout, uint8_t* rgb, size_t width, int
   png_set_user_transform_info(reader.png, &reader, 0, 0);
   const int passes = png_set_interlace_handling(reader.png);
   png_read_update_info(reader.png, reader.info);
-  const size_t row_bytes = layout == Layout::kRgb ? width * 3 : layout == Layout::kGrey16 ? width * 2 : width;
+  const size_t row_bytes = width * pixel_bytes(layout), place = width * place_bytes(layout);
   if (png_get_rowbytes(reader.png, reader.info) != row_bytes)
     png_error(reader.png, "rows of an unexpected length");
   for (int pass = 0; pass < passes; ++pass)
     for (int y = 0; y < height; ++y)
-      png_read_row(reader.png, rgb + static_cast<size_t>(y + 1) * width * 3 - row_bytes, nullptr);
+      png_read_row(reader.png, rows + static_cast<size_t>(y + 1) * place - row_bytes, nullptr);
   return true;
 }
 
@@ -181,10 +198,54 @@ void spread_grey16(uint8_t* row, size_t width) {
   }
 }
 
-/// Colours beyond the end of the palette are black; so are all where there is none.
-void palette_of(const PngChunks& chunks, uint8_t (&colours)[256][3]) {
+/// Colours beyond the end of the palette are black; so are all where there is none. What is transparent of
+/// them is blended here, once for all pixels.
+void palette_of(const PngChunks& chunks, Alpha alpha, uint8_t (&colours)[256][3]) {
   std::memset(colours, 0, sizeof(colours));
   std::copy(chunks.palette.begin(), chunks.palette.end(), &colours[0][0]);
+  for (size_t i = 0; i < std::min<size_t>(256, chunks.transparency.size()); ++i) {
+    const uint8_t rgba[4] = {colours[i][0], colours[i][1], colours[i][2], chunks.transparency[i]};
+    blend(rgba, colours[i], 1, alpha);
+  }
+}
+
+/// The one transparent colour of a grey or RGB picture in 8 bits, as Pillow reads it: the low byte of each
+/// number, whatever the depth, and white for any but zero where there are two greys.
+std::optional<std::array<uint8_t, 3>> transparent_colour(const PngChunks& chunks) {
+  const std::span<const uint8_t> two_bytes_each = chunks.transparency;
+  const bool grey = chunks.colour_type == PNG_COLOR_TYPE_GRAY;
+  if ((!grey && chunks.colour_type != PNG_COLOR_TYPE_RGB) || two_bytes_each.size() < (grey ? 2u : 6u))
+    return std::nullopt;
+  std::array<uint8_t, 3> colour{};
+  for (size_t c = 0; c < 3; ++c) colour[c] = two_bytes_each[grey ? 1 : 2 * c + 1];
+  if (grey && chunks.bit_depth == 1) colour.fill(two_bytes_each[0] != 0 || two_bytes_each[1] != 0 ? 255 : 0);
+  return colour;
+}
+
+void paint_over(Image& image, const std::array<uint8_t, 3>& colour, uint8_t ground) {
+  for (size_t i = 0; i < image.rgb.size(); i += 3)
+    if (std::equal(colour.begin(), colour.end(), image.rgb.data() + i))
+      std::fill_n(image.rgb.data() + i, 3, ground);
+}
+
+Layout layout_of(const PngChunks& chunks, bool blends) {
+  if (chunks.colour_type == PNG_COLOR_TYPE_PALETTE) return Layout::kPalette;
+  if (chunks.colour_type == PNG_COLOR_TYPE_GRAY && chunks.bit_depth == 16) return Layout::kGrey16;
+  return blends && (chunks.colour_type & PNG_COLOR_MASK_ALPHA) != 0 ? Layout::kRgba : Layout::kRgb;
+}
+
+/// From what libpng gave to RGB, in place.
+void make_rgb(Image& image, Layout layout, const PngChunks& chunks, Alpha alpha) {
+  const auto width = static_cast<size_t>(image.width);
+  uint8_t colours[256][3];
+  if (layout == Layout::kPalette) palette_of(chunks, alpha, colours);
+  for (int y = 0; y < image.height; ++y) {
+    if (layout == Layout::kPalette) spread_palette(image.row(y), width, colours);
+    if (layout == Layout::kGrey16) spread_grey16(image.row(y), width);
+    if (layout == Layout::kRgba)
+      blend(image.rgb.data() + static_cast<size_t>(y) * width * 4, image.row(y), width, alpha);
+  }
+  image.rgb.resize(image.row_bytes() * static_cast<size_t>(image.height));
 }
 
 /// libpng's words, but for its most frequent sentence, which tells nobody what to do.
@@ -196,26 +257,23 @@ void palette_of(const PngChunks& chunks, uint8_t (&colours)[256][3]) {
 
 }  // namespace
 
-Image decode_png(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+Image decode_png(std::span<const uint8_t> bytes, const ImageLimits& limits, Alpha alpha) {
   const PngChunks chunks = read_png_chunks(bytes);
   PngReader reader(chunks);
   if (!open_reader(reader)) throw_reading_failure(reader);
   const size_t width = chunks.width;
   check_image_size("PNG", chunks.width, chunks.height, limits);
-  const bool grey16 = chunks.colour_type == PNG_COLOR_TYPE_GRAY && chunks.bit_depth == 16;
-  const Layout layout = chunks.colour_type == PNG_COLOR_TYPE_PALETTE ? Layout::kPalette
-                        : grey16                                     ? Layout::kGrey16
-                                                                     : Layout::kRgb;
+  const bool blends = alpha == Alpha::white || alpha == Alpha::black;
+  const Layout layout = layout_of(chunks, blends);
   reader.pixel_bits = int64_t{png_get_channels(reader.png, reader.info)} * chunks.bit_depth;
 
   Image image = make_image(static_cast<int>(chunks.width), static_cast<int>(chunks.height));
+  image.rgb.resize(width * chunks.height * place_bytes(layout));
   if (!read_rows(reader, layout, image.rgb.data(), width, image.height) && !has_enough_rows(reader))
     throw_reading_failure(reader);
-  uint8_t colours[256][3];
-  if (layout == Layout::kPalette) palette_of(chunks, colours);
-  for (int y = 0; y < image.height && layout != Layout::kRgb; ++y)
-    layout == Layout::kPalette ? spread_palette(image.row(y), width, colours)
-                               : spread_grey16(image.row(y), width);
+  if (layout != Layout::kRgb) make_rgb(image, layout, chunks, alpha);
+  if (const auto colour = transparent_colour(chunks); colour && blends)
+    paint_over(image, *colour, alpha == Alpha::white ? 255 : 0);
   return image;
 }
 

@@ -1,6 +1,7 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "configs/error.h"
@@ -11,33 +12,31 @@ namespace {
 
 using Demuxer = std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)>;
 
+/// Transparency that is looked at.
+bool blends(Alpha alpha) { return alpha == Alpha::white || alpha == Alpha::black; }
+
 /// A lossy picture's alpha is a stream of its own, which is only read, and found to be broken, when it is
 /// asked for.
-bool decode_with_alpha(const WebPData& frame, uint8_t* rgb, size_t row_bytes, size_t width, size_t height) {
+bool decode_with_alpha(const WebPData& frame, uint8_t* rgb, size_t row_bytes, size_t width, size_t height,
+                       Alpha alpha) {
   std::vector<uint8_t> rgba(width * height * 4);
-  const uint8_t* from = rgba.data();
   if (WebPDecodeRGBAInto(frame.bytes, frame.size, rgba.data(), rgba.size(), static_cast<int>(width * 4)) ==
       nullptr)
     return false;
-  for (size_t y = 0; y < height; ++y)
-    for (uint8_t *to = rgb + y * row_bytes, *const end = to + width * 3; to != end; to += 3, from += 4) {
-      to[0] = from[0];
-      to[1] = from[1];
-      to[2] = from[2];
-    }
+  for (size_t y = 0; y < height; ++y) blend(rgba.data() + y * width * 4, rgb + y * row_bytes, width, alpha);
   return true;
 }
 
-/// Decodes a frame into its place in the picture. Transparent pixels keep their colours.
-bool decode_frame(const WebPIterator& frame, Image& image) {
+/// Decodes a frame into its place in the picture.
+bool decode_frame(const WebPIterator& frame, Image& image, Alpha alpha) {
   WebPBitstreamFeatures features;
   const WebPData& data = frame.fragment;
   if (WebPGetFeatures(data.bytes, data.size, &features) != VP8_STATUS_OK) return false;
   constexpr int kLossy = 1;
   uint8_t* const first = image.row(frame.y_offset) + static_cast<size_t>(frame.x_offset) * 3;
-  if (features.format == kLossy && features.has_alpha)
+  if (features.has_alpha && (features.format == kLossy || blends(alpha)))
     return decode_with_alpha(data, first, image.row_bytes(), static_cast<size_t>(frame.width),
-                             static_cast<size_t>(frame.height));
+                             static_cast<size_t>(frame.height), alpha);
   const auto room = static_cast<size_t>(image.rgb.data() + image.rgb.size() - first);
   return WebPDecodeRGBInto(data.bytes, data.size, first, room, static_cast<int>(image.row_bytes())) !=
          nullptr;
@@ -46,8 +45,8 @@ bool decode_frame(const WebPIterator& frame, Image& image) {
 }  // namespace
 
 /// What Pillow shows is the canvas after the first frame: black where a frame smaller than the canvas leaves
-/// it.
-Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+/// it, and transparent there in a file that has alpha.
+Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits, Alpha alpha) {
   WebPBitstreamFeatures features;
   const VP8StatusCode status = WebPGetFeatures(bytes.data(), bytes.size(), &features);
   if (status == VP8_STATUS_NOT_ENOUGH_DATA)
@@ -68,7 +67,9 @@ Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   constexpr int64_t kBytesAPixel = 5;  // of libwebp's own, or of the one with alpha
   check_image_memory("WebP", width * height * (3 + kBytesAPixel), limits);
   Image image = make_image(static_cast<int>(width), static_cast<int>(height));
-  if (!decode_frame(frame, image)) fail("broken WebP: its image cannot be decoded");
+  const Alpha seen = features.has_alpha ? alpha : Alpha::drop;  // the file's word, not the frame's
+  if (seen == Alpha::white) std::fill(image.rgb.begin(), image.rgb.end(), uint8_t{255});
+  if (!decode_frame(frame, image, seen)) fail("broken WebP: its image cannot be decoded");
   return image;
 }
 

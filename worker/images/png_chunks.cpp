@@ -90,6 +90,7 @@ Chunk read_to_pixels(PngChunks& png, std::span<const uint8_t> bytes) {
     check_checksum(chunk);
     if (chunk.name == "IHDR") take_header(png, chunk.data);
     if (chunk.name == "PLTE") take_palette(png, chunk.data);
+    if (chunk.name == "tRNS") png.transparency = chunk.data;
     bytes = behind(chunk);
   }
 }

@@ -14,6 +14,7 @@ struct PngChunks {
   uint8_t colour_type = 0;
   bool interlaced = false;
   std::span<const uint8_t> palette;            ///< R, G, B each; empty without one
+  std::span<const uint8_t> transparency;       ///< tRNS: what of the palette, or which colour
   std::vector<std::span<const uint8_t>> data;  ///< the IDATs' bytes, one zlib stream; the last may be cut
   size_t data_bytes = 0;                       ///< of all of them
 };

@@ -10,9 +10,11 @@
 namespace lapidary {
 namespace {
 
-constexpr int kHalf = 1 << (kWeightBits - 1);
+constexpr int kPillowBits = 22;  // a byte times such a weight, and a cubic's overshoot on top, fit 32 bits
 
-uint8_t byte_of_sum(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kWeightBits, 0, 255)); }
+int32_t half_of(int bits) { return 1 << (bits - 1); }
+
+uint8_t byte_of_sum(int32_t sum, int bits) { return static_cast<uint8_t>(std::clamp(sum >> bits, 0, 255)); }
 
 double cubic(double x) {
   constexpr double a = -0.5;
@@ -22,8 +24,15 @@ double cubic(double x) {
   return 0.0;
 }
 
-int32_t fixed_point(double weight) {
-  return static_cast<int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << kWeightBits));
+int32_t fixed_point(double weight, int bits) {
+  return static_cast<int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << bits));
+}
+
+/// torchvision's weights are 16-bit integers with as many fractional bits as the largest one leaves room for.
+int torchvision_bits(double largest) {
+  int bits = 0;
+  while (bits < kPillowBits && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
+  return bits;
 }
 
 /// The weights of one output sample, summing to one.
@@ -49,18 +58,19 @@ void split_weights(ResizeWeights& weights) {
 }
 
 void horizontal_portable(uint8_t* out, const uint8_t* in, const ResizeWeights& weights) {
+  const int32_t half = half_of(weights.bits);
   for (const Taps& taps : weights.taps) {
     const uint8_t* pixel = in + static_cast<size_t>(taps.first) * 3;
     const int32_t* weight = weights.values.data() + taps.at;
-    int32_t r = kHalf, g = kHalf, b = kHalf;
+    int32_t r = half, g = half, b = half;
     for (int i = 0; i < taps.count; ++i, pixel += 3) {
       r += pixel[0] * weight[i];
       g += pixel[1] * weight[i];
       b += pixel[2] * weight[i];
     }
-    *out++ = byte_of_sum(r);
-    *out++ = byte_of_sum(g);
-    *out++ = byte_of_sum(b);
+    *out++ = byte_of_sum(r, weights.bits);
+    *out++ = byte_of_sum(g, weights.bits);
+    *out++ = byte_of_sum(b, weights.bits);
   }
 }
 
@@ -70,9 +80,9 @@ void vertical_portable(uint8_t* out, const uint8_t* in, size_t bytes, const Resi
 }
 
 /// Rows [first, first + count) of the picture, made `width` pixels wide.
-Image resize_rows(const Image& image, int width, int first, int count, const ResizeKernel& kernel) {
-  const ResizeWeights weights = bicubic_weights(image.width, width);
-  Image out = make_image(width, count);
+Image resize_rows(const Image& image, const ResizeWeights& weights, int first, int count,
+                  const ResizeKernel& kernel) {
+  Image out = make_image(static_cast<int>(weights.taps.size()), count);
   std::vector<uint8_t> padded(image.row_bytes() + kReadAhead);  // for rows without enough bytes behind them
   const uint8_t* const end = image.rgb.data() + image.rgb.size();
   for (int y = 0; y < count; ++y) {
@@ -103,42 +113,48 @@ bool columns_first(const Image& image, int width, int height) {
   return image.height > height && int64_t{image.height} - height > 2 * (int64_t{image.width} - width);
 }
 
-Image resize_with(const Image& image, int width, int height, const ResizeKernel& kernel) {
+Image resize_with(const Image& image, int width, int height, ImageProcessor like,
+                  const ResizeKernel& kernel) {
   if (image.width <= 0 || image.height <= 0 || width <= 0 || height <= 0)
     fail("cannot resize an image of ", image.width, " x ", image.height, " pixels to ", width, " x ", height);
+  const ResizeWeights across = bicubic_weights(image.width, width, like);
   if (image.height == height)
-    return image.width == width ? image : resize_rows(image, width, 0, height, kernel);
-  const ResizeWeights weights = bicubic_weights(image.height, height);
+    return image.width == width ? image : resize_rows(image, across, 0, height, kernel);
+  const ResizeWeights weights = bicubic_weights(image.height, height, like);
   if (image.width == width) return resize_columns(image, weights, 0, kernel);
-  if (columns_first(image, width, height))
-    return resize_rows(resize_columns(image, weights, 0, kernel), width, 0, height, kernel);
+  if (like == ImageProcessor::pillow && columns_first(image, width, height))
+    return resize_rows(resize_columns(image, weights, 0, kernel), across, 0, height, kernel);
   // Only rows that the second pass looks at are made narrow: a cubic's ends need not reach the picture's.
   const int first = weights.taps.front().first;
   const int last = weights.taps.back().first + weights.taps.back().count;
-  return resize_columns(resize_rows(image, width, first, last - first, kernel), weights, first, kernel);
+  return resize_columns(resize_rows(image, across, first, last - first, kernel), weights, first, kernel);
 }
 
 }  // namespace
 
-ResizeWeights bicubic_weights(int in, int out) {
+ResizeWeights bicubic_weights(int in, int out, ImageProcessor like) {
   // Pillow carries the size of the picture in float32, so sizes beyond 2^24 would round here too.
   const double scale = static_cast<double>(static_cast<float>(in)) / out;
   const double filter_scale = std::max(scale, 1.0);
   const double support = 2.0 * filter_scale;
   const double inverse_scale = 1.0 / filter_scale;
   ResizeWeights result;
-  std::vector<double> weights;
+  std::vector<double> weights, all;
   for (int i = 0; i < out; ++i) {
     const double centre = (i + 0.5) * scale;
     Taps taps;
     taps.first = std::max(0, static_cast<int>(centre - support + 0.5));
     taps.count = std::min(in, static_cast<int>(centre + support + 0.5)) - taps.first;
-    taps.at = result.values.size();
+    taps.at = all.size();
     weigh(weights, taps, centre, inverse_scale);
-    for (double weight : weights) result.values.push_back(fixed_point(weight));
-    result.values.resize((result.values.size() + 3) / 4 * 4);
+    all.insert(all.end(), weights.begin(), weights.end());
+    all.resize((all.size() + 3) / 4 * 4);
     result.taps.push_back(taps);
   }
+  result.bits = kPillowBits;
+  if (like == ImageProcessor::torchvision)
+    result.bits = torchvision_bits(*std::max_element(all.begin(), all.end()));
+  for (double weight : all) result.values.push_back(fixed_point(weight, result.bits));
   split_weights(result);
   return result;
 }
@@ -148,20 +164,20 @@ void vertical_from(size_t begin, uint8_t* out, const uint8_t* in, size_t bytes, 
   const int32_t* weight = weights.values.data() + taps.at;
   for (size_t x = begin; x < bytes; ++x) {
     const uint8_t* byte = in + static_cast<size_t>(taps.first) * bytes + x;
-    int32_t sum = kHalf;
+    int32_t sum = half_of(weights.bits);
     for (int i = 0; i < taps.count; ++i, byte += bytes) sum += *byte * weight[i];
-    out[x] = byte_of_sum(sum);
+    out[x] = byte_of_sum(sum, weights.bits);
   }
 }
 
 ResizeKernel portable_resize() { return {horizontal_portable, vertical_portable}; }
 
-Image resize_bicubic(const Image& image, int width, int height) {
-  return resize_with(image, width, height, best_resize());
+Image resize_bicubic(const Image& image, int width, int height, ImageProcessor like) {
+  return resize_with(image, width, height, like, best_resize());
 }
 
-Image resize_bicubic_portable(const Image& image, int width, int height) {
-  return resize_with(image, width, height, portable_resize());
+Image resize_bicubic_portable(const Image& image, int width, int height, ImageProcessor like) {
+  return resize_with(image, width, height, like, portable_resize());
 }
 
 }  // namespace lapidary

@@ -1,16 +1,21 @@
 #pragma once
 
+#include "configs/model/image_words.h"
 #include "worker/images/image.h"
 
 namespace lapidary {
 
-/// Bit for bit what Pillow's `image.resize((width, height), Image.Resampling.BICUBIC)` gives for RGB: Keys'
-/// cubic with a = -0.5, widened when shrinking (so it averages), the rows first and then the columns, with
-/// weights of 22 fractional bits and bytes between the two passes; a pass whose size is already right is left
-/// out. Throws Error when a side is not positive.
-Image resize_bicubic(const Image& image, int width, int height);
+/// Keys' cubic with a = -0.5, widened when shrinking (so it averages), the rows first and then the columns,
+/// with bytes between the two passes; a pass whose size is already right is left out. Bit for bit what one of
+/// two libraries gives for RGB:
+///  pillow: `image.resize((width, height), Image.Resampling.BICUBIC)`, weights of 22 fractional bits;
+///  torchvision: `resize(image, [height, width], InterpolationMode.BICUBIC, antialias=True)` of a uint8
+///  tensor on a CPU, 16-bit weights; 14 or 15 bits of them are fractions, as the largest weight allows.
+/// Throws Error when a side is not positive.
+Image resize_bicubic(const Image& image, int width, int height, ImageProcessor like = ImageProcessor::pillow);
 
 /// resize_bicubic without the instructions that are chosen at run time: the same bits on any machine, slower.
-Image resize_bicubic_portable(const Image& image, int width, int height);
+Image resize_bicubic_portable(const Image& image, int width, int height,
+                              ImageProcessor like = ImageProcessor::pillow);
 
 }  // namespace lapidary

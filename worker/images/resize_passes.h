@@ -5,12 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "configs/model/image_words.h"
+
 /// The two passes of resize_bicubic, portable and with AVX2. Sums are exact in 32-bit integers, so every way
 /// of adding them up gives the same bits.
 namespace lapidary {
-
-/// A byte times such a weight, and the overshoot of a cubic on top, still fit 32 bits.
-constexpr int kWeightBits = 22;
 
 /// Which input samples make one output sample, and with what weights.
 struct Taps {
@@ -19,9 +18,10 @@ struct Taps {
   size_t at = 0;  ///< where its weights begin in `values`
 };
 
-/// The weights of one axis in units of 2^-22; every output sample's are padded with zeros to a multiple of
+/// The weights of one axis in units of 2^-bits; every output sample's are padded with zeros to a multiple of
 /// four.
 struct ResizeWeights {
+  int bits = 0;
   std::vector<Taps> taps;       // [out]
   std::vector<int32_t> values;  // [sum of padded counts]
   /// The same for multipliers of 16 bits: of every four weights w the parts w & 0x7fff, then the parts w
@@ -29,7 +29,7 @@ struct ResizeWeights {
   std::vector<int16_t> halves;  // [2 * values]
 };
 
-ResizeWeights bicubic_weights(int in, int out);
+ResizeWeights bicubic_weights(int in, int out, ImageProcessor like);
 
 /// How many bytes beyond the end of its row a horizontal pass may read.
 constexpr size_t kReadAhead = 16;

@@ -1,14 +1,14 @@
 #include "worker/lanes/vision_lane.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <new>
 #include <stdexcept>
 #include <utility>
 
 #include "configs/error.h"
 #include "configs/steady_time.h"
-#include "worker/images/image.h"
-#include "worker/images/resize.h"
+#include "worker/images/prepare.h"
 #include "worker/lanes/thread_priority.h"
 
 namespace lapidary {
@@ -34,6 +34,10 @@ VisionLane::~VisionLane() {
   changed_.notify_one();
   pool_.reset();
   thread_.join();
+  if (const int64_t left = orientations_left_; left > 0)
+    std::fprintf(stderr,
+                 "%lld %s an EXIF orientation that was not applied; --orientation exif turns such pictures\n",
+                 static_cast<long long>(left), left == 1 ? "picture has" : "pictures have");
 }
 
 void VisionLane::add(wire::Encode encode) {
@@ -55,7 +59,7 @@ void VisionLane::add(wire::Encode encode) {
 }
 
 /// On a thread of the pool; throws nothing.
-VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) const {
+VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) {
   const std::string name = name_of(encode.image());
   DecodedImage picture;
   try {
@@ -65,10 +69,9 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) const {
     picture.content = content_hash(bytes);
     picture = [&] {
       try {
-        const Image image = decode_image(bytes);
-        const auto side = static_cast<int>(tower_.image_size);
-        return DecodedImage{"", image.width, image.height, picture.content,
-                            resize_bicubic(image, side, side).rgb};
+        PreparedImage prepared = prepare_image(bytes, tower_.steps);
+        if (prepared.orientation_left) ++orientations_left_;
+        return DecodedImage{"", prepared.width, prepared.height, picture.content, std::move(prepared.rgb)};
       } catch (const Error& error) {
         fail(name, ": ", error.what());
       }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "configs/model/image_steps.h"
 #include "configs/wire/wire.pb.h"
 #include "worker/engine/encoder_cache.h"
 #include "worker/images/image_source.h"
@@ -23,11 +25,11 @@ namespace lapidary {
 
 /// What a vision lane runs, with a backend and threads of its own. All it points to outlives the lane.
 struct LaneTower {
-  int64_t image_size = 0;         // pixels of a side
+  ImageSteps steps;               // how its pictures are prepared
   int64_t images = 0;             // most that are encoded at once
   Backend* backend = nullptr;     // the tower's
   EncoderCache* slots = nullptr;  // where results are kept
-  /// out [images * tokens, hidden] from RGB8 pictures of image_size * image_size * 3 bytes.
+  /// out [images * tokens, hidden] from RGB8 pictures of side * side * 3 bytes.
   std::function<void(Tensor out, std::span<const uint8_t* const> rgb)> encode;
 };
 
@@ -52,7 +54,7 @@ class VisionLane {
   /// Returns when the tower is made; throws what make_tower throws.
   VisionLane(Parts parts, SpanRecorder& recorder);
   /// Ends after what is under way, a batch and the pictures being read; encodes that wait are dropped without
-  /// a word.
+  /// a word. Says on standard error how many pictures had an orientation that was not applied.
   ~VisionLane();
   VisionLane(const VisionLane&) = delete;
   VisionLane& operator=(const VisionLane&) = delete;
@@ -66,9 +68,9 @@ class VisionLane {
   /// A picture as the tower wants it, or why there is none.
   struct DecodedImage {
     std::string error;
-    int width = 0, height = 0;  // of the file
+    int width = 0, height = 0;  // as PreparedImage has them
     ContentHash content{};
-    std::vector<uint8_t> rgb;  // [image_size, image_size, 3]
+    std::vector<uint8_t> rgb;  // [side, side, 3]
   };
   struct PendingEncode {
     uint64_t id = 0;
@@ -86,7 +88,7 @@ class VisionLane {
 
   void run(std::promise<void> made);
   void work();
-  DecodedImage read(const wire::Encode& encode) const;
+  DecodedImage read(const wire::Encode& encode);
   static wire::Encoded answer_to(const PendingEncode& pending, bool reused);
   Batch start(std::vector<PendingEncode> encodes);
   void finish(Batch batch);
@@ -105,6 +107,8 @@ class VisionLane {
   std::condition_variable changed_;
   std::list<PendingEncode> pending_;  // in order of arrival; they stay where they are while they are read
   bool stopping_ = false;
+
+  std::atomic<int64_t> orientations_left_{0};  // pictures read that a user may have wanted turned
 
   std::thread thread_;
   std::optional<TaskPool> pool_;  // ends first: its tasks fill in pending_

@@ -201,7 +201,8 @@ LaneTower Worker::Impl::make_tower(const EngineOptions& options, const ModelConf
   slots_.emplace(tower_->backend(), engine_->capacity().encoder_cache_slots(), tower_->tokens(),
                  tower_->hidden());
   engine_->read_slots(&*slots_);
-  return {config.vision.image_size, tower_->images(), &tower_->backend(), &*slots_,
+  return {image_steps(options.model, config, options.profile, options.images), tower_->images(),
+          &tower_->backend(), &*slots_,
           [this](Tensor out, std::span<const uint8_t* const> rgb) { tower_->encode(out, rgb); }};
 }
 

@@ -18,6 +18,7 @@ struct ImageBench {
   int width = 1152, height = 896;  // about a megapixel
   int target = 224;
   int repeats = 60;
+  ImageProcessor processor = ImageProcessor::pillow;
 };
 
 /// A picture with what photographs have: smooth shading, edges and grain; JPEG's work depends on all three.
@@ -79,8 +80,8 @@ int run_images(const ImageBench& bench) {
 
   Image out;
   const double decode = median_seconds(bench.repeats, [&] { out = decode_image(file); });
-  const double resize =
-      median_seconds(bench.repeats, [&] { out = resize_bicubic(decoded, bench.target, bench.target); });
+  const double resize = median_seconds(
+      bench.repeats, [&] { out = resize_bicubic(decoded, bench.target, bench.target, bench.processor); });
   std::printf("# one core; JPEG %d x %d, %zu bytes, to %d x %d; goal 60 images/s\n", bench.width,
               bench.height, file.size(), bench.target, bench.target);
   std::printf("%-10s %8s\n", "part", "ms");
@@ -106,6 +107,13 @@ void add_bench_images(CLI::App& bench, SelectedCommand& chosen) {
   command.add_option("--repeats", options->repeats, "Timed runs")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
+  command
+      .add_option_function<std::string>(
+          "--image-processor",
+          [options](const std::string& name) { options->processor = enum_named<ImageProcessor>(name); },
+          "Whose resize")
+      ->check(CLI::IsMember(std::vector<std::string>{"torchvision", "pillow"}))
+      ->default_str("pillow");
   when_selected(command, chosen, [options] { return run_images(*options); });
 }
 

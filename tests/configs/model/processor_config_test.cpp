@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "configs/model/image_steps.h"
 #include "tests/support/error_text.h"
 #include "tests/support/temp_folder.h"
 
@@ -60,6 +61,43 @@ TEST(ProcessorConfig, ReadsItsFields) {
   EXPECT_EQ(parse(R"({"do_rescale": false})").rescale, 1);
   EXPECT_EQ(parse(R"({"do_normalize": false})").mean, 0);
   EXPECT_EQ(parse(R"({"do_normalize": false})").std, 1);
+}
+
+TEST(ProcessorConfig, ObeysWhatTheFileSaysOfTheProcessor) {
+  const auto said = [](const std::string& fields) { return parse(fields).processor; };
+  EXPECT_EQ(said("{}"), ImageProcessor::automatic);
+  EXPECT_EQ(said(kFields), ImageProcessor::automatic);
+  EXPECT_EQ(said(R"({"image_processor_type": "SiglipImageProcessorFast"})"), ImageProcessor::torchvision);
+  EXPECT_EQ(said(R"({"image_processor_type": "SiglipImageProcessorPil"})"), ImageProcessor::pillow);
+  EXPECT_EQ(said(R"({"use_fast": true})"), ImageProcessor::torchvision);
+  EXPECT_EQ(said(R"({"use_fast": false})"), ImageProcessor::pillow);
+  EXPECT_THAT(error_with(R"({"image_processor_type": "CLIPImageProcessor"})"),
+              HasSubstr("image_processor_type is 'CLIPImageProcessor'; known are SiglipImageProcessor"));
+  EXPECT_EQ(parse(kFields).alpha, Alpha::automatic);
+  EXPECT_EQ(parse(R"({"do_convert_rgb": null})").alpha, Alpha::automatic);
+  EXPECT_EQ(parse(R"({"do_convert_rgb": false})").alpha, Alpha::drop);
+}
+
+TEST(ImageSteps, TheUserWinsOverTheFileAndThatOverTheRelease) {
+  const TempFolder folder;
+  const auto steps = [&](const char* profile, const ImageChoice& choice = {}) {
+    return image_steps(folder.path(), model(), profile, choice);
+  };
+  EXPECT_EQ(steps("hf").side, 448);
+  EXPECT_EQ(steps("hf").processor, ImageProcessor::torchvision);
+  EXPECT_EQ(steps("hf").alpha, Alpha::white);
+  EXPECT_EQ(steps("hf").orientation, Orientation::as_stored);
+  EXPECT_EQ(steps("hf-5.4").processor, ImageProcessor::torchvision);
+  EXPECT_EQ(steps("hf-5.4").alpha, Alpha::drop);
+  EXPECT_EQ(steps("hf-4.53").processor, ImageProcessor::pillow);
+  EXPECT_EQ(steps("hf-4.47").alpha, Alpha::drop);
+  folder.write("preprocessor_config.json", R"({"use_fast": false, "do_convert_rgb": false})");
+  EXPECT_EQ(steps("hf").processor, ImageProcessor::pillow);
+  EXPECT_EQ(steps("hf").alpha, Alpha::drop);
+  const ImageChoice choice{ImageProcessor::torchvision, Alpha::black, Orientation::exif};
+  EXPECT_EQ(steps("hf", choice).processor, ImageProcessor::torchvision);
+  EXPECT_EQ(steps("hf", choice).alpha, Alpha::black);
+  EXPECT_EQ(steps("hf", choice).orientation, Orientation::exif);
 }
 
 TEST(ProcessorConfig, RefusesOtherSteps) {

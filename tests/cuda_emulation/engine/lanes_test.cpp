@@ -87,7 +87,8 @@ TEST(EmulatedLane, AnswersWhenTheEmbeddingsAreInTheirSlots) {
   SpanRecorder recorder(true);
   VisionLane::Parts parts;
   parts.make_tower = [&] {
-    return LaneTower{kSide, 2, backend.get(), &slots, [&](Tensor out, std::span<const uint8_t* const> rgb) {
+    return LaneTower{ImageSteps{.side = kSide, .config = {}}, 2, backend.get(), &slots,
+                     [&](Tensor out, std::span<const uint8_t* const> rgb) {
                        for (size_t i = 0; i < rgb.size(); ++i) {
                          const auto first = static_cast<int64_t>(i) * kRows;
                          backend->patchify(out.row_range(first, first + kRows), rgb[i], kSide, kPatch,

@@ -2,8 +2,8 @@
 // scripts/make_reference.py; and the engine against itself on other layouts, bit by bit.
 #include <gtest/gtest.h>
 
+#include "configs/model/image_steps.h"
 #include "configs/model/model_config.h"
-#include "configs/model/processor_config.h"
 #include "kernels/cpu/isa/detect.h"
 #include "kernels/cuda_options.h"
 #include "tests/support/golden_engine.h"
@@ -59,8 +59,8 @@ TEST_P(Golden, PixelsMatchTheReferenceProcessor) {
   const GoldenRun& run = GetParam();
   const Tensors golden = read_tensors(run.folder / run.file);
   const ModelConfig config = read_model_config(run.folder);
-  const ProcessorConfig processor = read_processor_config(run.folder, config);
-  const auto value_of = normalise_table(processor.mean, processor.std, processor.rescale);
+  const auto value_of = value_table(
+      image_steps(run.folder, config, run.profile, {.processor = ImageProcessor::pillow}));
   const auto pixels = static_cast<size_t>(config.vision.image_size * config.vision.image_size);
   for (const GoldenPrompt& prompt : run.prompts) {
     const auto found = golden.find(prompt.prefix + "pixel_values");

@@ -257,19 +257,5 @@ TEST(Image, PngThatCannotBeWritten) {
   EXPECT_THROW(make_image(0, 3), Error);
 }
 
-TEST(Image, NormaliseTableRoundsAsThePilPreprocessorDoes) {
-  const auto table = normalise_table(0.5f, 0.5f);
-  EXPECT_EQ(table[0], -1.0f);
-  EXPECT_EQ(table[255], 1.0f);
-  for (int x = 0; x < 256; ++x) {
-    const float scaled = static_cast<float>(x * (1.0 / 255));
-    EXPECT_EQ(table[static_cast<size_t>(x)], (scaled - 0.5f) / 0.5f);
-    // One rounding of x / 255, an exact doubling's worth of another: far inside 1e-7.
-    EXPECT_NEAR(table[static_cast<size_t>(x)], x / 127.5 - 1, 1e-7);
-  }
-  const auto other = normalise_table(0.25f, 2.0f, 1.0);
-  EXPECT_EQ(other[10], 4.875f);
-}
-
 }  // namespace
 }  // namespace lapidary

@@ -26,8 +26,10 @@ TEST(Resize, TheFastPassesGiveThePortableBits) {
     const int most = round % 3 == 0 ? 12 : 300;
     const Image image = noise(side(most), side(most), round);
     const int width = side(most), height = side(most);
-    ASSERT_EQ(resize_bicubic(image, width, height).rgb, resize_bicubic_portable(image, width, height).rgb)
-        << image.width << " x " << image.height << " to " << width << " x " << height;
+    for (const ImageProcessor like : {ImageProcessor::pillow, ImageProcessor::torchvision})
+      ASSERT_EQ(resize_bicubic(image, width, height, like).rgb,
+                resize_bicubic_portable(image, width, height, like).rgb)
+          << image.width << " x " << image.height << " to " << width << " x " << height;
   }
 }
 
@@ -36,7 +38,10 @@ TEST(Resize, ExtremesOvershootWithoutWrapping) {
   for (int y = 0; y < 64; ++y)
     for (int x = 0; x < 64; ++x) std::fill_n(image.row(y) + 3 * x, 3, (x / 5 + y / 3) % 2 ? 255 : 0);
   for (int side : {30, 63, 65, 200})
-    EXPECT_EQ(resize_bicubic(image, side, side).rgb, resize_bicubic_portable(image, side, side).rgb) << side;
+    for (const ImageProcessor like : {ImageProcessor::pillow, ImageProcessor::torchvision})
+      EXPECT_EQ(resize_bicubic(image, side, side, like).rgb,
+                resize_bicubic_portable(image, side, side, like).rgb)
+          << side;
 }
 
 TEST(Resize, TheSameSizeIsTheSamePicture) {
@@ -57,7 +62,7 @@ TEST(Resize, OneColourStaysOneColour) {
 TEST(Resize, WeightsSumToOneAndStayInside) {
   for (int in : {1, 2, 5, 100, 1000, 100'000})
     for (int out : {1, 3, 224, 896}) {
-      const ResizeWeights weights = bicubic_weights(in, out);
+      const ResizeWeights weights = bicubic_weights(in, out, ImageProcessor::pillow);
       ASSERT_EQ(weights.taps.size(), static_cast<size_t>(out));
       for (const Taps& taps : weights.taps) {
         ASSERT_GE(taps.first, 0);
@@ -66,7 +71,7 @@ TEST(Resize, WeightsSumToOneAndStayInside) {
         int64_t sum = 0;
         for (int i = 0; i < taps.count; ++i) sum += weights.values[taps.at + static_cast<size_t>(i)];
         // Every weight is rounded by at most half a unit.
-        EXPECT_LE(std::abs(sum - (1 << kWeightBits)), (taps.count + 1) / 2) << in << " to " << out;
+        EXPECT_LE(std::abs(sum - (1 << weights.bits)), (taps.count + 1) / 2) << in << " to " << out;
       }
     }
 }

@@ -45,7 +45,7 @@ class Rig {
   explicit Rig(int read_threads = 2)
       : backend_(make_cpu_backend(threads_, "portable")), slots_(*backend_, kSlots, kTokens, kHidden) {
     parts.make_tower = [this] {
-      return LaneTower{kSide, kBatch, backend_.get(), &slots_,
+      return LaneTower{ImageSteps{.side = kSide, .config = {}}, kBatch, backend_.get(), &slots_,
                        [this](Tensor out, std::span<const uint8_t* const> rgb) { run_tower(out, rgb); }};
     };
     parts.done = [this](wire::Encoded encoded) {
@@ -167,6 +167,27 @@ TEST(VisionLane, WhatIsWrongWithAPictureIsItsAnswerAlone) {
   EXPECT_THAT(rig.answer(5).error(), HasSubstr("encoder cache slot -1 of 12"));
   EXPECT_EQ(rig.answer(6).error(), "");
   EXPECT_TRUE(rig.holds(3, kImages / "rgb8.png"));
+}
+
+TEST(VisionLane, SaysHowManyPicturesWereNotTurned) {
+  const auto said = [](Orientation orientation) {
+    Rig rig;
+    const auto make_tower = rig.parts.make_tower;
+    rig.parts.make_tower = [&] {
+      LaneTower tower = make_tower();
+      tower.steps.orientation = orientation;
+      return tower;
+    };
+    rig.start();
+    EXPECT_EQ(rig.run(encode(1, 0, kImages / "jpeg_exif_turned.jpg")).width(),
+              orientation == Orientation::exif ? 60 : 90);
+    rig.run(encode(2, 1, kImages / "jpeg_420.jpg"));
+    testing::internal::CaptureStderr();
+    rig.lane.reset();
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said(Orientation::as_stored), StartsWith("1 picture has an EXIF orientation that was not"));
+  EXPECT_EQ(said(Orientation::exif), "");
 }
 
 TEST(VisionLane, APictureWithNoMemoryForItIsItsError) {
