@@ -130,7 +130,8 @@ def main():
         if path.suffix == ".txt":
             continue
         image = Image.open(path)
-        kinds = [(backend, picture) for picture in (image, image.convert("RGB")) for backend in BACKENDS]
+        opaque = Image.fromarray(np.array(image.convert("RGB")))  # convert alone remembers a transparent colour
+        kinds = [(backend, picture) for picture in (image, opaque) for backend in BACKENDS]
         hashes = [resized(backend, side, picture) for side in SIDES for backend, picture in kinds]
         lines.append(" ".join(["file", f"{path.parent.name}/{path.name}", *hashes]))
     for i, (width, height) in enumerate(SIZES):

@@ -59,8 +59,8 @@ TEST_P(Golden, PixelsMatchTheReferenceProcessor) {
   const GoldenRun& run = GetParam();
   const Tensors golden = read_tensors(run.folder / run.file);
   const ModelConfig config = read_model_config(run.folder);
-  const auto value_of = value_table(
-      image_steps(run.folder, config, run.profile, {.processor = ImageProcessor::pillow}));
+  const auto value_of =
+      value_table(image_steps(run.folder, config, run.profile, {.processor = ImageProcessor::pillow}));
   const auto pixels = static_cast<size_t>(config.vision.image_size * config.vision.image_size);
   for (const GoldenPrompt& prompt : run.prompts) {
     const auto found = golden.find(prompt.prefix + "pixel_values");
