@@ -34,7 +34,8 @@ declare -A may_include=(
   [sharding/checkpoint]="kernels sharding/plan configs/model"
   [sharding/comm]="kernels sharding/plan"
 
-  [worker/images]="configs/wire configs/model"
+  [worker/jpeg]=""
+  [worker/images]="configs/wire configs/model worker/jpeg"
   [worker/model]="kernels sharding/* configs/*"
   [worker/engine]="kernels kernels/cpu/isa sharding/* configs/* worker/model worker/images"
   [worker/control]="configs/wire"

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, __version__
 
+from lossless_jpeg import lossless_files, waves
+
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden" / "images"
 rng = np.random.default_rng(20)
 
@@ -209,6 +211,31 @@ def hashed(image):
     return f"{zlib.crc32(data):08x}{zlib.adler32(data):08x}"
 
 
+# ---- JPEG without all its scans -------------------------------------------------------------------------------------
+
+def cut(data, scan, share):
+    """Ends inside the data of a scan, closed with an end mark, so that readers guess what is missing."""
+    begin = -1
+    for _ in range(scan):
+        begin = data.index(b"\xff\xda", begin + 1)
+    begin += 2 + data[begin + 3]
+    in_scan = {0, *range(0xD0, 0xD8)}  # what follows 0xff there
+    end = next(at for at in range(begin, len(data)) if data[at] == 0xFF and data[at + 1] not in in_scan)
+    return data[: begin + int((end - begin) * share)] + b"\xff\xd9"
+
+
+def cut_jpeg_files(whole):
+    """whole: the files so far, by name."""
+    cuts = [("420", 1, 0.6), ("420", 2, 0.4), ("420", 5, 0.5), ("422", 3, 0.3), ("444", 4, 0.5), ("grey", 2, 0.4),
+            ("restarts", 2, 0.5)]
+    for name, scan, share in cuts:
+        yield f"jpeg_{name}_cut_in_scan_{scan}.jpg", cut(whole[f"jpeg_{name}_progressive.jpg"], scan, share)
+    for width, height in ((16, 40), (29, 17), (24, 32)):  # two blocks of colour, or of light, across or down
+        image = Image.fromarray(np.stack([waves(c, height, width) for c in range(3)], -1))
+        data = saved(image, "JPEG", quality=90, progressive=True)
+        yield f"jpeg_narrow_{width}x{height}_cut.jpg", cut(data, 2, 0.7)
+
+
 def main():
     if int(__version__.split(".")[0]) < 13:
         sys.exit(f"Pillow {__version__} resizes tall pictures otherwise; 13 or newer is needed")
@@ -217,7 +244,9 @@ def main():
     for old in FOLDER.iterdir():
         old.unlink()
     lines = []
-    for name, data in (*png_files(), *jpeg_files(), *webp_files()):
+    files = dict((*png_files(), *jpeg_files(), *webp_files(), *lossless_files()))
+    files.update(cut_jpeg_files(files))
+    for name, data in files.items():
         (FOLDER / name).write_bytes(data)
         image = Image.open(io.BytesIO(data)).convert("RGB")
         resized = [image.resize((side, side), Image.Resampling.BICUBIC) for side in (224, 448, 896)]

@@ -46,6 +46,12 @@ std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t max_b
   return bytes;
 }
 
+/// round(a * b / 255) for bytes.
+int times_of_255(int a, int b) {
+  const int t = a * b + 128;
+  return ((t >> 8) + t) >> 8;
+}
+
 }  // namespace
 
 Image make_image(int width, int height) {
@@ -67,6 +73,12 @@ void check_image_memory(const char* format, int64_t bytes, const ImageLimits& li
   if (bytes > limits.max_memory_bytes)
     fail(format, " that takes ", bytes, " bytes of memory to decode, more than the limit of ",
          limits.max_memory_bytes);
+  if (limits.before_decoding) limits.before_decoding(bytes);
+}
+
+void cmyk_to_rgb(const uint8_t* inks, uint8_t* rgb, int pixels) {
+  for (int i = 0; i < pixels; ++i, inks += 4, rgb += 3)
+    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(inks[3] - times_of_255(255 - inks[c], inks[3]));
 }
 
 void blend(const uint8_t* rgba, uint8_t* rgb, size_t pixels, Alpha alpha) {

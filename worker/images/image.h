@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct ImageLimits {
   int64_t max_memory_bytes = int64_t{1600} << 20;
   /// Pixels that a JPEG's scans pass over, all together: seconds of work. Encoders make about ten scans.
   int64_t max_scanned_pixels = 5'000'000'000;
+  /// Told, before memory is taken, how much decoding will hold at once, the picture and `file` included. May
+  /// wait, or throw Error to refuse (MemoryBudget).
+  std::function<void(int64_t bytes)> before_decoding{};
 };
 
 /// Decodes JPEG, PNG or WebP, told apart by their first bytes, to what Pillow's

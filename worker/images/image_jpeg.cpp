@@ -5,9 +5,13 @@
 
 // jpeglib.h needs stdio's FILE and size_t before it.
 #include <jpeglib.h>
+// jpeglib.h before it.
+#include <jerror.h>
 
 #include "configs/error.h"
 #include "worker/images/image_formats.h"
+#include "worker/jpeg/scans.h"
+#include "worker/jpeg/smoothing.h"
 
 namespace lapidary {
 namespace {
@@ -41,6 +45,7 @@ JpegReader& reader_of(j_common_ptr info) { return *static_cast<JpegReader*>(info
 /// Warnings (damaged entropy data, junk between markers) pass, as they do in Pillow.
 void on_message(j_common_ptr) {}
 
+/// Behind check_scans, for files whose scans libjpeg finds where count_jpeg_scans does not.
 void on_progress(j_common_ptr info) {
   JpegReader& reader = reader_of(info);
   if (reader.info.input_scan_number <= reader.max_scans) return;
@@ -82,29 +87,32 @@ bool read_header(JpegReader& reader, const uint8_t* data, size_t size) {
   return jpeg_read_header(&reader.info, TRUE) == JPEG_HEADER_OK;
 }
 
-/// round(a * b / 255) for bytes.
-int times_of_255(int a, int b) {
-  const int t = a * b + 128;
-  return ((t >> 8) + t) >> 8;
-}
-
-/// The file holds inverted inks, so `ink[3]` is 255 - K: what white paper is left under the black.
-void cmyk_to_rgb(const uint8_t* ink, uint8_t* rgb, int pixels) {
-  for (int i = 0; i < pixels; ++i, ink += 4, rgb += 3)
-    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(ink[3] - times_of_255(255 - ink[c], ink[3]));
+/// All scans of a progressive file, and what they lack; false when the file ends before its end mark.
+bool read_scans(JpegReader& reader) {
+  int state;
+  do {
+    state = jpeg_consume_input(&reader.info);
+    on_progress(reinterpret_cast<j_common_ptr>(&reader.info));
+  } while (state != JPEG_REACHED_EOI && state != JPEG_SUSPENDED);
+  if (state == JPEG_SUSPENDED) return false;
+  smooth_blocks(reader.info);
+  return jpeg_start_output(&reader.info, reader.info.input_scan_number);
 }
 
 /// Decodes all rows to `rgb`; a row of CMYK goes through `inks`. libjpeg's defaults are what is wanted: the
 /// accurate integer DCT and smooth upsampling of colour.
 bool read_rows(JpegReader& reader, Image& image, uint8_t* inks) {
   if (setjmp(reader.failed)) return false;
+  reader.info.buffered_image = reader.info.progressive_mode;
   if (!jpeg_start_decompress(&reader.info)) return false;
+  if (reader.info.buffered_image && !read_scans(reader)) return false;
   while (reader.info.output_scanline < reader.info.output_height) {
     uint8_t* const rgb = image.row(static_cast<int>(reader.info.output_scanline));
     JSAMPROW row = inks != nullptr ? inks : rgb;
     if (jpeg_read_scanlines(&reader.info, &row, 1) != 1) return false;
     if (inks != nullptr) cmyk_to_rgb(inks, rgb, image.width);
   }
+  if (reader.info.buffered_image && !jpeg_finish_output(&reader.info)) return false;
   // A marker unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
   jpeg_finish_decompress(&reader.info);
   return true;
@@ -125,8 +133,26 @@ int64_t coefficient_bytes(jpeg_decompress_struct& info) {
   return blocks * DCTSIZE2 * static_cast<int64_t>(sizeof(JCOEF));
 }
 
+/// Before anything is decoded: a few bytes a scan would buy seconds of work each.
+void check_scans(const JpegReader& reader, std::span<const uint8_t> bytes) {
+  if (!jpeg_has_multiple_scans(const_cast<jpeg_decompress_struct*>(&reader.info))) return;
+  if (const int64_t scans = count_jpeg_scans(bytes); scans > reader.max_scans)
+    fail("JPEG of ", scans, " scans of ", reader.info.image_width, " x ", reader.info.image_height,
+         " pixels, more than the limit of ", reader.max_scans,
+         " for this size (about ten are usual): save it anew");
+}
+
+/// A lossless file ends libjpeg-turbo 2.1 with its header.
+bool is_lossless(const JpegReader& reader) {
+  constexpr int kLosslessFrame = 0xc3;
+  return reader.errors.msg_code == JERR_SOF_UNSUPPORTED && reader.errors.msg_parm.i[0] == kLosslessFrame;
+}
+
 Image decode_with(JpegReader& reader, std::span<const uint8_t> bytes, const ImageLimits& limits) {
-  if (!read_header(reader, bytes.data(), bytes.size())) throw_failure(reader, bytes.size());
+  if (!read_header(reader, bytes.data(), bytes.size())) {
+    if (is_lossless(reader)) return decode_jpeg_lossless(bytes, limits);
+    throw_failure(reader, bytes.size());
+  }
   jpeg_decompress_struct& info = reader.info;
   check_image_size("JPEG", info.image_width, info.image_height, limits);
   const int components = info.num_components;
@@ -136,6 +162,7 @@ Image decode_with(JpegReader& reader, std::span<const uint8_t> bytes, const Imag
   const int64_t pixels = int64_t{info.image_width} * info.image_height;
   check_image_memory("JPEG", pixels * 3 + coefficient_bytes(info), limits);
   reader.max_scans = static_cast<int>(std::min<int64_t>(kMaxScans, limits.max_scanned_pixels / pixels));
+  check_scans(reader, bytes);
 
   Image image = make_image(static_cast<int>(info.image_width), static_cast<int>(info.image_height));
   std::vector<uint8_t> inks(components == kCmyk ? static_cast<size_t>(image.width) * kCmyk : 0);

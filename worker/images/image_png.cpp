@@ -265,9 +265,11 @@ Image decode_png(std::span<const uint8_t> bytes, const ImageLimits& limits, Alph
   check_image_size("PNG", chunks.width, chunks.height, limits);
   const bool blends = alpha == Alpha::white || alpha == Alpha::black;
   const Layout layout = layout_of(chunks, blends);
+  check_image_memory("PNG", int64_t{chunks.width} * chunks.height * static_cast<int64_t>(place_bytes(layout)),
+                     limits);
   reader.pixel_bits = int64_t{png_get_channels(reader.png, reader.info)} * chunks.bit_depth;
 
-  Image image = make_image(static_cast<int>(chunks.width), static_cast<int>(chunks.height));
+  Image image{static_cast<int>(chunks.width), static_cast<int>(chunks.height), {}};
   image.rgb.resize(width * chunks.height * place_bytes(layout));
   if (!read_rows(reader, layout, image.rgb.data(), width, image.height) && !has_enough_rows(reader))
     throw_reading_failure(reader);

@@ -10,6 +10,22 @@
 namespace lapidary {
 namespace {
 
+/// libwebp keeps a note of each chunk, and each frame of an animation is one.
+constexpr int kMaxChunks = 1 << 18;
+
+void check_chunks(std::span<const uint8_t> bytes) {
+  constexpr size_t kFileHeader = 12, kChunkHeader = 8;
+  int chunks = 0;
+  for (size_t at = kFileHeader; at + kChunkHeader <= bytes.size();) {
+    if (++chunks > kMaxChunks)
+      fail("WebP of more than ", kMaxChunks,
+           " chunks, the limit (an endless animation?): save its first frame");
+    const uint8_t* size = bytes.data() + at + 4;
+    const size_t length = size[0] | size[1] << 8 | size[2] << 16 | size_t{size[3]} << 24;
+    at += kChunkHeader + length + length % 2;
+  }
+}
+
 using Demuxer = std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)>;
 
 /// Transparency that is looked at.
@@ -54,6 +70,7 @@ Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits, Alp
   if (status != VP8_STATUS_OK) fail("broken WebP: its header cannot be read");
   check_image_size("WebP", features.width, features.height, limits);
 
+  check_chunks(bytes);
   const WebPData data{bytes.data(), bytes.size()};
   const Demuxer demuxer(WebPDemux(&data), WebPDemuxDelete);
   WebPIterator frame{};
@@ -64,8 +81,10 @@ Image decode_webp(std::span<const uint8_t> bytes, const ImageLimits& limits, Alp
   const int64_t width = WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_WIDTH);
   const int64_t height = WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_HEIGHT);
   check_image_size("WebP", width, height, limits);
-  constexpr int64_t kBytesAPixel = 5;  // of libwebp's own, or of the one with alpha
-  check_image_memory("WebP", width * height * (3 + kBytesAPixel), limits);
+  // A lossless picture takes 4 of libwebp's own, one with alpha 4 in which it is read, the lossy one's
+  // alpha 1.
+  const int64_t bytes_a_pixel = features.has_alpha && blends(alpha) ? 12 : 8;
+  check_image_memory("WebP", width * height * bytes_a_pixel, limits);
   Image image = make_image(static_cast<int>(width), static_cast<int>(height));
   const Alpha seen = features.has_alpha ? alpha : Alpha::drop;  // the file's word, not the frame's
   if (seen == Alpha::white) std::fill(image.rgb.begin(), image.rgb.end(), uint8_t{255});

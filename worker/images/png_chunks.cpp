@@ -11,6 +11,7 @@ namespace lapidary {
 namespace {
 
 constexpr size_t kSignature = 8;
+constexpr size_t kMaxPieces = 1 << 20;  // a file of 1 GiB whose writer cuts its pixels small has as many
 
 uint32_t be32(const uint8_t* bytes) {
   return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | bytes[3];
@@ -102,6 +103,8 @@ PngChunks read_png_chunks(std::span<const uint8_t> bytes) {
   Chunk chunk = read_to_pixels(png, bytes.subspan(kSignature));
   for (; chunk.name == "IDAT"; chunk = chunk_at(behind(chunk))) {
     if (chunk.data.empty()) continue;
+    if (png.data.size() == kMaxPieces)
+      fail("broken PNG: its pixels are cut into more than ", kMaxPieces, " chunks: save it anew");
     png.data.push_back(chunk.data);
     png.data_bytes += chunk.data.size();
   }

@@ -173,11 +173,16 @@ TEST(Image, EndlessScansAreRefused) {
   std::vector<uint8_t> bytes(whole.begin(), last);
   for (int i = 0; i < 600; ++i) bytes.insert(bytes.end(), last, whole.end() - 2);
   bytes.insert(bytes.end(), whole.end() - 2, whole.end());
-  EXPECT_EQ(refusal(bytes), "broken JPEG: it has more than 500 scans of 85 x 119 pixels");
+  EXPECT_EQ(
+      refusal(bytes),
+      "JPEG of 609 scans of 85 x 119 pixels, more than the limit of 500 for this size (about ten are usual): "
+      "save it anew");
   const int64_t pixels = 85 * 119;
   EXPECT_EQ(refusal(whole, {.max_scanned_pixels = 10 * pixels}), "decoded to 85 x 119");
   EXPECT_EQ(refusal(whole, {.max_scanned_pixels = 10 * pixels - 1}),
-            "broken JPEG: it has more than 9 scans of 85 x 119 pixels");
+            "JPEG of 10 scans of 85 x 119 pixels, more than the limit of 9 for this size (about ten are "
+            "usual): save "
+            "it anew");
 }
 
 TEST(Image, MemoryOfTheDecoderIsBounded) {
