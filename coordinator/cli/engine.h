@@ -24,8 +24,9 @@ struct EnumNames<GenerationConfigUse> {
 struct EngineFlags {
   EngineOptions engine;
   GenerationConfigUse generation_config = GenerationConfigUse::automatic;
-  int image_workers = 0;  // threads of a rank that read pictures; 0: its share of the cores, at most 8
-  Mesh mesh{0, 1, 1, 0};  // tp 0: what the other parts leave of the job's processes
+  int image_workers = 0;       // threads of a rank that read pictures; 0: its share of the cores, at most 8
+  double image_memory_gb = 0;  // of pictures being decoded, a rank; 0: half of what the host has left
+  Mesh mesh{0, 1, 1, 0};       // tp 0: what the other parts leave of the job's processes
 };
 /// With `only`, the options of these names.
 void add_engine_flags(CLI::App& command, EngineFlags& flags, const std::vector<std::string>& only = {});

@@ -154,6 +154,13 @@ void visit_replica_options(EngineFlags& flags, Visitor& visit) {
          .help = "Threads of each rank that read and decode pictures; 0: its share of the cores, at most 8",
          .check = non_negative()},
         flags.image_workers);
+  visit(
+      {.flags = "--image-memory-gb",
+       .help =
+           "Memory of each rank for pictures that are being decoded: some wait where more is needed, and one "
+           "that needs more alone is an error; 0: half of what the host has left, shared by its ranks",
+       .check = non_negative()},
+      flags.image_memory_gb);
   visit({.flags = "--vision-threads",
          .help = "CPU threads with which a rank encodes pictures; 0: its share of the cores, half of it on a "
                  "rank that also "

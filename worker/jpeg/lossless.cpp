@@ -50,15 +50,16 @@ int predict(int predictor, int left, int above, int corner) {
 
 }  // namespace
 
+struct LosslessReader::Part {
+  LosslessFrame::Component* component;
+  const JpegHuffman* table;
+  int across, down;             // samples in a unit of this scan
+  bool first_row = true;        // no row above to guess by
+  std::vector<uint16_t> above;  // restored, before the point transform; 16 bits, as the standard counts
+  std::vector<std::vector<int>> rows;  // differences of the rows of a row of units
+};
+
 struct LosslessReader::Scan {
-  struct Part {
-    LosslessFrame::Component* component;
-    const JpegHuffman* table;
-    int across, down;             // samples in a unit of this scan
-    bool first_row = true;        // no row above to guess by
-    std::vector<uint16_t> above;  // restored, before the point transform; 16 bits, as the standard counts
-    std::vector<std::vector<int>> rows;  // differences of the rows of a row of units
-  };
   std::vector<Part> parts;
   int predictor = 1;
   int shift = 0;         // point transform
@@ -156,6 +157,24 @@ void LosslessReader::take_application(uint8_t mark, std::span<const uint8_t> dat
   if (mark == kAdobe && data.size() >= 12 && begins_with(data, "Adobe")) frame_.adobe_transform = data[11];
 }
 
+/// What a scan's header says of one of its components: `id` and the number of its table.
+LosslessReader::Part LosslessReader::part_of(uint8_t id, size_t table, bool alone) {
+  const auto component = std::find_if(frame_.components.begin(), frame_.components.end(),
+                                      [&](const auto& known) { return known.id == id; });
+  if (component == frame_.components.end()) fail("broken JPEG: a scan of a component that it does not have");
+  if (table >= std::size(tables_) || !tables_[table])
+    fail("broken JPEG: Huffman table ", table, " is missing");
+  component->samples.resize(static_cast<size_t>(component->width) * static_cast<size_t>(component->height));
+  Part part{
+      &*component, &*tables_[table], alone ? 1 : component->across, alone ? 1 : component->down, true, {},
+      {}};
+  const int units = alone ? component->width : ceil_div(frame_.width, frame_.max_across);
+  part.above.resize(static_cast<size_t>(component->width));
+  part.rows.assign(static_cast<size_t>(component->down),
+                   std::vector<int>(static_cast<size_t>(units) * static_cast<size_t>(part.across)));
+  return part;
+}
+
 LosslessReader::Scan LosslessReader::scan_of(std::span<const uint8_t> data) {
   const size_t count = data.empty() ? 0 : data[0];
   if (count == 0 || count > frame_.components.size() || data.size() != 4 + 2 * count)
@@ -167,33 +186,17 @@ LosslessReader::Scan LosslessReader::scan_of(std::span<const uint8_t> data) {
   if (scan.predictor < 1 || scan.predictor > 7 || data[2 + 2 * count] != 0 || scan.shift >= kPrecision)
     fail("broken JPEG: a lossless scan with the predictor ", scan.predictor, " and the shift ", scan.shift);
   for (size_t i = 0; i < count; ++i) {
-    const auto component = std::find_if(frame_.components.begin(), frame_.components.end(),
-                                        [&](const auto& known) { return known.id == data[1 + 2 * i]; });
-    const size_t table = data[2 + 2 * i] >> 4;
-    if (component == frame_.components.end())
-      fail("broken JPEG: a scan of a component that it does not have");
-    if (table >= std::size(tables_) || !tables_[table])
-      fail("broken JPEG: Huffman table ", table, " is missing");
-    component->samples.resize(static_cast<size_t>(component->width) * static_cast<size_t>(component->height));
-    const bool alone = count == 1;
-    scan.parts.push_back({&*component,
-                          &*tables_[table],
-                          alone ? 1 : component->across,
-                          alone ? 1 : component->down,
-                          true,
-                          {},
-                          {}});
-    scan.across = alone ? component->width : ceil_div(frame_.width, frame_.max_across);
-    scan.rows_at_once = alone ? component->down : 1;
+    Part part = part_of(data[1 + 2 * i], data[2 + 2 * i] >> 4, count == 1);
+    for (const Part& other : scan.parts)
+      if (other.component == part.component) fail("broken JPEG: a scan that names a component twice");
+    scan.parts.push_back(std::move(part));
   }
+  const LosslessFrame::Component& first = *scan.parts[0].component;
+  scan.across = count == 1 ? first.width : ceil_div(frame_.width, frame_.max_across);
+  scan.rows_at_once = count == 1 ? first.down : 1;
   if (restart_interval_ % scan.across != 0)
     fail("broken JPEG: it restarts every ", restart_interval_, " units, which is no whole number of rows of ",
          scan.across);
-  for (Scan::Part& part : scan.parts) {
-    part.above.resize(static_cast<size_t>(part.component->width));
-    part.rows.assign(static_cast<size_t>(part.component->down),
-                     std::vector<int>(static_cast<size_t>(scan.across * part.across)));
-  }
   return scan;
 }
 
@@ -218,7 +221,7 @@ void LosslessReader::restart(Scan& scan) {
   scan.next_restart = (scan.next_restart + 1) % 8;
   scan.rows_to_restart = restart_interval_ / scan.across;
   scan.bits = JpegBits(pixels_bytes());
-  for (Scan::Part& part : scan.parts) part.first_row = true;
+  for (Part& part : scan.parts) part.first_row = true;
 }
 
 /// One row of units. `row`: of those that are restored together.
@@ -226,14 +229,14 @@ void LosslessReader::read_differences(Scan& scan, int row) {
   if (restart_interval_ > 0 && scan.rows_to_restart == 0) restart(scan);
   --scan.rows_to_restart;
   if (scan.bits.ran_out()) {
-    for (Scan::Part& part : scan.parts) {
+    for (Part& part : scan.parts) {
       for (int y = 0; y < part.down; ++y) std::ranges::fill(part.rows[static_cast<size_t>(row + y)], 0);
       part.first_row = true;
     }
     return;
   }
   for (int unit = 0; unit < scan.across; ++unit)
-    for (Scan::Part& part : scan.parts)
+    for (Part& part : scan.parts)
       for (int y = 0; y < part.down; ++y) {
         int* to = part.rows[static_cast<size_t>(row + y)].data() + unit * part.across;
         for (int x = 0; x < part.across; ++x) to[x] = scan.bits.difference(*part.table);
@@ -242,7 +245,7 @@ void LosslessReader::read_differences(Scan& scan, int row) {
 
 /// From differences to samples.
 void LosslessReader::restore_rows(Scan& scan, int unit_row) {
-  for (Scan::Part& part : scan.parts) {
+  for (Part& part : scan.parts) {
     LosslessFrame::Component& component = *part.component;
     const int begin = unit_row * component.down, end = std::min(component.height, begin + component.down);
     for (int y = begin; y < end; ++y) {

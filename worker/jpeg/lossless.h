@@ -40,6 +40,7 @@ class LosslessReader {
   void read_scans();
 
  private:
+  struct Part;
   struct Scan;
 
   uint8_t next_mark();
@@ -48,6 +49,7 @@ class LosslessReader {
   void take_frame(std::span<const uint8_t> data);
   void take_tables(std::span<const uint8_t> data);
   void take_application(uint8_t mark, std::span<const uint8_t> data);
+  Part part_of(uint8_t id, size_t table, bool alone);
   Scan scan_of(std::span<const uint8_t> data);
   std::span<const uint8_t> pixels_bytes();
   void read_scan(Scan& scan);

@@ -13,7 +13,8 @@
 
 namespace lapidary {
 
-VisionLane::VisionLane(Parts parts, SpanRecorder& recorder) : parts_(std::move(parts)), recorder_(recorder) {
+VisionLane::VisionLane(Parts parts, SpanRecorder& recorder)
+    : parts_(std::move(parts)), recorder_(recorder), decode_memory_(parts_.decode_memory_bytes) {
   std::promise<void> made;
   auto is_made = made.get_future();
   thread_ = std::thread([this, made = std::move(made)]() mutable { run(std::move(made)); });
@@ -68,8 +69,11 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) {
     const std::vector<uint8_t> bytes = parts_.read_bytes(encode.image());
     picture.content = content_hash(bytes);
     picture = [&] {
+      MemoryBudget::Share share(decode_memory_);
+      ImageLimits limits;
+      limits.before_decoding = [&](int64_t taken) { share.take(taken + static_cast<int64_t>(bytes.size())); };
       try {
-        PreparedImage prepared = prepare_image(bytes, tower_.steps);
+        PreparedImage prepared = prepare_image(bytes, tower_.steps, limits);
         if (prepared.orientation_left) ++orientations_left_;
         return DecodedImage{"", prepared.width, prepared.height, picture.content, std::move(prepared.rgb)};
       } catch (const Error& error) {

@@ -18,6 +18,7 @@
 #include "configs/wire/wire.pb.h"
 #include "worker/engine/encoder_cache.h"
 #include "worker/images/image_source.h"
+#include "worker/images/memory_budget.h"
 #include "worker/lanes/span_recorder.h"
 #include "worker/lanes/task_pool.h"
 
@@ -46,6 +47,9 @@ class VisionLane {
     std::function<void(wire::Encoded)> done;         // on the lane's thread
     std::function<void(std::exception_ptr)> failed;  // the lane itself broke, and has ended
     int read_threads = 1;
+    /// What pictures may hold while they are decoded, all threads together; more waits, and one picture that
+    /// takes more alone is an error.
+    int64_t decode_memory_bytes = int64_t{4} << 30;
     /// The bytes of a picture file, on any of the pool's threads.
     std::function<std::vector<uint8_t>(const wire::ImageSource&)> read_bytes =
         [](const wire::ImageSource& source) { return read_source(source); };
@@ -98,6 +102,7 @@ class VisionLane {
 
   Parts parts_;
   SpanRecorder& recorder_;
+  mutable MemoryBudget decode_memory_;
   LaneTower tower_;
   Buffer scratch_;                                    // a batch's embeddings, until they go to their slots
   std::vector<std::optional<ContentHash>> contents_;  // of each slot; the lane's thread alone knows them

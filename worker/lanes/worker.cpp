@@ -14,6 +14,7 @@
 #include "sharding/comm/launch_environment.h"
 #include "sharding/comm/timed_comm.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/memory_plan.h"
 #include "worker/engine/vision_tower.h"
 #include "worker/lanes/decoder_lane.h"
 #include "worker/lanes/span_recorder.h"
@@ -40,6 +41,12 @@ constexpr const char* kToldToEnd = "the job ended before the model was loaded";
 int threads_that_read(int wanted) {
   constexpr int kMax = 8;
   return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, local_size()), 1, kMax);
+}
+
+int64_t memory_that_decodes(int64_t wanted) {
+  constexpr double kMax = 1e12;  // where the host does not say
+  if (wanted > 0) return wanted;
+  return static_cast<int64_t>(std::min(kMax, available_memory() / 2 / std::max(1, local_size())));
 }
 
 }  // namespace
@@ -172,6 +179,7 @@ void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config)
     };
     parts.failed = [this](std::exception_ptr failure) { fault(std::move(failure)); };
     parts.read_threads = threads_that_read(options.read_threads);
+    parts.decode_memory_bytes = memory_that_decodes(options.decode_memory_bytes);
     auto lane = std::make_unique<VisionLane>(std::move(parts), recorder_);
     const std::lock_guard lock(door_->mutex);
     vision_ = std::move(lane);

@@ -15,6 +15,9 @@ namespace lapidary {
 struct WorkerOptions {
   EngineOptions engine;
   int read_threads = 0;  // that read and decode pictures; 0: the rank's share of the cores, at most 8
+  /// What pictures may hold while they are decoded, all threads together; 0: half of the memory that the host
+  /// has left once the model is loaded, shared by its ranks.
+  int64_t decode_memory_bytes = 0;
 };
 
 /// One rank at work: loads its part of the model, then runs the steps and encodes the pictures that the

@@ -87,6 +87,7 @@ TEST(JpegLossless, WhatPillowRefusesIsRefused) {
   EXPECT_EQ(changed(scan_of(whole) + 9, 9),
             "broken JPEG: a lossless scan with the predictor 4 and the shift 9");
   EXPECT_THAT(changed(scan_of(whole) + 1, 7), HasSubstr("a scan of a component that it does not have"));
+  EXPECT_THAT(changed(scan_of(whole) + 3, 1), HasSubstr("a scan that names a component twice"));
   EXPECT_THAT(changed(scan_of(whole) + 2, 0x10), HasSubstr("Huffman table 1 is missing"));
   EXPECT_THAT(changed(scan_of(whole), 2), HasSubstr("speaks of 2 of its 3 components"));
   const std::string adobe("\xff\xee\0\x0e\x41\x64obe\0\x64\0\0\0\0\x01", 16);

@@ -146,6 +146,28 @@ TEST(VisionLane, PicturesOfAnySourceAreEncodedIntoTheirSlots) {
   EXPECT_TRUE(rig.holds(7, kImages / "size_17x300.png"));  // as it was
 }
 
+TEST(VisionLane, PicturesShareTheMemoryTheyAreDecodedWith) {
+  Rig rig(4);
+  const auto small = kImages / "size_17x300.png", large = kImages / "size_449x447.png";
+  const auto bytes = static_cast<int64_t>(std::filesystem::file_size(large));
+  rig.parts.decode_memory_bytes = 449 * 447 * 3 + bytes;  // two large ones go one after the other
+  rig.start();
+  for (uint64_t job = 1; job <= 8; ++job)
+    rig.lane->add(encode(job, static_cast<int32_t>(job), job % 2 != 0 ? small : large));
+  for (uint64_t job = 1; job <= 8; ++job) EXPECT_EQ(rig.answer(job).error(), "") << job;
+  EXPECT_TRUE(rig.holds(1, small));
+  EXPECT_TRUE(rig.holds(8, large));
+
+  Rig tight;
+  tight.parts.decode_memory_bytes = 449 * 447 * 3 + bytes - 1;
+  tight.start();
+  EXPECT_EQ(
+      tight.run(encode(1, 0, large)).error(),
+      cat(large.string(), ": takes ", 449 * 447 * 3 + bytes, " bytes of memory to decode, more than the ",
+          449 * 447 * 3 + bytes - 1, " that this process may hold of pictures at once (--image-memory-gb)"));
+  EXPECT_EQ(tight.run(encode(2, 0, small)).error(), "") << "nothing of the refused one is held";
+}
+
 TEST(VisionLane, WhatIsWrongWithAPictureIsItsAnswerAlone) {
   const TempFolder folder;
   const auto text = folder.write("notes.jpg", "not a picture");
