@@ -28,6 +28,15 @@ bool begins_with(std::span<const uint8_t> data, std::string_view word) {
   fail("broken JPEG: its ", what, " has only ", bytes, " bytes");
 }
 
+/// Of those that may stand in a lossless file and have a length.
+bool is_of_segment(uint8_t mark) {
+  constexpr uint8_t kArithmetic = 0xcc, kQuantisers = 0xdb, kLines = 0xdc, kLastApplication = 0xef,
+                    kComment = 0xfe;
+  return mark == kLosslessFrame || mark == kHuffman || mark == kArithmetic || mark == kRestartInterval ||
+         mark == kQuantisers || mark == kLines || (mark >= kJfif && mark <= kLastApplication) ||
+         mark == kComment;
+}
+
 /// The guess for a sample by its neighbours to the left, above, and above to the left.
 int predict(int predictor, int left, int above, int corner) {
   switch (predictor) {
@@ -70,46 +79,57 @@ struct LosslessReader::Scan {
   JpegBits bits;
 };
 
-LosslessReader::LosslessReader(std::span<const uint8_t> bytes) : bytes_(bytes), file_size_(bytes.size()) {
-  if (read_to_scan() != kStartOfScan) fail("broken JPEG: no image in it");
+LosslessReader::LosslessReader(std::span<const uint8_t> bytes)
+    : bytes_(bytes.subspan(std::min<size_t>(2, bytes.size()))), file_size_(bytes.size()) {
+  const uint8_t mark = read_to_scan();
+  if (mark == 0) fail_truncated();
+  if (mark != kStartOfScan) fail("broken JPEG: no image in it");
   if (frame_.components.empty()) fail("broken JPEG: a scan comes before the frame's header");
 }
 
-/// Stands behind the mark then.
-uint8_t LosslessReader::next_mark() {
-  bytes_ =
-      bytes_.subspan(static_cast<size_t>(std::find(bytes_.begin(), bytes_.end(), kMark) - bytes_.begin()));
-  while (!bytes_.empty() && bytes_[0] == kMark) bytes_ = bytes_.subspan(1);
-  if (bytes_.empty()) fail("truncated JPEG: the image goes on after its ", file_size_, " bytes");
-  const uint8_t mark = bytes_[0];
-  bytes_ = bytes_.subspan(1);
-  return mark != 0 ? mark : next_mark();
+void LosslessReader::fail_truncated() const {
+  fail("truncated JPEG: the image goes on after its ", file_size_, " bytes");
 }
 
-std::span<const uint8_t> LosslessReader::segment() {
+/// Stands behind the mark then; 0 where the file ends without one.
+uint8_t LosslessReader::next_mark() {
+  for (;;) {
+    bytes_ =
+        bytes_.subspan(static_cast<size_t>(std::find(bytes_.begin(), bytes_.end(), kMark) - bytes_.begin()));
+    while (!bytes_.empty() && bytes_[0] == kMark) bytes_ = bytes_.subspan(1);
+    if (bytes_.empty()) return 0;
+    const uint8_t mark = bytes_[0];
+    bytes_ = bytes_.subspan(1);
+    if (mark != 0) return mark;
+  }
+}
+
+/// Nothing where the file ends inside.
+std::optional<std::span<const uint8_t>> LosslessReader::segment() {
   const size_t size = bytes_.size() < 2 ? 0 : static_cast<size_t>(be16(bytes_, 0));
-  if (bytes_.size() < std::max<size_t>(2, size))
-    fail("truncated JPEG: the image goes on after its ", file_size_, " bytes");
+  if (bytes_.size() < std::max<size_t>(2, size)) return {};
   if (size < 2) fail("broken JPEG: Bogus marker length");
   const auto data = bytes_.first(size).subspan(2);
   bytes_ = bytes_.subspan(size);
   return data;
 }
 
-/// Takes what stands before the next scan, or before the end of the image.
+/// Takes what stands before the next scan, or before the end of the image; 0 where the file ends without
+/// either.
 uint8_t LosslessReader::read_to_scan() {
   for (;;) {
     const uint8_t mark = next_mark();
-    if (mark == kEndOfImage) return mark;
-    if (mark == 1 || (mark >= kFirstRestart && mark <= kStartOfImage)) continue;
-    if (mark == kStartOfScan) return mark;
+    if (mark == 0 || mark == kEndOfImage || mark == kStartOfScan) return mark;
+    if (mark == 1 || (mark >= kFirstRestart && mark < kStartOfImage)) continue;
+    if (!is_of_segment(mark)) fail("broken JPEG: the mark ", int{mark}, " that it holds has no place there");
     const auto data = segment();
-    if (mark == kLosslessFrame) take_frame(data);
-    if (mark == kHuffman) take_tables(data);
-    if (mark == kJfif || mark == kAdobe) take_application(mark, data);
+    if (!data) return 0;
+    if (mark == kLosslessFrame) take_frame(*data);
+    if (mark == kHuffman) take_tables(*data);
+    if (mark == kJfif || mark == kAdobe) take_application(mark, *data);
     if (mark == kRestartInterval) {
-      if (data.size() < 2) fail_short("restart interval", data.size());
-      restart_interval_ = be16(data, 0);
+      if (data->size() < 2) fail_short("restart interval", data->size());
+      restart_interval_ = be16(*data, 0);
     }
   }
 }
@@ -175,7 +195,11 @@ LosslessReader::Part LosslessReader::part_of(uint8_t id, size_t table, bool alon
   return part;
 }
 
-LosslessReader::Scan LosslessReader::scan_of(std::span<const uint8_t> data) {
+/// Reads the header that stands behind the mark of a scan.
+LosslessReader::Scan LosslessReader::next_scan() {
+  const auto header = segment();
+  if (!header) fail_truncated();
+  const std::span<const uint8_t> data = *header;
   const size_t count = data.empty() ? 0 : data[0];
   if (count == 0 || count > frame_.components.size() || data.size() != 4 + 2 * count)
     fail("broken JPEG: its scan's header of ", data.size(), " bytes speaks of ", count, " of its ",
@@ -208,7 +232,7 @@ std::span<const uint8_t> LosslessReader::pixels_bytes() {
         bytes_.subspan(static_cast<size_t>(std::find(bytes_.begin(), bytes_.end(), kMark) - bytes_.begin()));
     const auto mark = bytes_;
     while (!bytes_.empty() && bytes_[0] == kMark) bytes_ = bytes_.subspan(1);
-    if (bytes_.empty()) fail("truncated JPEG: the image goes on after its ", file_size_, " bytes");
+    if (bytes_.empty()) fail_truncated();
     if (bytes_[0] == 0) continue;
     bytes_ = mark;
     return begin.first(static_cast<size_t>(mark.data() - begin.data()));
@@ -279,11 +303,16 @@ void LosslessReader::read_scan(Scan& scan) {
 }
 
 void LosslessReader::read_scans() {
-  Scan scan = scan_of(segment());
+  Scan scan = next_scan();
   read_scan(scan);
-  if (scan.parts.size() == frame_.components.size()) return;
-  while (read_to_scan() != kEndOfImage) {
-    scan = scan_of(segment());
+  if (scan.parts.size() == frame_.components.size()) {
+    // A mark unknown to JPEG behind the pixels means that they were damaged; a missing end mark is no harm.
+    if (read_to_scan() == kStartOfScan) fail("broken JPEG: a scan follows the one that holds all");
+    return;
+  }
+  for (uint8_t mark = read_to_scan(); mark != kEndOfImage; mark = read_to_scan()) {
+    if (mark == 0) fail_truncated();
+    scan = next_scan();
     read_scan(scan);
   }
   for (const LosslessFrame::Component& component : frame_.components)

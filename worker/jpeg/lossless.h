@@ -43,14 +43,15 @@ class LosslessReader {
   struct Part;
   struct Scan;
 
+  [[noreturn]] void fail_truncated() const;
   uint8_t next_mark();
-  std::span<const uint8_t> segment();
+  std::optional<std::span<const uint8_t>> segment();
   uint8_t read_to_scan();
   void take_frame(std::span<const uint8_t> data);
   void take_tables(std::span<const uint8_t> data);
   void take_application(uint8_t mark, std::span<const uint8_t> data);
   Part part_of(uint8_t id, size_t table, bool alone);
-  Scan scan_of(std::span<const uint8_t> data);
+  Scan next_scan();
   std::span<const uint8_t> pixels_bytes();
   void read_scan(Scan& scan);
   void read_differences(Scan& scan, int row);

@@ -90,6 +90,8 @@ TEST(JpegLossless, WhatPillowRefusesIsRefused) {
   EXPECT_THAT(changed(scan_of(whole) + 3, 1), HasSubstr("a scan that names a component twice"));
   EXPECT_THAT(changed(scan_of(whole) + 2, 0x10), HasSubstr("Huffman table 1 is missing"));
   EXPECT_THAT(changed(scan_of(whole), 2), HasSubstr("speaks of 2 of its 3 components"));
+  EXPECT_THAT(changed(whole.size() - 1, '\xd8'), HasSubstr("the mark 216 that it holds has no place there"));
+  EXPECT_EQ(changed(whole.size() - 1, '\xd0'), "decoded to 29 x 21") << "a missing end mark is no harm";
   const std::string adobe("\xff\xee\0\x0e\x41\x64obe\0\x64\0\0\0\0\x01", 16);
   EXPECT_THAT(refusal(whole.substr(0, 2) + adobe + whole.substr(2)), HasSubstr("its colours are YCbCr"));
   const std::string odd_restarts("\xff\xdd\0\4\0\x0a", 6);
