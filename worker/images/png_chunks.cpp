@@ -79,19 +79,34 @@ void take_palette(PngChunks& png, std::span<const uint8_t> data) {
   png.palette = data.first(data.size() - data.size() % 3);
 }
 
+/// A second word about the animation takes back the first.
+void take_animation(PngChunks& png, std::span<const uint8_t> data) {
+  if (data.size() < 8) fail("broken PNG: its chunk acTL has ", data.size(), " bytes instead of 8");
+  const uint32_t frames = be32(data.data());
+  if (png.frames > 0)
+    png.frames = 0;
+  else if (frames <= 0x80000000)
+    png.frames = frames;
+}
+
 /// The chunk that the pixels begin with.
 Chunk read_to_pixels(PngChunks& png, std::span<const uint8_t> bytes) {
-  for (;;) {
+  for (bool is_frame = false;;) {
     const Chunk chunk = chunk_at(bytes);
     if (chunk.name.empty())
       fail("broken PNG: ", bytes.size() < 8 ? "the file ends early (truncated), before its pixels"
                                             : "a chunk before its pixels has no name of letters");
-    if (chunk.name == "IDAT") return chunk;
+    if (chunk.name == "IDAT") {
+      if (png.frames > 0 && !is_frame) ++png.frames;  // a picture for readers that know no animations
+      return chunk;
+    }
     if (chunk.name == "IEND") fail("broken PNG: it holds no pixels");
     check_checksum(chunk);
     if (chunk.name == "IHDR") take_header(png, chunk.data);
     if (chunk.name == "PLTE") take_palette(png, chunk.data);
     if (chunk.name == "tRNS") png.transparency = chunk.data;
+    if (chunk.name == "acTL") take_animation(png, chunk.data);
+    if (chunk.name == "fcTL") is_frame = true;
     bytes = behind(chunk);
   }
 }
@@ -108,7 +123,10 @@ PngChunks read_png_chunks(std::span<const uint8_t> bytes) {
     png.data.push_back(chunk.data);
     png.data_bytes += chunk.data.size();
   }
-  for (; !chunk.name.empty() && chunk.name != "IEND"; chunk = chunk_at(behind(chunk))) check_whole(chunk);
+  for (; !chunk.name.empty() && chunk.name != "IEND"; chunk = chunk_at(behind(chunk))) {
+    if (chunk.name == "fcTL" && png.frames > 1) break;
+    check_whole(chunk);
+  }
   return png;
 }
 

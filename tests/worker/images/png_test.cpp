@@ -139,6 +139,23 @@ TEST(Png, FewerRowsInASoundStreamLeaveTheRestBlack) {
   EXPECT_EQ(refusal(interlaced + chunk("IDAT", zipped(rows(25, 10))) + png.end), refused);
 }
 
+TEST(Png, NothingIsLookedAtBehindTheFirstPictureOfAnAnimation) {
+  const Parts png;
+  const auto animation = [](uint32_t frames) { return chunk("acTL", be32(frames) + be32(0)); };
+  const std::string frame = chunk("fcTL", be32(0) + be32(kWidth) + be32(kHeight) + std::string(14, '\0'));
+  const std::string cut = frame + be32(100) + "fdATxyz";
+  const std::string refused =
+      "broken PNG: the file ends early (truncated): its chunk fdAT has 3 of 100 bytes";
+  EXPECT_EQ(decoded(png.start + animation(2) + frame + png.pixels + cut).rgb, png.rgb);
+  EXPECT_EQ(decoded(png.start + animation(1) + png.pixels + cut).rgb, png.rgb) << "a picture and one frame";
+  EXPECT_EQ(refusal(png.start + animation(1) + frame + png.pixels + cut), refused);
+  EXPECT_EQ(refusal(png.start + animation(0) + png.pixels + cut), refused);
+  EXPECT_EQ(refusal(png.start + animation(2) + animation(2) + frame + png.pixels + cut), refused);
+  EXPECT_EQ(refusal(png.start + png.pixels + cut), refused);
+  EXPECT_EQ(refusal(png.start + chunk("acTL", "abc") + png.pixels),
+            "broken PNG: its chunk acTL has 3 bytes instead of 8");
+}
+
 TEST(Png, ChunksOfAnyNameAndOrder) {
   const Parts png;
   for (const std::string name : {"ABCD", "abcd", "a1_d", "CgBI"})
