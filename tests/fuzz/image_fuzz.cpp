@@ -4,6 +4,7 @@
 
 #include "configs/error.h"
 #include "worker/images/image.h"
+#include "worker/images/orientation.h"
 #include "worker/images/resize.h"
 
 /// Any bytes: a picture that can be resized, or an Error; memory is announced before it is taken, once,
@@ -18,7 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (bytes > limits.max_memory_bytes) std::abort();
   };
   try {
-    const lapidary::Image image = lapidary::decode_image({data, size}, limits);
+    const auto alpha = size % 2 != 0 ? lapidary::Alpha::white : lapidary::Alpha::drop;
+    const int orientation = lapidary::exif_orientation({data, size});
+    const lapidary::Image image =
+        lapidary::upright(lapidary::decode_image({data, size}, limits, alpha), orientation);
     if (announced != 1) std::abort();
     lapidary::resize_bicubic(image, 32, 32);
   } catch (const lapidary::Error&) {

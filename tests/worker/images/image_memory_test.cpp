@@ -57,14 +57,15 @@ struct Cost {
   int64_t measured = 0;   // bytes that the process grew by
 };
 
-Cost cost_of(const std::string& file, ImageLimits limits = {}) {
+Cost cost_of(const std::string& file, ImageLimits limits = {}, Alpha alpha = Alpha::drop) {
   Cost cost;
   limits.before_decoding = [&](int64_t bytes) { cost.announced += bytes; };
   static const bool measures = !is_sanitized();
   const bool counted = forget_peak() && measures;
   const int64_t before = status_line("VmRSS:");
   try {
-    const Image image = decode_image({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, limits);
+    const Image image =
+        decode_image({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, limits, alpha);
     cost.outcome = cat(image.width, " x ", image.height);
   } catch (const Error& error) {
     cost.outcome = error.what();
@@ -111,11 +112,19 @@ std::string png_of(uint32_t side, bool interlaced, const std::string& before = "
          chunk("IDAT", zipped_zeros(rows)) + chunk("IEND", "");
 }
 
+/// Clear, 8 bits of four kinds a pixel.
+std::string rgba_png_of(uint32_t side) {
+  const std::string header = be32(side) + be32(side) + std::string("\x8\x6\0\0\0", 5);
+  return std::string("\x89PNG\r\n\x1a\n", 8) + chunk("IHDR", header) +
+         chunk("IDAT", zipped_zeros(size_t{side} * (4 * size_t{side} + 1))) + chunk("IEND", "");
+}
+
 /// Black and lossless: no bits for any pixel.
-std::string webp_of(int width, int height) {
+std::string webp_of(int width, int height, bool has_alpha = false) {
   std::string file("RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f\0\0\0\0\x07\x10\x11\x11\x88\x88\xfe\x07\0\0\0\0\0",
                    38);
-  const uint32_t sizes = static_cast<uint32_t>(width - 1) | static_cast<uint32_t>(height - 1) << 14;
+  const uint32_t sizes = static_cast<uint32_t>(width - 1) | static_cast<uint32_t>(height - 1) << 14 |
+                         static_cast<uint32_t>(has_alpha) << 28;
   for (size_t i = 0; i < 4; ++i) file[21 + i] = static_cast<char>(sizes >> (8 * i));
   return file;
 }
@@ -130,6 +139,7 @@ TEST(ImageMemory, NoKindTakesMoreThanItSays) {
     const char* what;
     std::string file;
     int64_t bytes_a_pixel;
+    Alpha alpha = Alpha::drop;
   } kinds[] = {
       {"RGB", jpeg_of("jpeg_420.jpg", kSide, kSide), 3},
       {"CMYK", jpeg_of("jpeg_cmyk_adobe.jpg", kSide, kSide), 3},
@@ -138,11 +148,15 @@ TEST(ImageMemory, NoKindTakesMoreThanItSays) {
       {"progressive 4:2:0", jpeg_of("jpeg_420_progressive.jpg", kSide, kSide), 6},
       {"one-bit PNG", png_of(kSide, false), 3},
       {"interlaced PNG", png_of(kSide, true), 3},
+      {"RGBA PNG", rgba_png_of(kSide), 3},
+      {"RGBA PNG, blended", rgba_png_of(kSide), 4, Alpha::white},
       {"WebP", webp_of(kSide, kSide), 8},
+      {"WebP with alpha", webp_of(kSide, kSide, true), 8},
+      {"WebP with alpha, blended", webp_of(kSide, kSide, true), 12, Alpha::white},
   };
   for (const auto& kind : kinds) {
-    ASSERT_LT(kind.file.size(), 100'000u) << kind.what;
-    const Cost cost = cost_of(kind.file);
+    ASSERT_LT(kind.file.size(), 200'000u) << kind.what;
+    const Cost cost = cost_of(kind.file, {}, kind.alpha);
     EXPECT_EQ(cost.outcome, size) << kind.what;
     EXPECT_LE(cost.announced, kind.bytes_a_pixel * kPixels * 101 / 100)
         << kind.what;  // whole blocks at the edges
@@ -150,7 +164,7 @@ TEST(ImageMemory, NoKindTakesMoreThanItSays) {
     if (cost.measured > 0) {
       EXPECT_GE(cost.measured, 3 * kPixels - kSlack) << kind.what << ": nothing was measured";
     }
-    const Cost refused = cost_of(kind.file, {.max_memory_bytes = cost.announced - 1});
+    const Cost refused = cost_of(kind.file, {.max_memory_bytes = cost.announced - 1}, kind.alpha);
     EXPECT_THAT(refused.outcome, HasSubstr("bytes of memory to decode, more than the limit of")) << kind.what;
     EXPECT_EQ(refused.announced, 0) << kind.what;
     EXPECT_LE(refused.measured, kSlack) << kind.what;
