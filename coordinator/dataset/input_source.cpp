@@ -29,11 +29,11 @@ std::string shard_file(const InputSource& source) {
 /// The images of a tar; the tar's file name is the key of an error.
 class ShardReader : public SourceReader {
  public:
-  ShardReader(const InputSource& source, LeftOut* left_out)
+  ShardReader(const InputSource& source, const ReadContext& context)
       : stem_(source.label),
         file_(shard_file(source)),
         path_(absolute_path(source.path)),
-        tar_(source.path, TarReader::Bytes::read, left_out) {}
+        tar_(source.path, TarReader::Bytes::read, context.left_out, context.cancelled) {}
 
   std::optional<SourceItem> next() override {
     try {
@@ -83,7 +83,7 @@ std::unique_ptr<SourceReader> open_reader(const InputSource& source, const ReadC
     case SourceKind::list:
       return std::make_unique<ManifestReader>(source.path, source.label, context.cancelled);
     case SourceKind::tar:
-      return std::make_unique<ShardReader>(source, context.left_out);
+      return std::make_unique<ShardReader>(source, context);
     case SourceKind::image:
       break;
   }

@@ -37,7 +37,7 @@ struct SourceItem {
 
 /// What a reader goes by, and where it says what it leaves out.
 struct ReadContext {
-  const std::atomic<bool>* cancelled = nullptr;  // once true, a list on standard input ends
+  const std::atomic<bool>* cancelled = nullptr;  // once true, a list on standard input and a tar end
   LeftOut* left_out = nullptr;                   // none: not counted
 };
 

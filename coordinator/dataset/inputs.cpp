@@ -43,6 +43,7 @@ std::optional<SourceItem> Inputs::Impl::next_found() {
       picture = picture_of(*next);
       return next;
     }
+    if (cancelled) break;  // where it stopped may be no end
     reader.reset();
     end_source();
   }

@@ -42,10 +42,11 @@ std::string bare_name(std::string name) {
 }  // namespace
 
 struct TarReader::Impl {
-  Impl(const std::string& path, Bytes bytes, LeftOut* left_out)
+  Impl(const std::string& path, Bytes bytes, LeftOut* left_out, const std::atomic<bool>* cancelled)
       : path_(path),
         want_data_(bytes == Bytes::read),
         left_out_(left_out != nullptr ? *left_out : unused_),
+        cancelled_(cancelled),
         size_(size_of(path)),
         tar_(archive_read_new(), archive_read_free) {
     archive_read_support_format_tar(tar_.get());
@@ -66,7 +67,9 @@ struct TarReader::Impl {
   }
 
   bool is_picture();
+  bool is_cancelled() const { return cancelled_ != nullptr && *cancelled_; }
   void advance();
+  bool pass_over_data();
   void check_whole();
   void check_end();
   TarEntry take();
@@ -77,6 +80,7 @@ struct TarReader::Impl {
   const bool want_data_;
   LeftOut unused_;
   LeftOut& left_out_;
+  const std::atomic<bool>* const cancelled_;
   const int64_t size_;
   std::unique_ptr<archive, decltype(&archive_read_free)> tar_;
   archive_entry* entry_ = nullptr;  // where it stands; none: the end
@@ -87,7 +91,22 @@ struct TarReader::Impl {
   int64_t entries_ = 0;
 };
 
+/// What is left of a member's data; false where it is broken. In steps: a member of a compressed tar may
+/// stand for a hundred gigabytes, which the library would pass over in one call.
+bool TarReader::Impl::pass_over_data() {
+  const void* block = nullptr;
+  size_t size = 0;
+  la_int64_t offset = 0;
+  while (!is_cancelled()) {
+    const int result = archive_read_data_block(tar_.get(), &block, &size, &offset);
+    if (result != ARCHIVE_OK) return result == ARCHIVE_EOF;
+  }
+  ended_ = true;
+  return true;
+}
+
 void TarReader::Impl::advance() {
+  if (entry_ != nullptr && compressed_ && !pass_over_data()) refuse();
   entry_ = nullptr;
   head_.clear();
   if (ended_) return;
@@ -151,7 +170,7 @@ TarEntry TarReader::Impl::take() {
                       kMaxEntryBytes, " that a picture in a compressed tar may have");
   else if (compressed_ && want_data_)
     read_into(head_, static_cast<size_t>(found.bytes));
-  else if (compressed_ && archive_read_data_skip(tar_.get()) != ARCHIVE_OK)
+  else if (compressed_ && !pass_over_data())
     refuse();
   if (compressed_ && want_data_ && !found.error) found.data = std::move(head_);
   return found;
@@ -175,8 +194,9 @@ void TarReader::Impl::refuse() {
   fail(path_, ": broken after ", entries_, " entries: ", why != nullptr ? why : "cannot be read");
 }
 
-TarReader::TarReader(const std::string& path, Bytes bytes, LeftOut* left_out)
-    : impl_(std::make_unique<Impl>(path, bytes, left_out)) {}
+TarReader::TarReader(const std::string& path, Bytes bytes, LeftOut* left_out,
+                     const std::atomic<bool>* cancelled)
+    : impl_(std::make_unique<Impl>(path, bytes, left_out, cancelled)) {}
 TarReader::~TarReader() = default;
 TarReader::TarReader(TarReader&&) noexcept = default;
 

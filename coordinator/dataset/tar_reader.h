@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,8 +30,10 @@ class TarReader {
  public:
   enum class Bytes : bool { skip, read };
   /// `bytes`: whether entries of a compressed tar are wanted with their data. Throws a sentence where the
-  /// file cannot be opened or its first header is none.
-  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read, LeftOut* left_out = nullptr);
+  /// file cannot be opened or its first header is none. Once `cancelled`, if given, is true the tar ends,
+  /// soon even where the rest of a large member of a compressed tar is passed over.
+  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read, LeftOut* left_out = nullptr,
+                     const std::atomic<bool>* cancelled = nullptr);
   ~TarReader();
   TarReader(TarReader&&) noexcept;
 

@@ -38,9 +38,8 @@ void StopSignal::wait() {
   const sigset_t awaited = set_of({SIGINT, SIGTERM});
   for (int signal = 0; sigwait(&awaited, &signal) == 0;) {
     if (closing_) return;
-    const bool again = caught_ == SIGINT && signal == SIGINT;
     // Past destructors on purpose: other threads are in the middle of their work.
-    if (!deferred_ || again) ::_exit(exit_code_of_signal(signal));
+    if (!deferred_ || caught_ != 0) ::_exit(exit_code_of_signal(signal));
     if (caught_ == 0) caught_ = signal;
   }
 }

@@ -9,8 +9,8 @@ namespace lapidary {
 /// Ctrl-C (SIGINT) and SIGTERM as a question that work asks between two steps. A thread waits for the
 /// signals, which are blocked everywhere else: made before any other thread, so that these inherit the mask.
 /// Until `defer` is called a signal ends the process at once, as it would without this; afterwards it is only
-/// remembered, but the second Ctrl-C ends the process. SIGPIPE is blocked too: a closed output is an error of
-/// write.
+/// remembered, but a second one, of either kind, ends the process. SIGPIPE is blocked too: a closed output is
+/// an error of write.
 ///
 /// At most one a process, as signals are the process's.
 class StopSignal {
