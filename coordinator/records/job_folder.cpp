@@ -35,6 +35,7 @@ std::vector<std::string> shard_names(const JobOptions& options) {
   std::set<std::string> seen;
   for (const Shard& shard : options.shards) {
     names.push_back(part_name_of_stem(shard.stem));
+    check_part_name(names.back());
     if (!seen.insert(names.back()).second) fail("two tars would both be written to ", names.back(), ".jsonl");
   }
   return names;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <climits>
 #include <cstdio>
 #include <fstream>
 
@@ -42,6 +43,18 @@ std::string part_name_of_stem(const std::string& stem) {
     else if (folder != "." && !folder.empty())
       name /= folder;
   return name.string();
+}
+
+void check_part_name(const std::string& name) {
+  // The longest of all: its stats while they are written.
+  const size_t more = temporary_beside("_stats.json").string().size();
+  for (const fs::path& word : fs::path(name)) {
+    const size_t most = NAME_MAX - more;
+    if (word.string().size() > most)
+      fail("a tar's name without its extension has ", word.string().size(), " bytes, at most ", most,
+           " fit into the names of its records' files (webdataset): ", word.string(),
+           "; rename it, or use --output-format jsonl");
+  }
 }
 
 std::optional<RecordLine> parse_record_line(std::string_view line) {

@@ -29,6 +29,8 @@ std::optional<int64_t> loose_part_number(std::string_view name);
 
 /// A tar's stem as the name of a part in the job's folder: no part of it leads out of there.
 std::string part_name_of_stem(const std::string& stem);
+/// Throws a sentence where a name is too long for the files that a part has in its time.
+void check_part_name(const std::string& name);
 
 /// What a line of a part says, as far as the job needs it.
 struct RecordLine {
