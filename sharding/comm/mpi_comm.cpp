@@ -14,6 +14,7 @@
 
 #include "configs/error.h"
 #include "sharding/comm/communicator.h"
+#include "sharding/comm/launch_environment.h"
 #include "sharding/comm/tree_finish.h"
 
 namespace lapidary {
@@ -244,6 +245,8 @@ class MpiComm final : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi() {
+  check_launcher();
+  keep_messages_on_this_host();
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
     fail("MPI could not start");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "configs/model/model_config.h"
 #include "tests/support/error_text.h"
@@ -42,11 +43,13 @@ TEST(EmulatedEngine, RefusesDevicesThatAreNotThere) {
 }
 
 TEST(EmulatedEngine, RanksShareAGpuOnlyWhenToldTo) {
-  ::setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "9", 1);
+  const std::map<const char*, const char*> kLaunch{
+      {"PMIX_RANK", "0"}, {"PMIX_SERVER_URI2", "1.0"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "9"}};
+  for (const auto& [name, value] : kLaunch) ::setenv(name, value, 1);
   EXPECT_THAT(error_of([] { engine_on("cuda"); }),
               testing::HasSubstr("9 ranks on this host, but it has 8 GPUs: start fewer ranks"));
   EXPECT_THAT(error_of([] { engine_on("cuda:1"); }), testing::HasSubstr("gives one GPU to 9 ranks"));
-  ::unsetenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  for (const auto& [name, value] : kLaunch) ::unsetenv(name);
 }
 
 }  // namespace
