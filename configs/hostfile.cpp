@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include "configs/error.h"
@@ -12,6 +11,7 @@ namespace lapidary {
 namespace {
 
 constexpr int kMaxSlots = 1 << 20;
+constexpr size_t kMaxBytes = size_t{16} << 20;  // of a file of hosts
 
 int whole_number(const std::string& text, const std::string& where) {
   int value = 0;
@@ -81,8 +81,13 @@ std::vector<HostSlots> parse_hostfile(const std::string& text, const std::string
 
 std::vector<HostSlots> read_hostfile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) fail("cannot read the hostfile ", path.string());
+  if (!file || std::filesystem::is_directory(path)) fail("cannot read the hostfile ", path.string());
+  std::string text(kMaxBytes + 1, '\0');  // also of a pipe, which has no length, or a device without end
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) fail("cannot read the hostfile ", path.string());
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kMaxBytes)
+    fail("the hostfile ", path.string(), " has more than ", kMaxBytes, " bytes: it is none");
   return parse_hostfile(text, path.string());
 }
 

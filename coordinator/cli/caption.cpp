@@ -1,16 +1,29 @@
 #include <cstdio>
+#include <tuple>
 
 #include "configs/error.h"
 #include "coordinator/cli/caption_ranks.h"
 #include "coordinator/cli/caption_run.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/option_table.h"
+#include "coordinator/fleet/host_addresses.h"
 #include "coordinator/fleet/token.h"
+#include "kernels/thread_pool.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
 
 namespace lapidary {
 namespace {
+
+/// Started without end, they would leave the host to nobody else. More ranks than cores are slow but fine.
+void check_local_ranks(const Mesh& mesh) {
+  const int most = std::max(64, 16 * available_cores());
+  if (mesh.world() > most)
+    fail("--replicas ", mesh.replicas, " of ", mesh.replica_ranks(),
+         mesh.replica_ranks() == 1 ? " rank" : " ranks", " are ", mesh.world(),
+         " processes on this host, which has ", available_cores(), " cores: more than ", most,
+         " are not started; give --hostfile for more hosts");
+}
 
 /// The coordinator alone; each replica is a mpirun of its own, or started by hand.
 int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
@@ -18,6 +31,7 @@ int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
   Mesh& mesh = options.flags.mesh;
   if (mesh.tp == 0) mesh.tp = 1;
   check_mesh(mesh, mesh.world());
+  if (!by_hand && options.hostfile.empty()) check_local_ranks(mesh);
   const Setup setup = set_up(options);
   for (int rank = 0; rank < mesh.replica_ranks(); ++rank)
     check_coord(options.flags, setup.config, mesh, coord_of(mesh, rank));
@@ -37,7 +51,16 @@ int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
   return coordinator.run();
 }
 
+/// Inputs that are not from the root begin there, and workers are started in it.
+void check_working_folder() {
+  std::error_code error;
+  std::ignore = std::filesystem::current_path(error);
+  if (error)
+    fail("the working directory cannot be told (", error.message(), "): it was deleted; go to another one");
+}
+
 int run_caption(CaptionOptions options) {
+  check_working_folder();
   StopSignal stop;
   if (const int tasks = tasks_apart(); tasks > 1)
     std::fprintf(
@@ -60,6 +83,18 @@ int run_caption(CaptionOptions options) {
 
 // --- the command line
 
+CLI::Validator listen_address() {
+  return {[](const std::string& text) -> std::string {
+            try {
+              parse_listen_address(text);
+              return {};
+            } catch (const Error& error) {
+              return error.what();
+            }
+          },
+          "ADDRESS:PORT"};
+}
+
 void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command
       .add_option("--prompt", options.prompts,
@@ -73,13 +108,14 @@ void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command
       .add_option("--temperature", options.temperature,
                   "0: greedy (default, unless generation_config.json samples); 1 with --top-k or --top-p")
-      ->check(non_negative());
+      ->check(between(0, 1000));
   command.add_option("--top-k", options.top_k, "Sample from the k likeliest tokens; 0: from all")
       ->check(non_negative());
   command
       .add_option("--top-p", options.top_p, "Sample from the likeliest tokens that make up this probability")
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(between(1e-6, 1.0));
   command.add_option("--seed", options.seed, "Of the sampling; each item draws by seed, key and prompt")
+      ->check(seed_number())
       ->capture_default_str();
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on to --max-new-tokens past the end of the text");
 }
@@ -124,22 +160,23 @@ void add_runtime_options(CLI::App& command, CaptionOptions& options) {
       .add_option(
           "--steps-ahead", options.steps_ahead,
           "Steps that workers have been given at a time, so that they wait for no answer; 0: two a stage")
-      ->check(non_negative())
+      ->check(non_negative(1024))
       ->capture_default_str();
   command
       .add_option("--step-deadline", options.step_deadline_seconds,
                   "Seconds in which a step or a picture must come back; a replica that is later, or silent "
                   "for that long (at "
                   "most 10 s), is dead")
-      ->check(CLI::Range(0.1, 1e6))
+      ->check(between(0.1, 1e6))
       ->capture_default_str();
   command.add_option(
       "--hostfile", options.hostfile,
       "Hosts of the replicas (\"host slots=8\" a line), each of which gets a mpirun of its own");
-  command.add_option(
-      "--listen", options.listen,
-      "ADDRESS:PORT at which to wait for workers that are started by hand (`lapidary worker`); the token "
-      "that they share is in the environment as LAPIDARY_TOKEN");
+  command
+      .add_option("--listen", options.listen,
+                  "ADDRESS:PORT at which to wait for workers that are started by hand (`lapidary worker`); "
+                  "the token that they share is in the environment as LAPIDARY_TOKEN")
+      ->check(listen_address());
 }
 
 constexpr const char* kFooter =

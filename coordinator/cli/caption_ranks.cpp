@@ -7,7 +7,9 @@
 #include <sstream>
 #include <thread>
 
+#include "configs/failure_text.h"
 #include "coordinator/cli/caption_run.h"
+#include "coordinator/fleet/mpi_leftovers.h"
 #include "coordinator/fleet/token.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/engine/memory_plan.h"
@@ -25,13 +27,24 @@ constexpr double kDialing = 60;  // in which a coordinator that is there is foun
   std::_Exit(1);  // with 0 a launcher would go on to wait, or call it a failure of MPI
 }
 
+/// Other ranks wait for this one, which can only end without this thread: its launcher ends the rest.
+template <class Body>
+std::thread thread_or_end(Body body) {
+  try {
+    return std::thread(std::move(body));
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "lapidary caption: %s\n", failure_text(e).c_str());
+    std::_Exit(1);
+  }
+}
+
 /// The coordinator on a thread of rank 0, whose main thread is a worker like all others. What ends the job is
 /// said here: the other thread may be waiting for a rank that is no more.
 class Hosted {
  public:
   Hosted(const CaptionOptions& options, CaptionCoordinator& coordinator, bool alone)
       : options_(options), alone_(alone) {
-    thread_ = std::thread([this, &coordinator] { work(coordinator); });
+    thread_ = thread_or_end([this, &coordinator] { work(coordinator); });
   }
 
   /// This rank's worker has ended; gives the job's exit code.
@@ -46,7 +59,7 @@ class Hosted {
     try {
       code_ = coordinator.run();
     } catch (const std::exception& e) {
-      std::fprintf(stderr, "lapidary caption: %s\n", e.what());
+      std::fprintf(stderr, "lapidary caption: %s\n", failure_text(e).c_str());
       code_ = 1;
     }
     // A worker that hangs in a collective with a dead rank would never end; nor would MPI, told to. Where all
@@ -76,7 +89,7 @@ class Patience {
   void expect(double seconds, const std::string& otherwise) {
     met();
     met_ = {};
-    thread_ = std::thread([this, met = met_.get_future(), seconds, otherwise]() mutable {
+    thread_ = thread_or_end([this, met = met_.get_future(), seconds, otherwise]() mutable {
       if (met.wait_for(std::chrono::duration<double>(seconds)) != std::future_status::ready)
         leave(options_, otherwise, seconds);
     });
@@ -100,16 +113,26 @@ void open_together(Communicator& comm, Patience& patience, double deadline,
                    const std::function<void()>& open) {
   const bool leads = comm.rank() == 0;
   const std::chrono::duration<double> pause(std::min(1.0, deadline / 4));
-  std::future<void> opened;
-  if (leads) opened = std::async(std::launch::async, open);
+  std::packaged_task<void()> opening(open);
+  std::future<void> opened = opening.get_future();
+  std::thread opener;
+  if (leads) opener = thread_or_end([&opening] { opening(); });
   for (std::byte is_open{0}; is_open == std::byte{0};) {
     patience.expect("the ranks have not heard of each other while the job was opened");
     if (leads) is_open = std::byte{opened.wait_for(pause) == std::future_status::ready};
     comm.broadcast(&is_open, 1, 0);
   }
+  if (leads) opener.join();
   agree(comm, [&] {
     if (leads) opened.get();
   });
+}
+
+/// The job's folder is this run's alone by now.
+void take_over_leftovers(const CaptionOptions& options) {
+  if (!names_job_folder(options.output)) return;
+  remove_mpi_leftovers(options.output);
+  if (const auto place = mpi_place()) remember_mpi_place(options.output, place->session, place->job);
 }
 
 /// What rank 0 tells the others about the coordinator.
@@ -136,7 +159,7 @@ void work_here(const CaptionOptions& options, const Mesh& mesh, const MeshCoord&
     link =
         join_job(options.flags, mesh, coord, invitation, std::min(kDialing, options.step_deadline_seconds));
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), e.what());
+    std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), failure_text(e).c_str());
     all.abort(1);
     throw;
   }
@@ -169,6 +192,7 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   open_together(*comm, patience, options.step_deadline_seconds, [&] {
     coordinator = std::make_unique<CaptionCoordinator>(options, setup, mesh, make_token(),
                                                        local_size() >= comm->size(), stop);
+    take_over_leftovers(options);
   });
   patience.expect("not all ranks have heard where the coordinator is");
   const Invitation invitation = share_invitation(*comm, coordinator.get());

@@ -8,6 +8,7 @@
 #include "configs/error.h"
 #include "configs/version.h"
 #include "coordinator/cli/model_door.h"
+#include "coordinator/fleet/host_addresses.h"
 #include "coordinator/fleet/mpirun_command.h"
 #include "coordinator/telemetry/table.h"
 
@@ -74,10 +75,9 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   fleet.server.step_deadline_seconds = options_.step_deadline_seconds;
   fleet.server.spans = !options_.trace.empty();
   if (!options_.listen.empty()) {
-    const size_t colon = options_.listen.rfind(':');
-    if (colon == std::string::npos) fail("--listen is ADDRESS:PORT, not '", options_.listen, "'");
-    fleet.server.address = options_.listen.substr(0, colon);
-    fleet.server.port = static_cast<uint16_t>(std::stoul(options_.listen.substr(colon + 1)));
+    const ListenAddress listen = parse_listen_address(options_.listen);
+    fleet.server.address = listen.address;
+    fleet.server.port = listen.port;
     fleet.rejoin = true;
   }
   // A few times what all replicas can have at once, so that none waits for the reader.

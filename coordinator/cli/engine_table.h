@@ -13,6 +13,9 @@ inline std::string profiles_help() {
   return help;
 }
 
+/// Far beyond what is built, so that no product of them overflows.
+constexpr double kMostOfALayout = 256, kMostReplicas = 16384, kMostThreads = 4096, kMostSequences = 1 << 20;
+
 /// "cuda" of "cuda:1": which GPU computes decides nothing.
 inline std::string kind_of_device(const std::string& device) { return device.substr(0, device.find(':')); }
 
@@ -70,12 +73,12 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
         engine.images.orientation);
   visit({.flags = "--tp,--tensor-parallel-size",
          .help = "Ranks that share each layer (default: all processes that mpirun starts, over --pp)",
-         .check = positive(),
+         .check = positive(kMostOfALayout),
          .shows_default = false},
         flags.mesh.tp);
   visit({.flags = "--pp,--pipeline-parallel-size",
          .help = "Stages, each with a run of the layers",
-         .check = positive()},
+         .check = positive(kMostOfALayout)},
         flags.mesh.pp);
   visit({.flags = "--pp-layers",
          .help = "Layers of each stage, such as 15,11 (default: as equal as the output head allows)",
@@ -85,7 +88,7 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
         engine.pp_layers);
   visit({.flags = "--threads",
          .help = "CPU threads of each rank; 0: its share of the cores it may use",
-         .check = non_negative()},
+         .check = non_negative(kMostThreads)},
         engine.threads);
   visit({.flags = "--device",
          .help = "cpu; cuda: each rank the GPU of its number on its host; cuda:N: GPU N; auto: cuda where "
@@ -102,7 +105,7 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
   visit({.flags = "--vision-gpu-share",
          .help = "GPU: percent of its multiprocessors that the vision tower fills beside a decoder, which "
                  "finds the others free",
-         .check = CLI::Range(1, 100)},
+         .check = between(1, 100)},
         engine.vision_gpu_share);
   visit({.flags = "!--no-early-start",
          .help = "GPU: start each kernel when the one in front has ended, to measure what it costs"},
@@ -124,16 +127,21 @@ void visit_engine_options(EngineFlags& flags, Visitor& visit) {
          .agreed = true,
          .kept = true},
         engine.isa);
-  visit({.flags = "--max-num-seqs", .help = "Sequences that run at once", .agreed = true},
+  visit({.flags = "--max-num-seqs",
+         .help = "Sequences that run at once",
+         .check = positive(kMostSequences),
+         .agreed = true},
         engine.max_num_seqs);
   visit(
       {.flags = "--max-model-len",
        .help =
            "Tokens of one sequence, image and generated ones included; 0: one image, 128 of prompt, 256 new",
+       .check = non_negative(),
        .agreed = true},
       engine.max_model_len);
   visit({.flags = "--max-num-batched-tokens",
          .help = "New tokens of one step; 0: one whole sequence, at least 2048",
+         .check = non_negative(kMostSequences),
          .agreed = true},
         engine.max_num_batched_tokens);
 }
@@ -143,16 +151,16 @@ template <class Visitor>
 void visit_replica_options(EngineFlags& flags, Visitor& visit) {
   visit({.flags = "--replicas,--dp,--data-parallel-size",
          .help = "Whole models, which share the work",
-         .check = positive()},
+         .check = positive(kMostReplicas)},
         flags.mesh.replicas);
   visit(
       {.flags = "--vision-ranks",
        .help = "Ranks of each replica that only encode pictures; 0: the first stage's do it beside decoding",
-       .check = non_negative()},
+       .check = non_negative(kMostOfALayout)},
       flags.mesh.vision_ranks);
   visit({.flags = "--image-workers",
          .help = "Threads of each rank that read and decode pictures; 0: its share of the cores, at most 8",
-         .check = non_negative()},
+         .check = non_negative(kMostThreads)},
         flags.image_workers);
   visit(
       {.flags = "--image-memory-gb",
@@ -165,12 +173,12 @@ void visit_replica_options(EngineFlags& flags, Visitor& visit) {
          .help = "CPU threads with which a rank encodes pictures; 0: its share of the cores, half of it on a "
                  "rank that also "
                  "decodes",
-         .check = non_negative()},
+         .check = non_negative(kMostThreads)},
         flags.engine.vision_threads);
   visit({.flags = "--encoder-cache-slots",
          .help = "Pictures of each vision lane whose embeddings may wait for their prefill; 0: twice its "
                  "share of the sequences",
-         .check = non_negative(),
+         .check = non_negative(kMostSequences),
          .agreed = true},
         flags.engine.encoder_cache_slots);
 }

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "configs/failure_text.h"
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/config_file.h"
@@ -15,24 +18,27 @@
 
 namespace {
 
-using lapidary::world_rank;
-
 constexpr int kFailed = 1, kUsage = 2;
+constexpr std::chrono::seconds kFirstSpeaks{5};
 
-/// Every rank finds the same: all but the first keep silent about it.
-bool is_follower() { return world_rank() > 0; }
+/// Every rank finds the same. A launcher kills the whole job when one rank ends with a code, so that the
+/// others leave the first one time to say its sentence; where they are still alive then, the fault was theirs
+/// alone.
+void let_first_speak() {
+  if (lapidary::world_rank() > 0) std::this_thread::sleep_for(kFirstSpeaks);
+}
 
-/// Followers end with 0: a launcher kills the whole job when one rank ends with another code, perhaps before
-/// the first has said its sentence; the first one's code is the job's.
 int complain(const std::string& who, const std::string& what) {
-  if (is_follower()) return 0;
+  let_first_speak();
   std::fprintf(stderr, "%s: %s\n", who.c_str(), what.c_str());
   return kFailed;
 }
 
 int usage_error(const CLI::App& app, const CLI::ParseError& error) {
-  if (is_follower()) return 0;
-  return app.exit(error) == 0 ? 0 : kUsage;  // --help and --version come this way too
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version come this way too
+  let_first_speak();
+  app.exit(error);
+  return kUsage;
 }
 
 /// A closed standard stream's number would go to the next file that is opened: records, or a job's lock, and
@@ -48,6 +54,11 @@ void open_closed_streams() {
 
 int main(int argc, char** argv) {
   open_closed_streams();
+  if (lapidary::left_by_mpi())
+    std::fputs(
+        "lapidary: the environment holds a rank, as mpirun gives it, but names no launcher's server: "
+        "this runs alone\n",
+        stderr);
   CLI::App app(
       "PaliGemma 2, exact, on one rank or many.\n\nlapidary COMMAND --help says all about a command.",
       "lapidary");
@@ -74,6 +85,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return usage_error(app, e);
   } catch (const std::exception& e) {
-    return complain(who, e.what());
+    return complain(who, lapidary::failure_text(e));
   }
 }

@@ -2,9 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -13,17 +16,32 @@
 
 namespace lapidary {
 
-/// A number of at least `min`; `name` stands in the help.
-inline CLI::Validator at_least(double min, const char* name) {
-  return {[min](const std::string& text) -> std::string {
+/// A number from `min` to `max`, both included: what is too large for its type is not cut to fit it, and nan
+/// and inf are none. `name` stands in the help.
+inline CLI::Validator between(double min, double max, std::string name = {}) {
+  if (name.empty()) name = cat("in [", min, " - ", max, "]");
+  return {[min, max](const std::string& text) -> std::string {
             double number = 0;
-            if (CLI::detail::lexical_cast(text, number) && number >= min) return {};
-            return cat("'", text, "' is no number of at least ", min);
+            if (CLI::detail::lexical_cast(text, number) && number >= min && number <= max) return {};
+            return cat("'", text, "' is no number from ", min, " to ", max);
           },
           name};
 }
-inline CLI::Validator positive() { return at_least(1, "POSITIVE"); }
-inline CLI::Validator non_negative() { return at_least(0, "NONNEGATIVE"); }
+/// What no machine has and no job needs, so that products of such numbers stay numbers.
+constexpr double kAbsurd = 1e9;
+inline CLI::Validator positive(double max = kAbsurd) { return between(1, max, "POSITIVE"); }
+inline CLI::Validator non_negative(double max = kAbsurd) { return between(0, max, "NONNEGATIVE"); }
+/// Of all 64 bits.
+inline CLI::Validator seed_number() {
+  return {[](const std::string& text) -> std::string {
+            uint64_t number = 0;
+            const char* end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, number);
+            if (error == std::errc() && stop == end) return {};
+            return cat("'", text, "' is no whole number from 0 to ", UINT64_MAX);
+          },
+          "SEED"};
+}
 
 /// A row of a table of options: all that is known of one, said once. A table is a function that visits a
 /// struct's members with their rows; flags, the arguments of a started worker, what ranks agree on and what a

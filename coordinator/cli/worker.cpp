@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "configs/error.h"
+#include "configs/failure_text.h"
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
 #include "kernels/cpu/isa/detect.h"
@@ -84,7 +85,7 @@ int run_worker_command(const WorkerFlags& flags) {
     work(flags.engine, mesh, coord, *comm, *link, false);
   } catch (const std::exception& e) {
     // The others may wait for this rank in the middle of a step; nothing but their end helps.
-    std::fprintf(stderr, "lapidary worker: rank %d: %s\n", comm->rank(), e.what());
+    std::fprintf(stderr, "lapidary worker: rank %d: %s\n", comm->rank(), failure_text(e).c_str());
     std::_Exit(1);
   }
   return 0;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -58,6 +59,22 @@ std::vector<std::string> host_addresses() {
 
 std::string endpoint_text(const std::string& address, int port) {
   return address.find(':') == address.npos ? cat(address, ":", port) : cat("[", address, "]:", port);
+}
+
+ListenAddress parse_listen_address(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == text.npos) fail("'", text, "' is no ADDRESS:PORT");
+  ListenAddress listen{text.substr(0, colon), 0};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, listen.port);
+  if (error != std::errc() || stop != end)
+    fail("'", text.substr(colon + 1), "' is no port, a number from 0 to 65535");
+  const bool bracketed = listen.address.starts_with('[') && listen.address.ends_with(']');
+  if (bracketed) listen.address = listen.address.substr(1, listen.address.size() - 2);
+  std::array<unsigned char, sizeof(in6_addr)> bytes;
+  if (inet_pton(bracketed ? AF_INET6 : AF_INET, listen.address.c_str(), bytes.data()) != 1)
+    fail("'", text.substr(0, colon), "' is no IP address of this host, such as 127.0.0.1 or [::1]");
+  return listen;
 }
 
 }  // namespace lapidary

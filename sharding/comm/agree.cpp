@@ -1,4 +1,5 @@
 #include "configs/error.h"
+#include "configs/failure_text.h"
 #include "sharding/comm/communicator.h"
 
 namespace lapidary {
@@ -26,7 +27,7 @@ void agree(Communicator& comm, const std::function<void()>& body) {
   try {
     body();
   } catch (const std::exception& e) {
-    trouble = e.what();
+    trouble = failure_text(e);
   }
   for (const std::string& text : gather_texts(comm, trouble))
     if (!text.empty()) throw Error(text);

@@ -35,6 +35,10 @@ TEST(Hostfile, AFileThatIsNotThereIsNamed) {
   const TempFolder folder;
   EXPECT_EQ(read_hostfile(folder.write("hosts", "a slots=2\n")), (Hosts{{"a", 2}}));
   EXPECT_EQ(error_of([] { read_hostfile("/no/such/hosts"); }), "cannot read the hostfile /no/such/hosts");
+  EXPECT_EQ(error_of([&] { read_hostfile(folder.path()); }),
+            "cannot read the hostfile " + folder.path().string());
+  EXPECT_EQ(error_of([] { read_hostfile("/dev/zero"); }),
+            "the hostfile /dev/zero has more than 16777216 bytes: it is none");
 }
 
 TEST(Hostfile, RanksFillTheHostsInOrder) {

@@ -6,10 +6,17 @@
 namespace lapidary {
 
 TaskPool::TaskPool(int threads, std::function<void()> begin) : begin_(std::move(begin)) {
-  for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { work(); });
+  try {
+    for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { work(); });
+  } catch (...) {  // the system gave fewer threads: let those go that did start
+    end();
+    throw;
+  }
 }
 
-TaskPool::~TaskPool() {
+TaskPool::~TaskPool() { end(); }
+
+void TaskPool::end() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;

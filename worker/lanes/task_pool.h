@@ -32,6 +32,7 @@ class TaskPool {
   }
 
  private:
+  void end();
   void push(std::function<void()> task);
   void work();
 

@@ -22,12 +22,14 @@ VisionLane::VisionLane(Parts parts, SpanRecorder& recorder)
     is_made.get();
     pool_.emplace(parts_.read_threads, lower_priority);
   } catch (...) {
-    thread_.join();
+    end();
     throw;
   }
 }
 
-VisionLane::~VisionLane() {
+VisionLane::~VisionLane() { end(); }
+
+void VisionLane::end() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;

@@ -69,6 +69,8 @@ class VisionLane {
   void add(wire::Encode encode);
 
  private:
+  void end();
+
   /// A picture as the tower wants it, or why there is none.
   struct DecodedImage {
     std::string error;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "configs/error.h"
+#include "configs/failure_text.h"
 #include "kernels/thread_pool.h"
 #include "sharding/comm/launch_environment.h"
 #include "sharding/comm/timed_comm.h"
@@ -27,7 +28,7 @@ std::string reason_of(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
   } catch (const std::exception& error) {
-    return error.what();
+    return failure_text(error);
   } catch (...) {
     return "an unknown failure";
   }

@@ -5,6 +5,7 @@
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/bench/report.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/cli/option_table.h"
 #include "kernels/cpu/probe.h"
 #include "kernels/device_probe.h"
 #include "worker/engine/device.h"
@@ -78,7 +79,7 @@ void add_bench_device(CLI::App& bench, SelectedCommand& chosen) {
   CLI::App& command = *bench.add_subcommand("device", "The limits of a device that figures stand beside");
   add_engine_flags(command, options->flags, {"device", "threads"});
   command.add_option("--gigabytes", options->gigabytes, "Of memory that is read and copied")
-      ->check(CLI::Range(0.001, 64.0))
+      ->check(between(0.001, 64.0))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
   when_selected(command, chosen, [options] { return run_device(*options); });

@@ -8,6 +8,7 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/bench/bench.h"
+#include "coordinator/cli/option_table.h"
 #include "worker/images/image.h"
 #include "worker/images/resize.h"
 
@@ -95,17 +96,13 @@ int run_images(const ImageBench& bench) {
 void add_bench_images(CLI::App& bench, SelectedCommand& chosen) {
   auto options = std::make_shared<ImageBench>();
   CLI::App& command = *bench.add_subcommand("images", "JPEG file to resized pixels, on one core");
-  command.add_option("--width", options->width, "Pixels")
-      ->check(CLI::Range(16, 16384))
-      ->capture_default_str();
-  command.add_option("--height", options->height, "Pixels")
-      ->check(CLI::Range(16, 16384))
-      ->capture_default_str();
+  command.add_option("--width", options->width, "Pixels")->check(between(16, 16384))->capture_default_str();
+  command.add_option("--height", options->height, "Pixels")->check(between(16, 16384))->capture_default_str();
   command.add_option("--target", options->target, "Side after the resize")
-      ->check(CLI::Range(14, 4096))
+      ->check(between(14, 4096))
       ->capture_default_str();
   command.add_option("--repeats", options->repeats, "Timed runs")
-      ->check(CLI::Range(1, 100000))
+      ->check(between(1, 100000))
       ->capture_default_str();
   command
       .add_option_function<std::string>(

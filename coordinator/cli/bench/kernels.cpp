@@ -6,6 +6,7 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/bench/onednn.h"
+#include "coordinator/cli/option_table.h"
 #include "kernels/cpu/isa/detect.h"
 #include "kernels/cpu/probe.h"
 #include "kernels/device_probe.h"
@@ -177,7 +178,7 @@ void add_bench_kernels(CLI::App& bench, SelectedCommand& chosen) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   command.add_option("--repeats", options->repeats, "Timed runs")
-      ->check(CLI::Range(1, 1000))
+      ->check(between(1, 1000))
       ->capture_default_str();
   when_selected(command, chosen, [options] { return run_kernels(*options); });
 }

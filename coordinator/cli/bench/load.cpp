@@ -7,6 +7,7 @@
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/bench/report.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/cli/option_table.h"
 #include "sharding/checkpoint/dummy_weights.h"
 #include "sharding/checkpoint/model_tensors.h"
 #include "sharding/checkpoint/safetensors.h"
@@ -205,7 +206,7 @@ void add_bench_load(CLI::App& bench, SelectedCommand& chosen) {
                      "First write made weights of the model's shapes to this folder (--model may then be a "
                      "config file), then load those");
   command.add_option("--repeats", options->repeats, "Timed runs")
-      ->check(CLI::Range(1, 1000))
+      ->check(between(1, 1000))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
   when_selected(command, chosen, [options] { return run_load(*options); });

@@ -7,6 +7,7 @@
 #include "configs/error.h"
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/model_door.h"
+#include "coordinator/cli/option_table.h"
 #include "sharding/comm/shadow_comm.h"
 
 namespace lapidary {
@@ -183,33 +184,33 @@ void add_bench_model(CLI::App& bench, SelectedCommand& chosen) {
   CLI::App& command = *bench.add_subcommand("model", "End to end: vision, prefill and decode of one prompt");
   add_engine_flags(command, options->flags);
   command.add_option("--images", options->images, "Images in the prompt")
-      ->check(CLI::Range(1, 16))
+      ->check(between(1, 16))
       ->capture_default_str();
   command.add_option("--prompt-tokens", options->prompt_tokens, "Text tokens in the prompt")
-      ->check(CLI::Range(1, 4096))
+      ->check(between(1, 4096))
       ->capture_default_str();
   command.add_option("--new-tokens", options->new_tokens, "Decode steps that are timed")
-      ->check(CLI::Range(1, 4096))
+      ->check(between(1, 4096))
       ->capture_default_str();
   command.add_option("--repeats", options->repeats, "Timed runs of each part")
-      ->check(CLI::Range(1, 1000))
+      ->check(between(1, 1000))
       ->capture_default_str();
   command.add_option("--sequences", options->sequences, "Sequences that decode together, such as 1,32")
-      ->check(CLI::Range(1, 256))
+      ->check(between(1, 256))
       ->delimiter(',')
       ->capture_default_str();
   command.add_option("--prefills", options->prefills, "Prompts of the timed prefill step")
-      ->check(CLI::Range(1, 64))
+      ->check(between(1, 64))
       ->capture_default_str();
   command
       .add_option("--vision-images", options->vision_images,
                   "Images that the vision tower is timed on; 0: those of a prompt")
-      ->check(CLI::Range(0, 256))
+      ->check(between(0, 256))
       ->capture_default_str();
   command
       .add_option("--shard-of", options->shard_of,
                   "Time rank 0's part of so many tensor-parallel ranks alone; their all-reduces are modelled")
-      ->check(CLI::Range(2, 16));
+      ->check(between(2, 16));
   command.add_flag("--together", options->together, "Also time a vision tower beside decode steps");
   add_figure_flags(command, options->figures);
   when_selected(command, chosen, [options] { return run_model(*options); });

@@ -4,6 +4,7 @@
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/bench/report.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/cli/option_table.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/engine/device.h"
 
@@ -92,7 +93,7 @@ void add_bench_ranks(CLI::App& bench, SelectedCommand& chosen) {
       *bench.add_subcommand("ranks", "Sums over the ranks that mpirun starts, from 8 bytes to 36 MiB");
   add_engine_flags(command, options->flags, {"device", "threads", "deterministic", "test-shared-gpu"});
   command.add_option("--repeats", options->repeats, "Sums of each size; of the largest at most 10")
-      ->check(CLI::Range(1, 100000))
+      ->check(between(1, 100000))
       ->capture_default_str();
   add_figure_flags(command, options->figures);
   when_selected(command, chosen, [options] { return run_ranks(*options); });

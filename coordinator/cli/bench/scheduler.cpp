@@ -6,6 +6,7 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/bench/bench.h"
+#include "coordinator/cli/option_table.h"
 
 namespace lapidary {
 namespace {
@@ -115,16 +116,16 @@ void add_bench_scheduler(CLI::App& bench, SelectedCommand& chosen) {
   CLI::App& command =
       *bench.add_subcommand("scheduler", "What deciding costs: a step, and a job of many replicas");
   command.add_option("--running", options->running, "Sequences of the timed step")
-      ->check(CLI::Range(16, 4096))
+      ->check(between(16, 4096))
       ->capture_default_str();
   command.add_option("--steps", options->steps, "Timed steps")
-      ->check(CLI::Range(10, 1'000'000))
+      ->check(between(10, 1'000'000))
       ->capture_default_str();
   command.add_option("--replicas", options->replicas, "Simulated replicas")
-      ->check(CLI::Range(1, 100'000))
+      ->check(between(1, 100'000))
       ->capture_default_str();
   command.add_option("--images", options->images, "Simulated images")
-      ->check(CLI::Range(1, 10'000'000))
+      ->check(between(1, 10'000'000))
       ->capture_default_str();
   when_selected(command, chosen, [options] { return run_scheduler(*options); });
 }
