@@ -116,29 +116,6 @@ Setup set_up(CaptionOptions& options) {
   return setup;
 }
 
-namespace {
-
-/// Also draws what another sink writes.
-class DrawingSink : public RecordSink {
- public:
-  DrawingSink(RecordSink& sink, Drawings& drawings) : sink_(sink), drawings_(drawings) {}
-  void add(const DatasetItem& item, const Record& record) override {
-    sink_.add(item, record);
-    if (!record.error) drawings_.add(record, item);
-  }
-  void commit() override { sink_.commit(); }
-  void finish(bool whole) override {
-    sink_.finish(whole);
-    drawings_.finish();
-  }
-
- private:
-  RecordSink& sink_;
-  Drawings& drawings_;
-};
-
-}  // namespace
-
 Job::Job(const CaptionOptions& options, const Setup& setup)
     : config_(setup.config),
       tokenizer_(
@@ -189,8 +166,11 @@ std::optional<DatasetItem> Job::next() {
     for (const Shard& shard : inputs_.ended_shards())
       if (folder_) folder_->end_shard(shard);
     if (item && item->broken_source && broken_++ == 0) first_broken_ = *item->error;
-    if (item && !folder_) keys_.name(*item);
-    if (!item || !folder_ || !folder_->take_if_done(*item)) return item;
+    if (!item) return item;
+    if (!folder_) keys_.name(*item);
+    const bool done = folder_ && folder_->take_if_done(*item);
+    if (drawings_) drawings_->name(*item, done);
+    if (!done) return item;
     ++before_;
   }
 }
@@ -202,6 +182,7 @@ std::vector<std::string> Job::remarks() const {
                           " there before, and got a number behind (\"KEY#2\")"));
   if (const std::string text = inputs_.left_out().text(); !text.empty())
     remarks.push_back("left out: " + text);
+  if (const std::string text = drawings_ ? drawings_->remark() : ""; !text.empty()) remarks.push_back(text);
   return remarks;
 }
 

@@ -70,3 +70,18 @@ run 0 "${caption[@]}" pictures --quiet --draw drawn/here
 (cd drawn/here && find . -type f | sort) >drawn_names
 printf '%s\n' ./a.png ./b.png ./deep/c.png | cmp -s - drawn_names || fail "drawn: $(cat drawn_names)"
 for name in a.png deep/c.png; do head -c 8 "drawn/here/$name" | grep -q PNG || fail "$name is no PNG"; done
+
+# Drawings: a name too long for the PNG's, a picture that goes away, and names that only differ in their extension.
+mkdir long
+long=$(printf 'x%.0s' {1..251})
+cp pictures/a.png "long/$long.png"
+cp pictures/a.png long/same.png
+cp pictures/a.png long/same.jpg
+run 0 "${caption[@]}" long --output long_records --draw long_drawn
+[ "$(find long_drawn -type f -size +0 | wc -l)" -eq 3 ] || fail "drawn: $(ls long_drawn) $(cat err)"
+[ -f long_drawn/same.png ] && [ -f long_drawn/same-2.png ] || fail "drawn: $(ls long_drawn)"
+# What cannot be drawn is counted, and its record is there.
+mkdir -p blocked/same.png
+run 0 "${caption[@]}" long --output blocked_records --draw blocked
+has err "a drawing could not be made: "
+[ "$(cat blocked_records/*.jsonl | wc -l)" -eq 3 ] || fail "not all records: $(cat err)"
