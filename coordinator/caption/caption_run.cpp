@@ -1,5 +1,6 @@
 #include "coordinator/caption/caption_run.h"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -11,6 +12,7 @@ namespace {
 
 /// Enough that neither the disk's pauses nor the coordinator's are felt, few enough to weigh nothing.
 constexpr size_t kItemsAhead = 256, kRecordsWaiting = 4096;
+constexpr int kItemsATurn = 64;  // then workers and heartbeats have theirs
 constexpr auto kAskForStopEvery = std::chrono::milliseconds(50);
 
 }  // namespace
@@ -24,6 +26,7 @@ CaptionRun::CaptionRun(boost::asio::io_context& io, const FleetOptions& options,
                        CaptionRunParts parts)
     : io_(io),
       parts_(std::move(parts)),
+      prefixes_(settings.prompt, parts_.prefix),
       captioner_(std::move(settings), caption_parts()),
       fleet_(io, options, fleet_events()),
       timer_(std::make_unique<Timer>(io)) {}
@@ -32,7 +35,6 @@ CaptionRun::~CaptionRun() = default;
 
 CaptionParts CaptionRun::caption_parts() {
   CaptionParts parts;
-  parts.prefix = parts_.prefix;
   parts.text = parts_.text;
   parts.write = [this](DatasetItem item, Record record) {
     writer_->add(std::move(item), std::move(record));
@@ -41,9 +43,18 @@ CaptionParts CaptionRun::caption_parts() {
   return parts;
 }
 
+ItemReader::InputSource CaptionRun::prepared_items() {
+  return [this] {
+    auto item = parts_.source();
+    if (item) prefixes_.prepare(*item);
+    return item;
+  };
+}
+
 FleetEvents CaptionRun::fleet_events() {
   FleetEvents events = parts_.fleet;
   events.requests = [this](const std::vector<RequestOutput>& all) {
+    if (ending_) return;  // the writer takes no more
     for (const RequestOutput& event : all) captioner_.take(event);
     finish_if_done();
   };
@@ -60,8 +71,9 @@ void CaptionRun::on_io(void (CaptionRun::*what)()) {
 
 Counts CaptionRun::run() {
   writer_ = std::make_unique<RecordWriter>(*parts_.sink, [this] { on_io(&CaptionRun::feed); });
-  reader_ = std::make_unique<ItemReader>(parts_.source, kItemsAhead, [this] { on_io(&CaptionRun::feed); });
+  reader_ = std::make_unique<ItemReader>(prepared_items(), kItemsAhead, [this] { on_io(&CaptionRun::feed); });
   ask_for_stop();
+  const auto busy = boost::asio::make_work_guard(io_);
   io_.run();
   if (parts_.cancel) parts_.cancel();
   reader_.reset();
@@ -73,7 +85,11 @@ void CaptionRun::feed() {
   if (ending_) return;
   if (const auto trouble = writer_->trouble()) return give_up(trouble);
   try {
-    while (fleet_.room() > 0 && writer_->waiting() < kRecordsWaiting) {
+    for (int taken = 0; fleet_.room() > 0 && writer_->waiting() < kRecordsWaiting; ++taken) {
+      if (taken == kItemsATurn) {
+        on_io(&CaptionRun::feed);
+        break;
+      }
       auto item = reader_->take();
       if (!item) break;
       auto request = captioner_.begin(std::move(*item));
@@ -99,11 +115,21 @@ void CaptionRun::finish_if_done() {
 void CaptionRun::end(bool whole, bool answering) {
   ending_ = true;
   timer_->timer.cancel();
-  try {
-    writer_->finish(whole);
-  } catch (...) {
-    if (!trouble_) trouble_ = std::current_exception();
-  }
+  // Elsewhere: a slow disk would silence the coordinator, and workers would take it for dead.
+  written_ = std::async(std::launch::async, [this, whole, answering] {
+    std::exception_ptr trouble;
+    try {
+      writer_->finish(whole);
+    } catch (...) {
+      trouble = std::current_exception();
+    }
+    boost::asio::post(io_, [this, trouble, answering] { leave(trouble, answering); });
+  });
+}
+
+/// The records are written, or cannot be.
+void CaptionRun::leave(std::exception_ptr trouble, bool answering) {
+  if (!trouble_) trouble_ = std::move(trouble);
   const auto done = [this] { io_.stop(); };
   answering ? fleet_.stop(done) : fleet_.abandon(done);
 }

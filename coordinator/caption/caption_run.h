@@ -2,10 +2,12 @@
 
 #include <exception>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 
 #include "coordinator/caption/captioner.h"
+#include "coordinator/caption/prefixes.h"
 #include "coordinator/dataset/item_reader.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/records/record_writer.h"
@@ -15,13 +17,12 @@ namespace lapidary {
 struct CaptionRunParts {
   ItemReader::InputSource source;  // on the reader's thread
   std::function<void()> cancel;    // the run is over: the source is to give up what it waits for
-  /// Prefix and text as in CaptionParts.
-  std::function<std::vector<int32_t>(int64_t images, const std::string& prompt)> prefix;
-  std::function<std::string(std::span<const int32_t>)> text;
-  RecordSink* sink = nullptr;            // on the writer's thread
-  std::function<void(Counts)> progress;  // after each record
-  std::function<bool()> stop;            // asked now and then: the user wants no more
-  FleetEvents fleet;                     // loading, ready, joined, beat, log; the others are filled in here
+  Prefixes::Make prefix;           // on the reader's thread; what throws fails that item only
+  std::function<std::string(std::span<const int32_t>)> text;  // as in CaptionParts
+  RecordSink* sink = nullptr;                                 // on the writer's thread
+  std::function<void(Counts)> progress;                       // after each record
+  std::function<bool()> stop;                                 // asked now and then: the user wants no more
+  FleetEvents fleet;  // loading, ready, joined, beat, log; the others are filled in here
 };
 
 /// One captioning job, from items to records: a thread reads items, a thread writes records, and the caller's
@@ -42,15 +43,18 @@ class CaptionRun {
  private:
   FleetEvents fleet_events();
   CaptionParts caption_parts();
+  ItemReader::InputSource prepared_items();
   void feed();
   void finish_if_done();
   void end(bool whole, bool answering = true);
+  void leave(std::exception_ptr trouble, bool answering);
   void give_up(std::exception_ptr trouble, bool answering = true);
   void ask_for_stop();
   void on_io(void (CaptionRun::*what)());
 
   boost::asio::io_context& io_;
   CaptionRunParts parts_;
+  Prefixes prefixes_;  // the reader's
   Captioner captioner_;
   Fleet fleet_;
   std::unique_ptr<RecordWriter> writer_;
@@ -59,6 +63,7 @@ class CaptionRun {
   std::unique_ptr<Timer> timer_;
   std::exception_ptr trouble_;
   bool ending_ = false;
+  std::future<void> written_;
 };
 
 }  // namespace lapidary

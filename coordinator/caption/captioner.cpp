@@ -7,8 +7,6 @@
 namespace lapidary {
 namespace {
 
-constexpr size_t kPrefixes = 256;
-
 /// Each item draws numbers of its own, which its key and prompt choose: neither order nor neighbours change
 /// them. FNV-1a, because std::hash differs between libraries.
 uint64_t seed_of(uint64_t seed, const Record& record) {
@@ -53,22 +51,13 @@ std::optional<Request> Captioner::begin(DatasetItem item) {
 Request Captioner::request_of(const Unfinished& pending) {
   Request request;
   request.id = next_++;
-  request.ids = prefix_of(static_cast<int64_t>(pending.item.images.size()), pending.record.prompt);
+  request.ids = pending.item.prefix;
   for (const wire::ImageSource& image : pending.item.images) request.images.push_back(picture_of(image));
   request.max_new_tokens = settings_.max_new_tokens;
   request.sampling = settings_.sampling;
   request.sampling.set_seed(seed_of(settings_.sampling.seed(), pending.record));
   request.eos = settings_.eos;
   return request;
-}
-
-Captioner::Ids Captioner::prefix_of(int64_t images, const std::string& prompt) {
-  const auto known = prefixes_.find({images, prompt});
-  if (known != prefixes_.end()) return known->second;
-  auto ids = std::make_shared<const std::vector<int32_t>>(parts_.prefix(images, prompt));
-  if (prefixes_.size() == kPrefixes) prefixes_.clear();
-  prefixes_.emplace(std::pair(images, prompt), ids);
-  return ids;
 }
 
 void Captioner::refuse(uint64_t id, const std::string& error) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -25,8 +24,6 @@ struct CaptionSettings {
 
 /// All that captioning leaves to others. What throws (but `write`) fails that item only.
 struct CaptionParts {
-  /// The prefix's ids, an image token standing for one image.
-  std::function<std::vector<int32_t>(int64_t images, const std::string& prompt)> prefix;
   std::function<std::string(std::span<const int32_t>)> text;
   std::function<void(DatasetItem, Record)> write;
 };
@@ -37,8 +34,8 @@ class Captioner {
  public:
   Captioner(CaptionSettings settings, CaptionParts parts);
 
-  /// The item's request, with an id of its own; none where its record is already written, because nothing can
-  /// be made of it.
+  /// The request of an item with a prefix, with an id of its own; none where its record is already written,
+  /// because nothing can be made of it.
   std::optional<Request> begin(DatasetItem item);
   /// A begun request that nobody takes: its record says why.
   void refuse(uint64_t id, const std::string& error);
@@ -55,9 +52,7 @@ class Captioner {
     DatasetItem item;
     Record record;
   };
-  using Ids = std::shared_ptr<const std::vector<int32_t>>;
 
-  Ids prefix_of(int64_t images, const std::string& prompt);
   Request request_of(const Unfinished& pending);
   void finish(Unfinished& pending);
   void end(Unfinished pending, std::optional<std::string> error);
@@ -68,8 +63,6 @@ class Captioner {
   std::string first_error_;
   std::unordered_map<uint64_t, Unfinished> unfinished_;  // by request
   uint64_t next_ = 1;
-  std::map<std::pair<int64_t, std::string>, Ids>
-      prefixes_;  // of the prompts seen last: most images share one
 };
 
 }  // namespace lapidary

@@ -120,6 +120,8 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     : config_(setup.config),
       tokenizer_(
           Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
+      max_model_len_(options.flags.engine.max_model_len),
+      longest_piece_(tokenizer_.longest_piece()),
       inputs_(options.inputs, input_rules(options)),
       keys_(inputs_.only_tars()),
       pool_(options.draw.empty() ? 1 : 4) {
@@ -192,6 +194,7 @@ void Job::cancel() {
 }
 
 std::vector<int32_t> Job::prefix(int64_t images, const std::string& prompt) const {
+  require_short_prompt(prompt, max_model_len_, longest_piece_);
   auto ids = prefix_ids(tokenizer_, config_.image_token_id, images, 1, prompt);
   require_known_ids(ids, tokenizer_, config_);
   return ids;

@@ -63,6 +63,7 @@ class Job {
   /// No more items are wanted; on any thread.
   void cancel();
   RecordSink& sink() { return *sink_; }
+  /// Throws a sentence for a prompt that the model cannot take.
   std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
   std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
   const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -81,6 +82,8 @@ class Job {
  private:
   ModelConfig config_;
   Tokenizer tokenizer_;
+  const int64_t max_model_len_;
+  const size_t longest_piece_;  // bytes, of the tokenizer
   Inputs inputs_;
   ItemKeys keys_;  // of what goes to no folder
   std::optional<LineOutput> lines_;

@@ -85,4 +85,11 @@ void require_known_ids(const std::vector<int32_t>& ids, const Tokenizer& tokeniz
            " rows: the tokenizer has tokens that this model was not made with");
 }
 
+void require_short_prompt(std::string_view prompt, int64_t max_model_len, size_t longest_piece) {
+  const size_t most = static_cast<size_t>(max_model_len) * longest_piece;
+  if (prompt.size() > most)
+    fail("the prompt has ", prompt.size(), " bytes, but the ", max_model_len,
+         " tokens that a sequence may have (--max-model-len) hold at most ", most);
+}
+
 }  // namespace lapidary

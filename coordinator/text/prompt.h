@@ -28,4 +28,8 @@ std::vector<int32_t> prefix_ids(const Tokenizer& tokenizer, const ModelConfig& c
 void require_known_ids(const std::vector<int32_t>& ids, const Tokenizer& tokenizer,
                        const ModelConfig& config);
 
+/// Before a prompt is cut into tokens, which takes time and memory: throws a sentence where its bytes are
+/// more than any max_model_len tokens of at most `longest_piece` bytes hold.
+void require_short_prompt(std::string_view prompt, int64_t max_model_len, size_t longest_piece);
+
 }  // namespace lapidary

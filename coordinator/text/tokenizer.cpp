@@ -104,6 +104,12 @@ std::string_view Tokenizer::token(int32_t id) const {
   return extra->second;
 }
 
+size_t Tokenizer::longest_piece() const {
+  size_t longest = bpe_.vocabulary().longest();
+  for (const auto& [id, piece] : extra_) longest = std::max(longest, piece.size());
+  return longest;
+}
+
 bool Tokenizer::is_special(int32_t id) const { return special_.contains(id); }
 
 }  // namespace lapidary

@@ -41,6 +41,8 @@ class Tokenizer {
   std::string_view token(int32_t id) const;
   bool holds(int32_t id) const { return bpe_.vocabulary().holds(id) || extra_.contains(id); }
   bool is_special(int32_t id) const;
+  /// Bytes of the longest piece: no token stands for more of a text. A walk over all of them.
+  size_t longest_piece() const;
   /// One more than the largest id.
   int32_t size() const { return size_; }
 

@@ -1,5 +1,6 @@
 #include "coordinator/text/tokenizer_vocabulary.h"
 
+#include <algorithm>
 #include <bit>
 #include <functional>
 
@@ -30,6 +31,12 @@ std::optional<int32_t> Vocabulary::id_of(std::string_view piece) const {
 
 std::string_view Vocabulary::piece(int32_t id) const {
   return std::string_view(text_).substr(begins_[id], begins_[id + 1] - begins_[id]);
+}
+
+size_t Vocabulary::longest() const {
+  size_t longest = 0;
+  for (int32_t id = 0; id < size(); ++id) longest = std::max(longest, piece(id).size());
+  return longest;
 }
 
 size_t Vocabulary::slot_of(std::string_view wanted) const {

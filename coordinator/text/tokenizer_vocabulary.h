@@ -22,6 +22,7 @@ class Vocabulary {
   bool holds(int32_t id) const { return 0 <= id && id < size() && !holes_.contains(id); }
   int32_t size() const { return static_cast<int32_t>(begins_.size()) - 1; }  // one more than the largest id
   int32_t count() const { return size() - static_cast<int32_t>(holes_.size()); }
+  size_t longest() const;  // bytes of a piece
 
  private:
   size_t slot_of(std::string_view piece) const;  // where it is, or the empty slot where it would be

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <functional>
 
 #include "configs/error.h"
@@ -98,6 +97,20 @@ TEST(Prompt, TokensBeyondTheModelAreRefused) {
 }
 
 /// The empty prompt at 224 pixels.
+TEST(Prompt, WhatNoSequenceHoldsIsFoundByItsLength) {
+  const Tokenizer tokenizer = small();
+  const size_t longest = tokenizer.longest_piece();
+  ASSERT_GT(longest, 6u);
+  for (int32_t id = 0; id < tokenizer.size(); ++id)
+    EXPECT_TRUE(!tokenizer.holds(id) || tokenizer.token(id).size() <= longest) << id;
+  const std::string fits(10 * longest, 'x');
+  EXPECT_EQ(error_of([&] { require_short_prompt(fits, 10, longest); }), "no error");
+  EXPECT_EQ(
+      error_of([&] { require_short_prompt(fits + "x", 10, longest); }),
+      cat("the prompt has ", fits.size() + 1,
+          " bytes, but the 10 tokens that a sequence may have (--max-model-len) hold at most ", fits.size()));
+}
+
 TEST(Prompt, GemmaAt224) {
   const auto tokenizer = load_gemma();
   if (!tokenizer) GTEST_SKIP() << "Gemma's tokenizer is not beside the checkout (../shared/data/gemma)";
