@@ -10,6 +10,7 @@
 #include "coordinator/fleet/handshake_listener.h"
 #include "coordinator/fleet/hello_check.h"
 #include "coordinator/fleet/host_addresses.h"
+#include "coordinator/fleet/worker_check.h"
 
 namespace lapidary {
 namespace {
@@ -127,8 +128,8 @@ std::optional<std::string> ControlServer::Impl::refusal(const wire::Hello& hello
     return reason;
   for (int rank = 0; rank < replica_ranks(); ++rank) {
     const Seat& other = seats_[index(hello.replica(), rank)];
-    if (other.is_taken() && other.computes_with != hello.computes_with())
-      return cat("rank ", hello.rank(), " computes with ", hello.computes_with(), ", rank ", rank,
+    if (other.is_taken() && other.computes_with != shown_text(hello.computes_with()))
+      return cat("rank ", hello.rank(), " computes with ", shown_text(hello.computes_with()), ", rank ", rank,
                  " of its replica with ", other.computes_with,
                  ": give all of them the same --isa and --device");
   }
@@ -144,7 +145,7 @@ void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& conne
   const HeartbeatMonitor heartbeat(nanoseconds_of(options_.dead_after_seconds),
                                    HeartbeatMonitor::Clock::now());
   seats_[index(replica, rank)] = {connection.channel, heartbeat, connection.peer,
-                                  connection.hello.computes_with()};
+                                  shown_text(connection.hello.computes_with())};
   // The server closes its channels before it goes: none calls it afterwards.
   connection.channel->hand_over(
       {[this, replica, rank](wire::Frame frame) { received(replica, rank, std::move(frame)); },
@@ -154,9 +155,9 @@ void ControlServer::Impl::admit(const HandshakeListener::WorkerConnection& conne
   if (stopping_) return connection.channel->send(stop_frame());
   for (int other = 0; other < options_.mesh.replicas; ++other)
     if (const Seat& first = seats_[index(other, 0)];
-        rank == 0 && first.is_taken() && first.computes_with != connection.hello.computes_with())
-      log(cat("replica ", replica, " computes with ", connection.hello.computes_with(), ", replica ", other,
-              " with ", first.computes_with,
+        rank == 0 && first.is_taken() && first.computes_with != shown_text(connection.hello.computes_with()))
+      log(cat("replica ", replica, " computes with ", shown_text(connection.hello.computes_with()),
+              ", replica ", other, " with ", first.computes_with,
               ": their records may differ in the last bits; the same --isa makes them equal"));
   if (events_.joined) events_.joined(replica, rank, connection.hello);
 }

@@ -42,6 +42,7 @@ void Fleet::Watch::back(Clock::time_point now) {
 Fleet::Fleet(boost::asio::io_context& io, const FleetOptions& options, FleetEvents events)
     : io_(io),
       options_(options),
+      expected_{options.server.mesh, options.server.spans, options.capacity},
       events_(std::move(events)),
       server_(io, options.server, server_events()),
       dispatcher_(dispatch_of(options)),
@@ -103,6 +104,15 @@ LauncherEvents Fleet::launcher_events() {
 }
 
 void Fleet::receive(int replica, int rank, wire::Frame frame) {
+  try {
+    check_said(frame, rank, expected_);
+  } catch (const Error& error) {
+    return lied(replica, rank, error.what());
+  }
+  obey(replica, rank, std::move(frame));
+}
+
+void Fleet::obey(int replica, int rank, wire::Frame frame) {
   switch (frame.body_case()) {
     case wire::Frame::kReady:
       return take_ready(replica, rank, frame.ready());
@@ -115,7 +125,7 @@ void Fleet::receive(int replica, int rank, wire::Frame frame) {
       if (events_.beat) events_.beat(replica, rank, frame.heartbeat());
       return;
     case wire::Frame::kFault:
-      return died(replica, frame.fault().reason(), true);
+      return died(replica, shown_text(frame.fault().reason()), true);
     default:
       return;
   }
@@ -133,13 +143,11 @@ void Fleet::take_loading(int replica, int rank, const wire::Loading& loading) {
 }
 
 void Fleet::take_ready(int index, int rank, const wire::Ready& ready) {
-  try {
-    check_capacity(ready.capacity());
-  } catch (const Error& error) {
-    return died(index, cat("rank ", rank, ": ", error.what()), true);
-  }
   Replica& replica = replicas_[static_cast<size_t>(index)];
-  replica.ranks[static_cast<size_t>(rank)] = ready;
+  std::optional<wire::Ready>& seat = replica.ranks[static_cast<size_t>(rank)];
+  if (seat) return lied(index, rank, "it says a second time that it is ready");
+  seat = ready;
+  seat->set_description(shown_text(ready.description()));
   if (replica.ready || !std::all_of(replica.ranks.begin(), replica.ranks.end(),
                                     [](const auto& each) { return each.has_value(); }))
     return;
@@ -168,6 +176,7 @@ SchedulerConfig Fleet::config_of(const Replica& replica) const {
         lane == 0 ? slots : std::min(config.capacity.encoder_cache_slots(), slots));
     config.vision_lanes.push_back(rank);
   }
+  config.vocab_size = options_.vocab_size;
   config.pp = mesh.pp;
   config.max_steps_in_flight = options_.steps_ahead;
   config.mode = options_.mode;
@@ -240,6 +249,17 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   const std::vector<RequestOutput> events = dispatcher_.leave(index);
   events_.requests(events);
   events_.room();
+  pump();
+}
+
+/// Numbers that cannot be are one replica's: the others go on, even before the first has become ready.
+void Fleet::lied(int index, int rank, const std::string& what) {
+  const std::string why = cat("rank ", rank, " talks nonsense: ", what);
+  if (!ended_ && !comes_once() && !replicas_[static_cast<size_t>(index)].ready)
+    events_.log(cat("replica ", index, " died: ", why));
+  died(index, why, comes_once());
+  if (ended_) return;
+  dispatcher_.give_up(index);  // what was left for it is others'
   pump();
 }
 

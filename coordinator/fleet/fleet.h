@@ -10,6 +10,7 @@
 
 #include "coordinator/fleet/control_server.h"
 #include "coordinator/fleet/launcher.h"
+#include "coordinator/fleet/worker_check.h"
 #include "coordinator/schedule/dispatcher.h"
 
 namespace boost::asio {
@@ -24,6 +25,8 @@ struct FleetOptions {
   Mode mode = Mode::throughput;
   int64_t layer_group = 0;  // latency mode; 0: an eighth of the layers
   int64_t steps_ahead = 0;  // steps in flight; 0: 2 * pp
+  wire::Capacity capacity;  // that the job's settings give a replica; max_num_seqs 0: not known
+  int64_t vocab_size = 0;   // token ids of the model; 0: not known
   bool rejoin = false;      // without a launcher: a replica that died is waited for, not the end of the job
   /// Seconds in which a step, or a picture, has to come back, and in which the first of a replica's ranks to
   /// join (without launcher and `rejoin`: of the job's ranks) is followed by all others. A replica that a
@@ -93,12 +96,14 @@ class Fleet {
   ControlServerEvents server_events();
   LauncherEvents launcher_events();
   void receive(int replica, int rank, wire::Frame frame);
+  void obey(int replica, int rank, wire::Frame frame);
   void take_ready(int replica, int rank, const wire::Ready& ready);
   void take_loading(int replica, int rank, const wire::Loading& loading);
   void take_results(int replica, const wire::Frame& frame);
   SchedulerConfig config_of(const Replica& replica) const;
   void send(Actions actions);
   void died(int replica, const std::string& why, bool answering = false);
+  void lied(int replica, int rank, const std::string& what);
   void fail(const std::string& why, bool answering = false);
   void watch();
   std::string overdue(const Replica& replica, Clock::time_point now) const;
@@ -107,6 +112,7 @@ class Fleet {
 
   boost::asio::io_context& io_;
   const FleetOptions options_;
+  const WorkerExpectations expected_;
   const FleetEvents events_;
   ControlServer server_;
   Dispatcher dispatcher_;

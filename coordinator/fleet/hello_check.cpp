@@ -4,6 +4,7 @@
 
 #include "configs/error.h"
 #include "coordinator/fleet/token.h"
+#include "coordinator/fleet/worker_check.h"
 
 namespace lapidary {
 namespace {
@@ -23,11 +24,11 @@ std::optional<std::string> other_setting(const wire::Hello& hello, const Setting
                                    [&](const wire::Setting& setting) { return setting.name() == name; });
     if (said == hello.settings().end()) return cat("the worker does not say its --", name);
     if (said->value() != value && name == "model")
-      return cat("the worker's model is not the coordinator's: their fingerprints are ", said->value(),
-                 " and ", value);
+      return cat("the worker's model is not the coordinator's: their fingerprints are ",
+                 shown_text(said->value()), " and ", value);
     if (said->value() != value)
-      return cat("the worker was started with --", name, " ", said->value(), ", the coordinator with ",
-                 value);
+      return cat("the worker was started with --", name, " ", shown_text(said->value()),
+                 ", the coordinator with ", value);
   }
   return std::nullopt;
 }
@@ -42,7 +43,8 @@ std::optional<std::string> out_of_range(const char* what, int value, int count) 
 std::optional<std::string> refusal_of(const wire::Hello& hello, const Expected& expected) {
   if (!is_same_token(expected.token, hello.token())) return "wrong token";
   if (hello.version() != expected.version)
-    return cat("the worker is of version ", hello.version(), ", the coordinator of ", expected.version);
+    return cat("the worker is of version ", shown_text(hello.version()), ", the coordinator of ",
+               expected.version);
   if (from_wire(hello.mesh()) != expected.mesh)
     return cat("the worker was started with ", flags(from_wire(hello.mesh())), ", the coordinator with ",
                flags(expected.mesh));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "configs/error.h"
@@ -226,7 +227,9 @@ void Scheduler::check(const wire::StepDone& done) {
     fail("step ", done.number(), " of ", expected, " sequences came back with ", done.tokens_size(),
          " tokens");
   for (const int32_t token : done.tokens())
-    if (token < 0) fail("step ", done.number(), " came back with token ", token, ", less than 0");
+    if (token < 0 || (config_.vocab_size > 0 && token >= config_.vocab_size))
+      fail("step ", done.number(), " came back with token ", token, ", which is not within 0 and ",
+           config_.vocab_size > 0 ? config_.vocab_size - 1 : std::numeric_limits<int32_t>::max());
 }
 
 void Scheduler::advance(int32_t slot, int32_t token, std::vector<RequestOutput>& events) {

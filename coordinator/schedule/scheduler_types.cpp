@@ -7,6 +7,9 @@
 namespace lapidary {
 namespace {
 
+constexpr int64_t kMax = 1 << 26;      // KV pages of this number of tokens fill any device
+constexpr int64_t kMaxHeld = 1 << 20;  // of what takes the scheduler more than a number each
+
 int64_t size_of(const auto& list) { return static_cast<int64_t>(list.size()); }
 
 void check_images(const SchedulerConfig& config, const Request& request) {
@@ -26,20 +29,19 @@ void check_images(const SchedulerConfig& config, const Request& request) {
 }  // namespace
 
 void check_capacity(const wire::Capacity& capacity) {
-  constexpr int64_t kMax = 1 << 26;  // KV pages of this number of tokens fill any device
-  const auto check = [&](const char* what, int64_t number, int64_t min) {
-    if (number < min || number > kMax)
-      fail("a worker says ", what, " ", number, ", which is not within ", min, " and ", kMax);
+  const auto check = [&](const char* what, int64_t number, int64_t min, int64_t max = kMax) {
+    if (number < min || number > max)
+      fail("it says ", what, " ", number, ", which is not within ", min, " and ", max);
   };
-  check("max_num_seqs", capacity.max_num_seqs(), 1);
+  check("max_num_seqs", capacity.max_num_seqs(), 1, kMaxHeld);
   check("max_num_batched_tokens", capacity.max_num_batched_tokens(), capacity.max_num_seqs());
   check("max_model_len", capacity.max_model_len(), 1);
   check("num_kv_pages", capacity.num_kv_pages(), 1);
   check("kv_page_tokens", capacity.kv_page_tokens(), 1);
-  check("max_step_images", capacity.max_step_images(), 0);
-  check("encoder_cache_slots", capacity.encoder_cache_slots(), 0);
-  check("image_tokens", capacity.image_tokens(), 1);
-  check("num_layers", capacity.num_layers(), 1);
+  check("max_step_images", capacity.max_step_images(), 0, kMaxHeld);
+  check("encoder_cache_slots", capacity.encoder_cache_slots(), 0, kMaxHeld);
+  check("image_tokens", capacity.image_tokens(), 1, kMaxHeld);
+  check("num_layers", capacity.num_layers(), 1, kMaxHeld);
 }
 
 int64_t prefix_tokens(const SchedulerConfig& config, const Request& request) {

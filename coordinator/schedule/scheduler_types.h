@@ -26,6 +26,7 @@ struct EnumNames<Mode> {
 struct SchedulerConfig {
   wire::Capacity capacity;
   std::vector<int32_t> vision_lanes;  // replica ranks of the vision lanes
+  int64_t vocab_size = 0;             // token ids; 0: not known
   int64_t pp = 1;                     // pipeline stages
   int64_t max_steps_in_flight = 0;    // 0: 2 * pp
   int64_t layer_group = 0;            // layers of a prefill between two decode steps; latency mode; 0: all

@@ -10,6 +10,8 @@ namespace {
 
 using Kind = wire::Span;
 
+constexpr int64_t kMostBusy = int64_t{1} << 61;  // nanoseconds; sums of two fit
+
 int64_t nanoseconds(HeartbeatMonitor::Time time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
@@ -82,7 +84,8 @@ void Timeline::take_sums(Rank& rank, const wire::Heartbeat& beat) {
   bool replaced = false;
   for (size_t k = 0; k < kKinds; ++k) replaced |= busy[k] < rank.busy[k];
   if (replaced) {
-    for (size_t k = 0; k < kKinds; ++k) rank.ended[k] += rank.busy[k];
+    for (size_t k = 0; k < kKinds; ++k)  // a process that says nonsense again and again adds up to any number
+      rank.ended[k] = std::min(rank.ended[k] + rank.busy[k], kMostBusy);
     rank.clock = {};
     rank.last_step = 0;
   }

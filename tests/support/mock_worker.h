@@ -23,6 +23,8 @@ class MockWorker {
     Mesh mesh{};
     bool answers_steps = true;
     int64_t dies_after_steps = -1;  // -1: never
+    /// Changes what is said, before it is.
+    std::function<void(wire::Frame&)> tells = [](wire::Frame&) {};
     /// Whether the picture at this path can be encoded.
     std::function<bool(const std::string& path)> readable = [](const std::string&) { return true; };
   };
@@ -41,18 +43,30 @@ class MockWorker {
     options.hello.set_replica(behaviour_.replica);
     link_ = std::make_unique<ControlLink>(std::move(options));
     link_->start({[this](wire::Frame frame) { receive(frame); }, [this](const std::string&) { end(); }, {}});
-    wire::Frame frame;
-    wire::Capacity& capacity = *frame.mutable_ready()->mutable_capacity();
-    capacity.set_max_num_seqs(behaviour_.sequences);
-    capacity.set_max_num_batched_tokens(16 * behaviour_.sequences);
-    capacity.set_num_kv_pages(behaviour_.sequences);
+    wire::Frame loading;
+    loading.mutable_loading()->set_loaded(10);
+    loading.mutable_loading()->set_total(10);
+    say(loading);
+    wire::Frame beat;
+    beat.mutable_heartbeat()->set_clock(1);
+    say(beat);
+    wire::Frame ready;  // last: what it is asked from now on is answered on another thread
+    *ready.mutable_ready()->mutable_capacity() = capacity(behaviour_);
+    say(ready);
+  }
+
+  static wire::Capacity capacity(const Behaviour& behaviour) {
+    wire::Capacity capacity;
+    capacity.set_max_num_seqs(behaviour.sequences);
+    capacity.set_max_num_batched_tokens(16 * behaviour.sequences);
+    capacity.set_num_kv_pages(behaviour.sequences);
     capacity.set_kv_page_tokens(64);
-    capacity.set_encoder_cache_slots(2 * behaviour_.sequences);
-    capacity.set_max_step_images(behaviour_.sequences);
+    capacity.set_encoder_cache_slots(2 * behaviour.sequences);
+    capacity.set_max_step_images(behaviour.sequences);
     capacity.set_max_model_len(64);
     capacity.set_num_layers(2);
     capacity.set_image_tokens(4);
-    link_->send(frame);
+    return capacity;
   }
 
   /// Until the coordinator is gone or wants no more.
@@ -87,7 +101,12 @@ class MockWorker {
     } else {
       return;
     }
-    link_->send(answer);
+    say(answer);
+  }
+
+  void say(wire::Frame& frame) {
+    behaviour_.tells(frame);
+    link_->send(frame);
   }
 
   void end() {
