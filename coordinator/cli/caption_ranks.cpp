@@ -1,7 +1,6 @@
 #include "coordinator/cli/caption_ranks.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <future>
 #include <sstream>
@@ -21,9 +20,11 @@ constexpr double kWriting = 10;  // seconds in which the last records are surely
 constexpr double kLeaving = 60;  // in which a worker surely ends that has been told to
 constexpr double kDialing = 60;  // in which a coordinator that is there is found
 
+void say(const std::string& why) { say_last("lapidary caption: " + why); }
+
 [[noreturn]] void leave(const CaptionOptions& options, const std::string& why, double seconds) {
-  std::fprintf(stderr, "lapidary caption: %s within %g s%s\n", why.c_str(), seconds,
-               seconds == options.step_deadline_seconds ? " (--step-deadline)" : "");
+  say(cat(why, " within ", seconds, " s",
+          seconds == options.step_deadline_seconds ? " (--step-deadline)" : ""));
   std::_Exit(1);  // with 0 a launcher would go on to wait, or call it a failure of MPI
 }
 
@@ -59,7 +60,7 @@ class Hosted {
     try {
       code_ = coordinator.run();
     } catch (const std::exception& e) {
-      std::fprintf(stderr, "lapidary caption: %s\n", failure_text(e).c_str());
+      say(failure_text(e));
       code_ = 1;
     }
     // A worker that hangs in a collective with a dead rank would never end; nor would MPI, told to. Where all
@@ -159,7 +160,7 @@ void work_here(const CaptionOptions& options, const Mesh& mesh, const MeshCoord&
     link =
         join_job(options.flags, mesh, coord, invitation, std::min(kDialing, options.step_deadline_seconds));
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "lapidary caption: rank %d: %s\n", all.rank(), failure_text(e).c_str());
+    say(cat("rank ", all.rank(), ": ", failure_text(e)));
     all.abort(1);
     throw;
   }

@@ -15,6 +15,8 @@
 namespace lapidary {
 namespace {
 
+constexpr double kSaying = 5;  // seconds in which a terminal that is not stopped takes the summary
+
 std::string size_text(int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
 /// A row a rank of what it has allocated.
@@ -53,6 +55,8 @@ CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setu
       progress_(options.quiet),
       timeline_(mesh, options.trace),
       job_(options, setup),
+      capacity_(fit_capacity(options.flags.engine, setup.config, mesh)),
+      vocab_size_(setup.config.text.vocab_size),
       run_(io_, fleet_options(local), setup.settings, parts()) {
   job_.before_line([this] { progress_.clear(); });
   if (!options.quiet) {
@@ -83,6 +87,8 @@ FleetOptions CaptionCoordinator::fleet_options(bool local) const {
   // A few times what all replicas can have at once, so that none waits for the reader.
   fleet.dispatch.queue =
       static_cast<size_t>(4 * options_.flags.engine.max_num_seqs) * static_cast<size_t>(mesh_.replicas);
+  fleet.capacity = capacity_;
+  fleet.vocab_size = vocab_size_;
   fleet.mode = options_.mode;
   fleet.layer_group = options_.layer_group;
   fleet.steps_ahead = options_.steps_ahead;
@@ -116,13 +122,8 @@ FleetEvents CaptionCoordinator::fleet_events() {
   events.beat = [this](int replica, int rank, const wire::Heartbeat& beat) {
     timeline_.take(replica, rank, beat);
   };
-  events.log = [this](const std::string& line) { say(line); };
+  events.log = [this](const std::string& line) { progress_.say(line); };
   return events;
-}
-
-void CaptionCoordinator::say(const std::string& line) {
-  progress_.clear();
-  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>& ranks) {
@@ -133,8 +134,8 @@ void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>&
   std::string where = ranks.front().description();
   if (mesh_.replicas > 1) where += cat(", ", mesh_.replicas, " replicas");
   if (mesh_.vision_ranks > 0) where += cat(", ", mesh_.vision_ranks, " vision ranks each");
-  say(where + "\n" + memory_table(ranks) +
-      (mesh_.replicas > 1 ? cat("each replica as replica ", replica) : ""));
+  progress_.say(where + "\n" + memory_table(ranks) +
+                (mesh_.replicas > 1 ? cat("each replica as replica ", replica) : ""));
 }
 
 Invitation CaptionCoordinator::invitation() { return {run_.fleet().endpoints(), token_}; }
@@ -179,9 +180,13 @@ int CaptionCoordinator::run() {
   counts.total = job_.total();
   timeline_.finish();
   if (!options_.quiet) {
-    std::fprintf(stderr, "%s\n", summary_text(counts, progress_.seconds()).c_str());
-    for (const std::string& remark : job_.remarks()) std::fprintf(stderr, "%s\n", remark.c_str());
-    std::fprintf(stderr, "%s", timeline_.summary().text().c_str());
+    progress_.say(summary_text(counts, progress_.seconds()));
+    for (const std::string& remark : job_.remarks()) progress_.say(remark);
+    if (std::string text = timeline_.summary().text(); !text.empty()) {
+      text.pop_back();  // its last line's end
+      progress_.say(text);
+    }
+    progress_.flush(kSaying);
   }
   if (stop_.caught() != 0) return exit_code_of_signal(stop_.caught());
   if (counts.done + counts.before == 0) fail("there is no picture in the inputs");

@@ -32,7 +32,6 @@ class CaptionCoordinator {
   CaptionRunParts parts();
   FleetEvents fleet_events();
   void show_ready(int replica, const std::vector<wire::Ready>& ranks);
-  void say(const std::string& line);
   std::vector<std::string> worker_program(const std::string& path, const std::string& replica);
   std::vector<std::string> worker_command(int replica);
 
@@ -43,6 +42,8 @@ class CaptionCoordinator {
   Progress progress_;
   Timeline timeline_;
   Job job_;
+  const Capacity capacity_;  // of each replica, as its workers reckon it too
+  const int64_t vocab_size_;
   boost::asio::io_context io_{1};
   CaptionRun run_;
   std::vector<std::vector<HostSlots>> hosts_;  // of each replica; empty: this host

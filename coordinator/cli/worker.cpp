@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 
 #include "configs/error.h"
 #include "configs/failure_text.h"
 #include "configs/version.h"
 #include "coordinator/cli/commands.h"
+#include "coordinator/telemetry/messages.h"
 #include "kernels/cpu/isa/detect.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/control/parent_death.h"
@@ -85,13 +85,20 @@ int run_worker_command(const WorkerFlags& flags) {
     work(flags.engine, mesh, coord, *comm, *link, false);
   } catch (const std::exception& e) {
     // The others may wait for this rank in the middle of a step; nothing but their end helps.
-    std::fprintf(stderr, "lapidary worker: rank %d: %s\n", comm->rank(), failure_text(e).c_str());
+    say_last(cat("lapidary worker: rank ", comm->rank(), ": ", failure_text(e)));
     std::_Exit(1);
   }
   return 0;
 }
 
 }  // namespace
+
+void say_last(const std::string& why) {
+  constexpr double kSaying = 5;  // seconds
+  Messages messages;
+  messages.say(why + "\n");
+  messages.flush(kSaying);
+}
 
 std::string token_from_environment() {
   const char* token = std::getenv(kTokenVariable);
@@ -127,9 +134,11 @@ void work(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord, Co
   options.decode_memory_bytes = bytes_of_images(flags);
   const ModelConfig config = read_model_config(flags.engine.model);
   Worker worker(options, config, replica, mesh, coord, link, [silent, coord](const std::string& why) {
-    if (!silent)
-      std::fprintf(stderr, "lapidary worker: replica %d rank %d: %s\n", coord.replica, coord.rank,
-                   why.c_str());
+    // A coordinator that has ended has said why, or mpirun has.
+    const bool unsaid = why.find(kSilent) != why.npos;
+    if (!silent || unsaid)
+      say_last(cat("lapidary ", silent ? "caption" : "worker", ": replica ", coord.replica, " rank ",
+                   coord.rank, ": ", why));
     std::_Exit(1);
   });
   worker.run();

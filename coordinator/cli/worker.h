@@ -15,6 +15,9 @@ struct Invitation {
   std::string token;
 };
 
+/// Why this process ends, on standard error; a terminal that takes nothing holds it up for some seconds only.
+void say_last(const std::string& why);
+
 /// The token that a launcher or a user has put into the environment (LAPIDARY_TOKEN); empty: none.
 std::string token_from_environment();
 constexpr const char* kTokenVariable = "LAPIDARY_TOKEN";
@@ -28,7 +31,7 @@ std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh
                                       const Invitation& invitation, double seconds = 60);
 /// One rank's work, until the coordinator says stop. `replica` are the replica's ranks. Throws what ended it
 /// early, which the coordinator then has heard of. A coordinator that is gone ends the process; where
-/// `silent` nothing is said of it.
+/// `silent` nothing is said of it, unless the coordinator is there and does not answer.
 void work(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord, Communicator& replica,
           ControlLink& link, bool silent);
 

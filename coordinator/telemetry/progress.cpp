@@ -89,7 +89,7 @@ Progress::Progress(bool quiet)
     : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) == 1), start_(Clock::now()), shown_(start_) {}
 
 Progress::~Progress() {
-  if (drawn_) std::fputc('\n', stderr);
+  if (drawn_) messages_.say("\n");
 }
 
 void Progress::restart() {
@@ -107,7 +107,7 @@ bool Progress::due(bool last) {
 
 void Progress::show(const std::string& text) {
   // \033[K: what a longer line left behind.
-  std::fprintf(stderr, terminal_ ? "\r%s\033[K" : "%s\n", text.c_str());
+  messages_.show(terminal_ ? cat("\r", text, "\033[K") : text + "\n");
   drawn_ = terminal_;
 }
 
@@ -127,8 +127,13 @@ void Progress::bytes(const std::string& what, int64_t loaded, int64_t total) {
 
 void Progress::clear() {
   const std::lock_guard lock(mutex_);
-  if (drawn_) std::fputs("\r\033[K", stderr);
+  if (drawn_) messages_.say("\r\033[K");
   drawn_ = false;
+}
+
+void Progress::say(const std::string& line) {
+  clear();
+  messages_.say(line + "\n");
 }
 
 }  // namespace lapidary

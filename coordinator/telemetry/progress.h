@@ -5,6 +5,8 @@
 #include <mutex>
 #include <string>
 
+#include "coordinator/telemetry/messages.h"
+
 namespace lapidary {
 
 /// How far a job is.
@@ -29,7 +31,7 @@ std::string counts_text(const Counts& counts, double seconds, bool bar);
 std::string summary_text(const Counts& counts, double seconds);
 
 /// Says on standard error how far something is: one line that is drawn over and over on a terminal, a line
-/// every ten seconds elsewhere, nothing when quiet.
+/// every ten seconds elsewhere, nothing when quiet. Never waits for a terminal that takes nothing (Messages).
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
@@ -44,6 +46,10 @@ class Progress {
   void bytes(const std::string& what, int64_t loaded, int64_t total);
   /// Takes the drawn line away, before something else is written.
   void clear();
+  /// A line of its own; also when quiet.
+  void say(const std::string& line);
+  /// Until what was said is written, or so many seconds have passed.
+  void flush(double seconds) { messages_.flush(seconds); }
 
   /// Time counts from now on: what came before was preparation.
   void restart();
@@ -56,6 +62,7 @@ class Progress {
   const bool quiet_;
   const bool terminal_;
   std::mutex mutex_;
+  Messages messages_;
   bool drawn_ = false;
   Clock::time_point start_;
   Clock::time_point shown_;

@@ -115,7 +115,7 @@ void ControlLink::Impl::lose(const std::string& why) {
 void ControlLink::Impl::tick() {
   if (leaving_ || !connection_.channel->is_open()) return;
   const HeartbeatMonitor::Time now = HeartbeatMonitor::Clock::now();
-  if (heartbeat_.is_dead(now)) return lose(cat("was silent for ", welcome().dead_after_seconds(), " s"));
+  if (heartbeat_.is_dead(now)) return lose(cat(kSilent, welcome().dead_after_seconds(), " s"));
   wire::Frame frame;
   *frame.mutable_heartbeat() = heartbeat_.beat(now);
   if (events_.beating) events_.beating(*frame.mutable_heartbeat());

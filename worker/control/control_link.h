@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "configs/wire/framing.h"
@@ -17,6 +18,9 @@ struct ControlLinkOptions {
   size_t frame_limit = kFrameLimit;
   size_t queue_limit = size_t{256} << 20;  // bytes; a coordinator that lets more wait is lost
 };
+
+/// In the reason of a loss where the coordinator is there and says nothing: then it says no reason either.
+inline constexpr std::string_view kSilent = "was silent for ";
 
 /// Called on the link's own thread.
 struct ControlLinkEvents {
