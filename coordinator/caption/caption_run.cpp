@@ -4,6 +4,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <utility>
 
 #include "configs/error.h"
 
@@ -37,6 +38,7 @@ CaptionParts CaptionRun::caption_parts() {
   CaptionParts parts;
   parts.text = parts_.text;
   parts.write = [this](DatasetItem item, Record record) {
+    parts_.ended(item);
     writer_->add(std::move(item), std::move(record));
     parts_.progress(captioner_.counts());
   };
@@ -59,7 +61,12 @@ FleetEvents CaptionRun::fleet_events() {
     finish_if_done();
   };
   events.room = [this] { feed(); };
+  events.ready = [this](int replica, const std::vector<wire::Ready>& ranks) {
+    if (!std::exchange(ready_, true)) captioner_.each_item(parts_.begin);
+    parts_.fleet.ready(replica, ranks);
+  };
   events.failed = [this](const std::string& why, bool answering) {
+    if (answering && ready_) parts_.crashed();
     give_up(std::make_exception_ptr(Error(why)), answering);
   };
   return events;
@@ -90,16 +97,9 @@ void CaptionRun::feed() {
         on_io(&CaptionRun::feed);
         break;
       }
-      auto item = reader_->take();
+      auto item = next_item();
       if (!item) break;
-      auto request = captioner_.begin(std::move(*item));
-      if (!request) continue;
-      const uint64_t id = request->id;
-      try {
-        fleet_.submit(std::move(*request));
-      } catch (const Error& e) {  // it could never run
-        captioner_.refuse(id, e.what());
-      }
+      submit(std::move(*item));
     }
   } catch (...) {  // the source
     return give_up(std::current_exception());
@@ -108,8 +108,29 @@ void CaptionRun::feed() {
   finish_if_done();
 }
 
+/// Items to be worked on alone come last of all.
+std::optional<DatasetItem> CaptionRun::next_item() {
+  auto item = std::exchange(held_, std::nullopt);
+  if (!item) item = reader_->take();
+  if (!item || !item->alone || captioner_.running() == 0) return item;
+  held_ = std::move(item);
+  return std::nullopt;
+}
+
+void CaptionRun::submit(DatasetItem item) {
+  if (ready_ && !item.error) parts_.begin(item);
+  auto request = captioner_.begin(std::move(item));
+  if (!request) return;
+  const uint64_t id = request->id;
+  try {
+    fleet_.submit(std::move(*request));
+  } catch (const Error& e) {  // it could never run
+    captioner_.refuse(id, e.what());
+  }
+}
+
 void CaptionRun::finish_if_done() {
-  if (!ending_ && captioner_.running() == 0 && reader_->ended()) end(true);
+  if (!ending_ && captioner_.running() == 0 && !held_ && reader_->ended()) end(true);
 }
 
 void CaptionRun::end(bool whole, bool answering) {

@@ -22,6 +22,10 @@ struct CaptionRunParts {
   RecordSink* sink = nullptr;                                 // on the writer's thread
   std::function<void(Counts)> progress;                       // after each record
   std::function<bool()> stop;                                 // asked now and then: the user wants no more
+  /// An item is in the workers' reach from now on; has its record; or a worker has said that it cannot go on,
+  /// which one of the items may have brought about.
+  std::function<void(const DatasetItem&)> begin = [](const DatasetItem&) {}, ended = begin;
+  std::function<void()> crashed = [] {};
   FleetEvents fleet;  // loading, ready, joined, beat, log; the others are filled in here
 };
 
@@ -45,6 +49,8 @@ class CaptionRun {
   CaptionParts caption_parts();
   ItemReader::InputSource prepared_items();
   void feed();
+  std::optional<DatasetItem> next_item();
+  void submit(DatasetItem item);
   void finish_if_done();
   void end(bool whole, bool answering = true);
   void leave(std::exception_ptr trouble, bool answering);
@@ -61,6 +67,8 @@ class CaptionRun {
   std::unique_ptr<ItemReader> reader_;
   struct Timer;
   std::unique_ptr<Timer> timer_;
+  std::optional<DatasetItem> held_;  // the next one, which waits until it can be worked on alone
+  bool ready_ = false;               // a replica has been
   std::exception_ptr trouble_;
   bool ending_ = false;
   std::future<void> written_;

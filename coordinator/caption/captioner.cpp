@@ -60,6 +60,10 @@ Request Captioner::request_of(const Unfinished& pending) {
   return request;
 }
 
+void Captioner::each_item(const std::function<void(const DatasetItem&)>& use) const {
+  for (const auto& [id, unfinished] : unfinished_) use(unfinished.item);
+}
+
 void Captioner::refuse(uint64_t id, const std::string& error) {
   auto node = unfinished_.extract(id);
   if (!node.empty()) end(std::move(node.mapped()), error);

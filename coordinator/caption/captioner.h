@@ -41,6 +41,8 @@ class Captioner {
   void refuse(uint64_t id, const std::string& error);
   void take(const RequestOutput& event);
 
+  /// Of what is begun and not ended.
+  void each_item(const std::function<void(const DatasetItem&)>& use) const;
   /// Begun and not ended.
   size_t running() const { return unfinished_.size(); }
   Counts& counts() { return counts_; }

@@ -163,18 +163,44 @@ Job::~Job() {
 }
 
 std::optional<DatasetItem> Job::next() {
-  while (true) {
+  while (!inputs_ended_) {
     auto item = inputs_.next();
     for (const Shard& shard : inputs_.ended_shards())
       if (folder_) folder_->end_shard(shard);
     if (item && item->broken_source && broken_++ == 0) first_broken_ = *item->error;
-    if (!item) return item;
+    inputs_ended_ = !item;
+    if (!item) break;
     if (!folder_) keys_.name(*item);
     const bool done = folder_ && folder_->take_if_done(*item);
     if (drawings_) drawings_->name(*item, done);
-    if (!done) return item;
-    ++before_;
+    if (!folder_) return item;
+    if (done) {
+      ++before_;
+      continue;
+    }
+    judge(*item);
+    if (!item->alone) return item;
+    suspects_.push_back(std::move(*item));
   }
+  return next_suspect();
+}
+
+std::optional<DatasetItem> Job::next_suspect() {
+  if (suspects_.empty()) return std::nullopt;
+  auto item = std::optional(std::move(suspects_.front()));
+  suspects_.pop_front();
+  return item;
+}
+
+/// By what earlier runs crashed at.
+void Job::judge(DatasetItem& item) {
+  if (item.error) return;
+  const Suspicion suspicion = folder_->suspicion(item);
+  item.alone = suspicion == Suspicion::suspect;
+  if (suspicion == Suspicion::guilty)
+    item.error =
+        "given up: a run crashed while it worked on this item and others, and the next one while it "
+        "worked on this one alone; --retry-failed tries it again";
 }
 
 std::vector<std::string> Job::remarks() const {

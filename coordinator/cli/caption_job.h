@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -63,6 +64,8 @@ class Job {
   /// No more items are wanted; on any thread.
   void cancel();
   RecordSink& sink() { return *sink_; }
+  /// None: no folder, which nothing goes on from.
+  JobFolder* folder() { return folder_ ? &*folder_ : nullptr; }
   /// Throws a sentence for a prompt that the model cannot take.
   std::vector<int32_t> prefix(int64_t images, const std::string& prompt) const;
   std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
@@ -80,6 +83,9 @@ class Job {
   void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
 
  private:
+  void judge(DatasetItem& item);
+  std::optional<DatasetItem> next_suspect();
+
   ModelConfig config_;
   Tokenizer tokenizer_;
   const int64_t max_model_len_;
@@ -88,7 +94,9 @@ class Job {
   ItemKeys keys_;  // of what goes to no folder
   std::optional<LineOutput> lines_;
   std::optional<JobFolder> folder_;
-  TaskPool pool_;  // of the drawings
+  std::deque<DatasetItem> suspects_;  // the reader's; they come last
+  bool inputs_ended_ = false;         // the reader's
+  TaskPool pool_;                     // of the drawings
   std::optional<Drawings> drawings_;
   std::unique_ptr<RecordSink> line_sink_, drawing_sink_;
   RecordSink* sink_ = nullptr;  // the folder, or one of them

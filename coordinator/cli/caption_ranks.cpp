@@ -177,6 +177,7 @@ int caption_here(CaptionOptions& options, StopSignal& stop) {
   patience.expect("not all ranks have started");
   const auto comm = started_by_mpi() ? make_mpi() : make_solo();
   patience.expect("not all ranks have read their settings");
+  if (names_job_folder(options.output)) note_crashes_in(in_flight_file(options.output));
   const bool leads = comm->rank() == 0;
   options.quiet = options.quiet || !leads;
   Mesh mesh;

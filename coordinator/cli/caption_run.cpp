@@ -103,6 +103,11 @@ CaptionRunParts CaptionCoordinator::parts() {
   parts.prefix = [this](int64_t images, const std::string& prompt) { return job_.prefix(images, prompt); };
   parts.text = [this](std::span<const int32_t> ids) { return job_.text(ids); };
   parts.sink = &job_.sink();
+  if (JobFolder* folder = job_.folder()) {
+    parts.begin = [folder](const DatasetItem& item) { folder->begin(item); };
+    parts.ended = [folder](const DatasetItem& item) { folder->end(item); };
+    parts.crashed = [folder] { folder->crashed(); };
+  }
   parts.progress = [this](Counts counts) {
     counts.total = job_.total();
     counts.before = job_.before();

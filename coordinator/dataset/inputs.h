@@ -23,6 +23,7 @@ struct DatasetItem {
   uint64_t picture = 0;                   // tells its picture from all others, in this run and the next
   uint64_t identity = 0;                  // and the item, by its prompt
   bool broken_source = false;  // the error is of a source, which may hold more that nobody has seen
+  bool alone = false;          // to be worked on beside no other: it may have ended a run before
   std::shared_ptr<const std::vector<int32_t>> prefix{};  // token ids of images and prompt, once they are made
 };
 

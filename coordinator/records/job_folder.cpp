@@ -77,6 +77,7 @@ struct JobFolder::Impl {
   ItemKeys keys;
   JobDescription description;
   ResumedJob job;
+  std::unique_ptr<InFlight> in_flight;
   int64_t done_before = 0;
   int64_t failed_before = 0;
   int64_t added = 0;
@@ -103,6 +104,7 @@ JobFolder::Impl::Impl(const fs::path& where, const JobOptions& given)
   else if (description.sources.size() > known)
     write_job_description(folder, description);
   job = resume_job(folder, names, options.retry_failed);
+  in_flight = std::make_unique<InFlight>(in_flight_file(folder), options.retry_failed);
   done_before = static_cast<int64_t>(job.done.size() + job.unidentified.size());
   job.done.each_key([&](uint64_t key) { keys.add_recorded(key); });
   failed_before = job.failed;
@@ -212,6 +214,18 @@ bool JobFolder::take_if_done(DatasetItem& item) { return impl_->take_if_done(ite
 
 int64_t JobFolder::numbered_keys() const { return impl_->keys.numbered(); }
 
+Suspicion JobFolder::suspicion(const DatasetItem& item) const {
+  return impl_->in_flight->of(impl_->identity_of(item));
+}
+
+void JobFolder::begin(const DatasetItem& item) {
+  impl_->in_flight->begin(impl_->identity_of(item), item.alone);
+}
+
+void JobFolder::end(const DatasetItem& item) { impl_->in_flight->end(impl_->identity_of(item)); }
+
+void JobFolder::crashed() { impl_->in_flight->crashed(); }
+
 void JobFolder::add(const DatasetItem& item, const Record& record) {
   Impl& impl = *impl_;
   const uint64_t hash = hash_of_record(record.key, record.prompt);
@@ -249,6 +263,7 @@ void JobFolder::finish(bool whole) {
     for (auto& [name, part] : impl.job.parts)
       if (!part.closed) open.push_back(&part);
     for (JobPart* part : open) impl.close(*part);
+    impl.in_flight->remove();
   }
   if (whole ? !impl.description.done : impl.added > 0) impl.describe(whole);
 }

@@ -10,6 +10,7 @@
 
 #include "configs/enum_names.h"
 #include "coordinator/dataset/inputs.h"
+#include "coordinator/records/in_flight.h"
 #include "coordinator/records/record_writer.h"
 
 namespace lapidary {
@@ -46,9 +47,9 @@ struct JobOptions {
 /// it is renamed. `.journal` says, for every commit, which items are done and how long the open parts were;
 /// what lies behind that is cut off. Without it the records are read, and known by their keys and prompts.
 ///
-/// Opening and `take_if_done` are for one thread, `end_shard` for any, the other methods for one other (a
-/// RecordWriter's). Throws a sentence that names the file. After a failed write what was committed stays, and
-/// a later run goes on.
+/// Opening, `take_if_done` and `suspicion` are for one thread, `end_shard` for any, `begin`, `end` and
+/// `crashed` for one, the other methods for one other (a RecordWriter's). Throws a sentence that names the
+/// file. After a failed write what was committed stays, and a later run goes on.
 class JobFolder : public RecordSink {
  public:
   /// Makes the folder, or goes on with what it holds. Throws where another process works on it, where the
@@ -65,6 +66,13 @@ class JobFolder : public RecordSink {
   bool take_if_done(DatasetItem& item);
   /// Pictures so far whose key got a number.
   int64_t numbered_keys() const;
+
+  // What it works on, for a later run if this one crashes; on the coordinator's thread, but the first.
+  /// What is held against the item by runs that crashed.
+  Suspicion suspicion(const DatasetItem& item) const;
+  void begin(const DatasetItem& item);
+  void end(const DatasetItem& item);
+  void crashed();
 
   /// `record` has the item's key and prompt; every item was asked for by `take_if_done` before.
   void add(const DatasetItem& item, const Record& record) override;
