@@ -8,7 +8,7 @@
 
 #include "configs/failure_text.h"
 #include "coordinator/cli/caption_run.h"
-#include "coordinator/fleet/mpi_leftovers.h"
+#include "coordinator/cli/mpi_leftovers.h"
 #include "coordinator/fleet/token.h"
 #include "sharding/comm/launch_environment.h"
 #include "worker/engine/memory_plan.h"

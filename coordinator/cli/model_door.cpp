@@ -1,10 +1,9 @@
 #include "coordinator/cli/model_door.h"
 
-#include <cstdio>
-
 #include "configs/error.h"
 #include "configs/json.h"
 #include "configs/model/processor_config.h"
+#include "coordinator/telemetry/messages.h"
 #include "coordinator/text/prompt.h"
 #include "coordinator/text/tokenizer.h"
 #include "sharding/checkpoint/checkpoint.h"
@@ -70,7 +69,10 @@ std::vector<std::string> check_tokenizer(const EngineFlags& flags, const ModelCo
 }
 
 void print_remarks(const std::vector<std::string>& remarks) {
-  for (const std::string& remark : remarks) std::fprintf(stderr, "note: %s\n", remark.c_str());
+  constexpr double kSaying = 5;  // seconds
+  Messages messages;
+  for (const std::string& remark : remarks) messages.say(cat("note: ", remark, "\n"));
+  messages.flush(kSaying);
 }
 
 }  // namespace lapidary

@@ -7,14 +7,15 @@ ulimit -c 0
 make_pictures
 for i in 0 1 2; do printf '{"image": "pictures/a.png", "id": "item %s"}\n' "$i"; done >list.jsonl
 # Long enough to be met at work.
-caption=("$program" caption --model "$model" --max-new-tokens 3000 --ignore-eos --max-num-seqs 3 --threads 1 --quiet list.jsonl)
+caption=("$program" caption --model "$model" --max-new-tokens 1500 --ignore-eos --max-num-seqs 3 --threads 1 --quiet list.jsonl)
 
-# works FOLDER STATE: an item is being worked on (1: beside others, 2: alone), as the file of the job says. 16 bytes an item.
+# works FOLDER STATE: an item is being worked on (1: beside others, 2: alone), as the file of this run says. 16 bytes an item.
 works() {
-  [ -e "$1/.in-flight" ] && od -An -v -t u4 -w16 -j24 "$1/.in-flight" 2>/dev/null | awk -v state="$2" '$4 == state {n = 1} END {exit !n}'
+  [ "$1/.in-flight" -nt begun ] && od -An -v -t u4 -w16 -j24 "$1/.in-flight" 2>/dev/null | awk -v state="$2" '$4 == state {n = 1} END {exit !n}'
 }
 # crash FOLDER STATE SIGNAL: one run, which gets the signal while it is at work.
 crash() {
+  touch begun
   "${caption[@]}" --output "$1" 2>>crashes &
   local job=$!
   wait_for 120 works "$1" "$2"
@@ -50,7 +51,8 @@ whole twice
 [ ${#mpirun[@]} -gt 0 ] || exit 0
 # The same where another rank than the coordinator's crashes.
 crash_rank() { # crash_rank FOLDER STATE
-  start_ranks 2 "${caption[@]}" --tp 2 --output "$1" 2>>crashes &
+  touch begun
+  "${mpirun[@]}" -np 2 "${caption[@]}" --tp 2 --output "$1" 2>>crashes &
   local job=$! rank
   wait_for 120 works "$1" "$2"
   for rank in $(pgrep -P "$job"); do

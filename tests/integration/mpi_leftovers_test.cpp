@@ -1,4 +1,4 @@
-#include "coordinator/fleet/mpi_leftovers.h"
+#include "coordinator/cli/mpi_leftovers.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-#include "coordinator/fleet/mpi_leftovers.h"
+#include "coordinator/cli/mpi_leftovers.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
