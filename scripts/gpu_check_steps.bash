@@ -76,7 +76,7 @@ bad_input() {
       says "--test-shared-gpu" "${ranks[@]}" -np 2 "${trace[@]}" --device cuda --tp 2 || return 1
   else
     says "--device is cuda" "${trace[@]}" --device cuda || return 1
-    says "not enough memory" "${trace[@]}" --max-num-seqs 90000000 || return 1
+    says "not enough memory" "${trace[@]}" --max-num-seqs 1000000 || return 1
   fi
   says "cpu, cuda, cuda:N or auto" "${trace[@]}" --device gpu
 }

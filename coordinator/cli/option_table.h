@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -16,14 +17,20 @@
 
 namespace lapidary {
 
+/// "1048576", not "1.04858e+06".
+inline std::string plain_number(double number) {
+  return std::trunc(number) == number && std::abs(number) < 1e15 ? cat(static_cast<int64_t>(number))
+                                                                 : cat(number);
+}
+
 /// A number from `min` to `max`, both included: what is too large for its type is not cut to fit it, and nan
 /// and inf are none. `name` stands in the help.
 inline CLI::Validator between(double min, double max, std::string name = {}) {
-  if (name.empty()) name = cat("in [", min, " - ", max, "]");
+  if (name.empty()) name = cat("in [", plain_number(min), " - ", plain_number(max), "]");
   return {[min, max](const std::string& text) -> std::string {
             double number = 0;
             if (CLI::detail::lexical_cast(text, number) && number >= min && number <= max) return {};
-            return cat("'", text, "' is no number from ", min, " to ", max);
+            return cat("'", text, "' is no number from ", plain_number(min), " to ", plain_number(max));
           },
           name};
 }

@@ -72,16 +72,16 @@ printf '%s\n' ./a.png ./b.png ./deep/c.png | cmp -s - drawn_names || fail "drawn
 for name in a.png deep/c.png; do head -c 8 "drawn/here/$name" | grep -q PNG || fail "$name is no PNG"; done
 
 # Drawings: a name too long for the PNG's, a picture that goes away, and names that only differ in their extension.
-mkdir long
+mkdir names
 long=$(printf 'x%.0s' {1..251})
-cp pictures/a.png "long/$long.png"
-cp pictures/a.png long/same.png
-cp pictures/a.png long/same.jpg
-run 0 "${caption[@]}" long --output long_records --draw long_drawn
+cp pictures/a.png "names/$long.png"
+cp pictures/a.png names/same.png
+cp pictures/a.png names/same.jpg
+run 0 "${caption[@]}" names --output long_records --draw long_drawn
 [ "$(find long_drawn -type f -size +0 | wc -l)" -eq 3 ] || fail "drawn: $(ls long_drawn) $(cat err)"
 [ -f long_drawn/same.png ] && [ -f long_drawn/same-2.png ] || fail "drawn: $(ls long_drawn)"
 # What cannot be drawn is counted, and its record is there.
 mkdir -p blocked/same.png
-run 0 "${caption[@]}" long --output blocked_records --draw blocked
+run 0 "${caption[@]}" names --output blocked_records --draw blocked
 has err "a drawing could not be made: "
 [ "$(cat blocked_records/*.jsonl | wc -l)" -eq 3 ] || fail "not all records: $(cat err)"
