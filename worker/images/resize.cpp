@@ -10,11 +10,9 @@
 namespace lapidary {
 namespace {
 
-constexpr int kPillowBits = 22;  // a byte times such a weight, and a cubic's overshoot on top, fit 32 bits
+constexpr int32_t kHalf = 1 << (kWeightBits - 1);
 
-int32_t half_of(int bits) { return 1 << (bits - 1); }
-
-uint8_t byte_of_sum(int32_t sum, int bits) { return static_cast<uint8_t>(std::clamp(sum >> bits, 0, 255)); }
+uint8_t byte_of_sum(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kWeightBits, 0, 255)); }
 
 double cubic(double x) {
   constexpr double a = -0.5;
@@ -29,9 +27,10 @@ int32_t fixed_point(double weight, int bits) {
 }
 
 /// torchvision's weights are 16-bit integers with as many fractional bits as the largest one leaves room for.
+/// They become ours by a shift, which changes no sum's rounding: one pair of passes serves both libraries.
 int torchvision_bits(double largest) {
   int bits = 0;
-  while (bits < kPillowBits && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
+  while (bits < kWeightBits && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
   return bits;
 }
 
@@ -58,19 +57,18 @@ void split_weights(ResizeWeights& weights) {
 }
 
 void horizontal_portable(uint8_t* out, const uint8_t* in, const ResizeWeights& weights) {
-  const int32_t half = half_of(weights.bits);
   for (const Taps& taps : weights.taps) {
     const uint8_t* pixel = in + static_cast<size_t>(taps.first) * 3;
     const int32_t* weight = weights.values.data() + taps.at;
-    int32_t r = half, g = half, b = half;
+    int32_t r = kHalf, g = kHalf, b = kHalf;
     for (int i = 0; i < taps.count; ++i, pixel += 3) {
       r += pixel[0] * weight[i];
       g += pixel[1] * weight[i];
       b += pixel[2] * weight[i];
     }
-    *out++ = byte_of_sum(r, weights.bits);
-    *out++ = byte_of_sum(g, weights.bits);
-    *out++ = byte_of_sum(b, weights.bits);
+    *out++ = byte_of_sum(r);
+    *out++ = byte_of_sum(g);
+    *out++ = byte_of_sum(b);
   }
 }
 
@@ -151,10 +149,10 @@ ResizeWeights bicubic_weights(int in, int out, ImageProcessor like) {
     all.resize((all.size() + 3) / 4 * 4);
     result.taps.push_back(taps);
   }
-  result.bits = kPillowBits;
-  if (like == ImageProcessor::torchvision)
-    result.bits = torchvision_bits(*std::max_element(all.begin(), all.end()));
-  for (double weight : all) result.values.push_back(fixed_point(weight, result.bits));
+  const int bits = like == ImageProcessor::torchvision
+                       ? torchvision_bits(*std::max_element(all.begin(), all.end()))
+                       : kWeightBits;
+  for (double weight : all) result.values.push_back(fixed_point(weight, bits) * (1 << (kWeightBits - bits)));
   split_weights(result);
   return result;
 }
@@ -164,9 +162,9 @@ void vertical_from(size_t begin, uint8_t* out, const uint8_t* in, size_t bytes, 
   const int32_t* weight = weights.values.data() + taps.at;
   for (size_t x = begin; x < bytes; ++x) {
     const uint8_t* byte = in + static_cast<size_t>(taps.first) * bytes + x;
-    int32_t sum = half_of(weights.bits);
+    int32_t sum = kHalf;
     for (int i = 0; i < taps.count; ++i, byte += bytes) sum += *byte * weight[i];
-    out[x] = byte_of_sum(sum, weights.bits);
+    out[x] = byte_of_sum(sum);
   }
 }
 

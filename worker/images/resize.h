@@ -10,7 +10,7 @@ namespace lapidary {
 /// two libraries gives for RGB:
 ///  pillow: `image.resize((width, height), Image.Resampling.BICUBIC)`, weights of 22 fractional bits;
 ///  torchvision: `resize(image, [height, width], InterpolationMode.BICUBIC, antialias=True)` of a uint8
-///  tensor on a CPU, 16-bit weights; 14 or 15 bits of them are fractions, as the largest weight allows.
+///  tensor on a CPU, 16-bit weights with as many fractional bits as the largest one leaves room for.
 /// Throws Error when a side is not positive.
 Image resize_bicubic(const Image& image, int width, int height, ImageProcessor like = ImageProcessor::pillow);
 

@@ -11,9 +11,9 @@ namespace {
 
 /// Two sums, of the weights' low and high parts, are one: wrapping 32-bit arithmetic is exact because the
 /// whole sum fits, whatever the parts do.
-LAPIDARY_AVX2 inline __m256i rounded(__m256i low, __m256i high, int bits) {
+LAPIDARY_AVX2 inline __m256i rounded(__m256i low, __m256i high) {
   const __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, 15), low);
-  return _mm256_sra_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(1 << (bits - 1))), _mm_cvtsi32_si128(bits));
+  return _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(1 << (kWeightBits - 1))), kWeightBits);
 }
 
 /// Four pixels a step: the lower half of a register holds R, G, B of pixels 0 and 1 in pairs of 16 bits, the
@@ -39,7 +39,7 @@ LAPIDARY_AVX2 void horizontal_avx2(uint8_t* out, const uint8_t* in, const Resize
     }
     low = _mm256_add_epi32(low, _mm256_permute2x128_si256(low, low, 1));
     high = _mm256_add_epi32(high, _mm256_permute2x128_si256(high, high, 1));
-    const __m128i rgb = _mm256_castsi256_si128(rounded(low, high, weights.bits));
+    const __m128i rgb = _mm256_castsi256_si128(rounded(low, high));
     const __m128i words = _mm_packs_epi32(rgb, rgb);
     const uint32_t packed = static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_packus_epi16(words, words)));
     *out++ = static_cast<uint8_t>(packed);
@@ -55,8 +55,7 @@ LAPIDARY_AVX2 inline __m256i broadcast_pair(const int16_t* pair) {
 }
 
 /// Sixteen bytes of two rows a step, interleaved so that one multiply-add takes both rows.
-LAPIDARY_AVX2 __m128i vertical_sixteen(const uint8_t* in, size_t stride, const int16_t* halves, int count,
-                                       int bits) {
+LAPIDARY_AVX2 __m128i vertical_sixteen(const uint8_t* in, size_t stride, const int16_t* halves, int count) {
   __m256i low0 = _mm256_setzero_si256(), low1 = low0, high0 = low0, high1 = low0;
   for (int i = 0; i < count; i += 2, in += 2 * stride) {
     const uint8_t* next =
@@ -72,7 +71,7 @@ LAPIDARY_AVX2 __m128i vertical_sixteen(const uint8_t* in, size_t stride, const i
     high0 = _mm256_add_epi32(high0, _mm256_madd_epi16(pairs0, weight_high));
     high1 = _mm256_add_epi32(high1, _mm256_madd_epi16(pairs1, weight_high));
   }
-  const __m256i words = _mm256_packs_epi32(rounded(low0, high0, bits), rounded(low1, high1, bits));
+  const __m256i words = _mm256_packs_epi32(rounded(low0, high0), rounded(low1, high1));
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);  // packing works in halves: 0, 2, 1, 3
   return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
 }
@@ -84,7 +83,7 @@ LAPIDARY_AVX2 void vertical_avx2(uint8_t* out, const uint8_t* in, size_t bytes, 
   size_t x = 0;
   for (; x + 16 <= bytes; x += 16)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + x),
-                     vertical_sixteen(first + x, bytes, halves, taps.count, weights.bits));
+                     vertical_sixteen(first + x, bytes, halves, taps.count));
   vertical_from(x, out, in, bytes, weights, taps);
 }
 

@@ -11,6 +11,9 @@
 /// of adding them up gives the same bits.
 namespace lapidary {
 
+/// A byte times such a weight, and the overshoot of a cubic on top, still fit 32 bits.
+constexpr int kWeightBits = 22;
+
 /// Which input samples make one output sample, and with what weights.
 struct Taps {
   int first = 0;  ///< index of the first input sample
@@ -18,10 +21,9 @@ struct Taps {
   size_t at = 0;  ///< where its weights begin in `values`
 };
 
-/// The weights of one axis in units of 2^-bits; every output sample's are padded with zeros to a multiple of
+/// The weights of one axis in units of 2^-22; every output sample's are padded with zeros to a multiple of
 /// four.
 struct ResizeWeights {
-  int bits = 0;
   std::vector<Taps> taps;       // [out]
   std::vector<int32_t> values;  // [sum of padded counts]
   /// The same for multipliers of 16 bits: of every four weights w the parts w & 0x7fff, then the parts w

@@ -71,7 +71,7 @@ TEST(Resize, WeightsSumToOneAndStayInside) {
         int64_t sum = 0;
         for (int i = 0; i < taps.count; ++i) sum += weights.values[taps.at + static_cast<size_t>(i)];
         // Every weight is rounded by at most half a unit.
-        EXPECT_LE(std::abs(sum - (1 << weights.bits)), (taps.count + 1) / 2) << in << " to " << out;
+        EXPECT_LE(std::abs(sum - (1 << kWeightBits)), (taps.count + 1) / 2) << in << " to " << out;
       }
     }
 }
