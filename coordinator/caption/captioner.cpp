@@ -80,6 +80,7 @@ void Captioner::take(const RequestOutput& event) {
   if (event.width > 0) {
     record.width = event.width;
     record.height = event.height;
+    found->second.orientation_left = event.orientation_left;
   }
   if (event.token) {
     record.token_ids.push_back(*event.token);
@@ -108,6 +109,7 @@ void Captioner::finish(Unfinished& pending) {
 
 void Captioner::end(Unfinished pending, std::optional<std::string> error) {
   ++counts_.done;
+  counts_.orientations_left += pending.orientation_left;
   if (error) {
     ++counts_.failed;
     if (first_error_.empty()) first_error_ = *error;

@@ -53,6 +53,7 @@ class Captioner {
   struct Unfinished {
     DatasetItem item;
     Record record;
+    bool orientation_left = false;
   };
 
   Request request_of(const Unfinished& pending);

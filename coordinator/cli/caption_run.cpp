@@ -186,6 +186,9 @@ int CaptionCoordinator::run() {
   timeline_.finish();
   if (!options_.quiet) {
     progress_.say(summary_text(counts, progress_.seconds()));
+    if (const int64_t left = counts.orientations_left; left > 0)
+      progress_.say(cat(left, left == 1 ? " picture has" : " pictures have",
+                        " an EXIF orientation that was not applied; --orientation exif turns such pictures"));
     for (const std::string& remark : job_.remarks()) progress_.say(remark);
     if (std::string text = timeline_.summary().text(); !text.empty()) {
       text.pop_back();  // its last line's end

@@ -127,6 +127,7 @@ int32_t EncoderCacheSlots::encoded(const wire::Encoded& done) {
   --lane_of(slot).encoding;
   s.width = done.width();
   s.height = done.height();
+  s.orientation_left = done.orientation_left();
   s.ready = done.error().empty();
   if (!s.ready) {
     by_key_.erase(s.key);

@@ -35,6 +35,7 @@ class EncoderCacheSlots {
   bool ready(int32_t slot) const { return at(slot).ready; }
   int32_t width(int32_t slot) const { return at(slot).width; }
   int32_t height(int32_t slot) const { return at(slot).height; }
+  bool orientation_left(int32_t slot) const { return at(slot).orientation_left; }
   wire::Image image(int32_t slot) const;  // where workers find it
 
   size_t idle() const;                           // free, or nothing but a cache
@@ -52,6 +53,7 @@ class EncoderCacheSlots {
     uint64_t last_use = 0;               // 0: holds nothing
     std::list<int32_t>::iterator where;  // in its lane's idle or in busy_
     int32_t width = 0, height = 0;
+    bool orientation_left = false;
   };
   struct Lane {
     int32_t rank = 0;

@@ -97,6 +97,7 @@ class Scheduler {
     int32_t generated = 0;   // of which have come back
     int32_t max_new_tokens = 0;
     int32_t width = 0, height = 0;
+    bool orientation_left = false;
     bool ended = false;
   };
   /// Requests in order of arrival.

@@ -163,6 +163,8 @@ void Scheduler::prefill(Entry& entry, wire::Step& step) {
   if (!entry.slots.empty()) {
     running.width = cache_slots_.width(entry.slots.front());
     running.height = cache_slots_.height(entry.slots.front());
+    running.orientation_left = std::any_of(entry.slots.begin(), entry.slots.end(),
+                                           [&](int32_t slot) { return cache_slots_.orientation_left(slot); });
   }
   const auto pages = free_pages_.end() - pages_needed(config_, request);
   entry.pages.assign(pages, free_pages_.end());
@@ -239,6 +241,7 @@ void Scheduler::advance(int32_t slot, int32_t token, std::vector<RequestOutput>&
     event.request = running.request;
     event.width = running.width;
     event.height = running.height;
+    event.orientation_left = running.orientation_left;
     ++running.generated;
     const auto* eos = running.eos;
     if (eos != nullptr && std::find(eos->begin(), eos->end(), token) != eos->end()) {

@@ -66,7 +66,8 @@ struct RequestOutput {
   bool restarted = false;  // its replica died: it begins anew, its tokens so far count for nothing
   int32_t width = 0;       // of the first picture's file; 0 before its prefill and without one
   int32_t height = 0;
-  std::string error;  // with FinishReason::error: a sentence
+  bool orientation_left = false;  // one of its pictures asks for a turn that was not made
+  std::string error;              // with FinishReason::error: a sentence
 };
 
 /// An encode, and the replica rank whose vision lane is to run it.

@@ -15,7 +15,8 @@ struct Counts {
   int64_t before = 0;  // records of earlier runs of the same job
   int64_t done = 0;    // by this run, failures among them
   int64_t failed = 0;
-  int64_t tokens = 0;  // generated
+  int64_t tokens = 0;             // generated
+  int64_t orientations_left = 0;  // items of this run whose pictures ask for a turn that was not made
 };
 
 /// "1.5 GB", "312 MB", in powers of 1000.

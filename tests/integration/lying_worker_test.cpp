@@ -82,9 +82,9 @@ std::vector<std::string> said_paths() {
 
 /// What is there to know about it, but any value may be meant, or it is not used: the job goes on.
 bool harmless(const std::string& path) {
-  return path == "encoded.reused" || path == "heartbeat.spans.kind" || path == "heartbeat.spans.number" ||
-         path == "heartbeat.spans.prefills" || path == "ready.capacity.max_encode_images" ||
-         path == "ready.description";
+  return path == "encoded.reused" || path == "encoded.orientation_left" || path == "heartbeat.spans.kind" ||
+         path == "heartbeat.spans.number" || path == "heartbeat.spans.prefills" ||
+         path == "ready.capacity.max_encode_images" || path == "ready.description";
 }
 
 class LyingWorkerTest : public testing::Test {

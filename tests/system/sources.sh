@@ -85,3 +85,12 @@ run 0 "${caption[@]}" python.jsonl
 [ "$(grep -c '"status": "ok"' out)" -eq 1 ] || fail "what Python writes"
 printf '\xef\xbb\xbflocalhost:2\n' >hosts
 says 1 "hosts, line 1" 'localhost slots=2' -- "${caption[@]}" --replicas 2 --hostfile hosts "$sea"
+
+# A picture that asks to be turned is counted, unless it is turned.
+turned=$source_dir/tests/golden/images/jpeg_exif_turned.jpg
+run 0 "${caption[@]}" "$turned" "$sea"
+has err "1 picture has an EXIF orientation that was not applied; --orientation exif"
+run 0 "${caption[@]}" "$turned" "$sea" --orientation exif
+if grep -q "EXIF" err; then fail "a picture that was turned is counted"; fi
+run 0 "${caption[@]}" "$turned" --quiet
+[ ! -s err ] || fail "not quiet: $(cat err)"

@@ -1,7 +1,6 @@
 #include "worker/lanes/vision_lane.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -37,10 +36,6 @@ void VisionLane::end() {
   changed_.notify_one();
   pool_.reset();
   thread_.join();
-  if (const int64_t left = orientations_left_; left > 0)
-    std::fprintf(stderr,
-                 "%lld %s an EXIF orientation that was not applied; --orientation exif turns such pictures\n",
-                 static_cast<long long>(left), left == 1 ? "picture has" : "pictures have");
 }
 
 void VisionLane::add(wire::Encode encode) {
@@ -76,8 +71,12 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) {
       limits.before_decoding = [&](int64_t taken) { share.take(taken + static_cast<int64_t>(bytes.size())); };
       try {
         PreparedImage prepared = prepare_image(bytes, tower_.steps, limits);
-        if (prepared.orientation_left) ++orientations_left_;
-        return DecodedImage{"", prepared.width, prepared.height, picture.content, std::move(prepared.rgb)};
+        return DecodedImage{"",
+                            prepared.width,
+                            prepared.height,
+                            prepared.orientation_left,
+                            picture.content,
+                            std::move(prepared.rgb)};
       } catch (const Error& error) {
         fail(name, ": ", error.what());
       }
@@ -118,6 +117,7 @@ wire::Encoded VisionLane::answer_to(const PendingEncode& pending, bool reused) {
   encoded.set_width(pending.picture.width);
   encoded.set_height(pending.picture.height);
   encoded.set_reused(reused);
+  encoded.set_orientation_left(pending.picture.orientation_left);
   return encoded;
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -58,7 +57,7 @@ class VisionLane {
   /// Returns when the tower is made; throws what make_tower throws.
   VisionLane(Parts parts, SpanRecorder& recorder);
   /// Ends after what is under way, a batch and the pictures being read; encodes that wait are dropped without
-  /// a word. Says on standard error how many pictures had an orientation that was not applied.
+  /// a word.
   ~VisionLane();
   VisionLane(const VisionLane&) = delete;
   VisionLane& operator=(const VisionLane&) = delete;
@@ -75,6 +74,7 @@ class VisionLane {
   struct DecodedImage {
     std::string error;
     int width = 0, height = 0;  // as PreparedImage has them
+    bool orientation_left = false;
     ContentHash content{};
     std::vector<uint8_t> rgb;  // [side, side, 3]
   };
@@ -114,8 +114,6 @@ class VisionLane {
   std::condition_variable changed_;
   std::list<PendingEncode> pending_;  // in order of arrival; they stay where they are while they are read
   bool stopping_ = false;
-
-  std::atomic<int64_t> orientations_left_{0};  // pictures read that a user may have wanted turned
 
   std::thread thread_;
   std::optional<TaskPool> pool_;  // ends first: its tasks fill in pending_

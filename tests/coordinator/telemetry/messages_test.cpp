@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pty.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
+#include <regex>
 #include <string>
 
 namespace lapidary {
@@ -44,7 +46,8 @@ void make_terminal(Ends& ends) {
 
 class MessagesTest : public testing::TestWithParam<void (*)(Ends&)> {};
 
-/// All that is there, and what the messages still hold.
+/// All that is there, and what the messages still hold. A terminal hands over what was written a little
+/// later.
 std::string read_all(int fd, Messages& messages) {
   ::fcntl(fd, F_SETFL, O_NONBLOCK);
   std::string text;
@@ -58,8 +61,19 @@ std::string read_all(int fd, Messages& messages) {
       ++idle;
     }
     messages.flush(0.05);
+    pollfd more{fd, POLLIN, 0};
+    if (idle > 0) ::poll(&more, 1, 300);
   }
   return text;
+}
+
+/// What the notices say together: where a terminal's buffer empties in between there are several.
+int64_t left_out(const std::string& text) {
+  const std::regex notice("([0-9]+) messages? (was|were) left out while nobody read them");
+  int64_t sum = 0;
+  for (std::sregex_iterator at(text.begin(), text.end(), notice), end; at != end; ++at)
+    sum += std::stoll((*at)[1]);
+  return sum;
 }
 
 TEST_P(MessagesTest, NobodyWhoDoesNotReadIsWaitedFor) {
@@ -68,17 +82,17 @@ TEST_P(MessagesTest, NobodyWhoDoesNotReadIsWaitedFor) {
   Messages messages(ends.write);
   const auto begin = std::chrono::steady_clock::now();
   const std::string line = "a line of progress, one of many that nobody reads\n";
-  for (int i = 0; i < 100'000; ++i) messages.show(line);
-  for (int i = 0; i < 100'000; ++i) messages.say("a message, one of many that nobody reads\n");
+  for (int i = 0; i < 20'000; ++i) messages.show(line);
+  for (int i = 0; i < 20'000; ++i) messages.say("a message, one of many that nobody reads\n");
   messages.flush(0.1);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   EXPECT_LT(took.count(), 10);
   const int64_t dropped = messages.dropped();
-  EXPECT_GT(dropped, 90'000);
+  EXPECT_GT(dropped, 10'000);
 
   const std::string text = read_all(ends.read, messages);
   EXPECT_EQ(text.rfind("a line of progress", 0), 0u);
-  EXPECT_NE(text.find(std::to_string(dropped) + " messages were left out while nobody read them"), text.npos);
+  EXPECT_EQ(left_out(text), dropped);
   messages.say("the last one");
   EXPECT_NE(read_all(ends.read, messages).find("the last one"), text.npos);
 }
