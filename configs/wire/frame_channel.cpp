@@ -51,7 +51,7 @@ void FrameChannel::have_read(const error_code& error, size_t size) {
 
 void FrameChannel::send(EncodedFrame frame) {
   if (!open_ || finishing_) return;
-  queued_ += frame->size();
+  queued_ += frame.head->size();
   if (queued_ > limits_.queue)
     return fail_later(cat("does not read: ", queued_, " bytes wait, at most ", limits_.queue, " may"));
   waiting_.push_back(std::move(frame));
@@ -61,8 +61,11 @@ void FrameChannel::send(EncodedFrame frame) {
 void FrameChannel::write() {
   writing_.swap(waiting_);
   std::vector<asio::const_buffer> buffers;
-  buffers.reserve(writing_.size());
-  for (const EncodedFrame& frame : writing_) buffers.push_back(asio::buffer(*frame));
+  buffers.reserve(2 * writing_.size());
+  for (const EncodedFrame& frame : writing_) {
+    buffers.push_back(asio::buffer(*frame.head));
+    if (frame.data) buffers.push_back(asio::buffer(*frame.data));
+  }
   asio::async_write(socket_, buffers, [self = shared_from_this()](const error_code& error, size_t) {
     if (self->open_) self->have_written(error);
   });
@@ -71,7 +74,7 @@ void FrameChannel::write() {
 void FrameChannel::have_written(const error_code& error) {
   // What the peer said before it went is still to be read; the reads find the end after it.
   if (error) return;
-  for (const EncodedFrame& frame : writing_) queued_ -= frame->size();
+  for (const EncodedFrame& frame : writing_) queued_ -= frame.head->size();
   writing_.clear();
   if (!waiting_.empty()) return write();
   error_code ignored;

@@ -13,7 +13,8 @@ namespace lapidary {
 
 struct FrameChannelLimits {
   size_t frame = kFrameLimit;
-  size_t queue = size_t{256} << 20;  // bytes that wait for a peer that does not read
+  /// Bytes that wait for a peer that does not read; those of pictures apart, which who sends them bounds.
+  size_t queue = size_t{256} << 20;
 };
 
 /// Frames over one connection, both ways. All calls on its io_context's thread; callbacks come from there

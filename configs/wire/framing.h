@@ -16,16 +16,25 @@ constexpr size_t kFrameHeader = 4;
 constexpr size_t kHandshakeFrameLimit = size_t{64} << 10;
 constexpr size_t kFrameLimit = size_t{64} << 20;
 
-/// The bytes of one frame, shared by all peers that it goes to: a Step is serialised once for all ranks.
-using EncodedFrame = std::shared_ptr<const std::string>;
+/// The bytes of one frame, shared by all peers that it goes to: a Step is serialised once for all ranks. A
+/// picture's bytes are not copied into it but follow from where they lie.
+struct EncodedFrame {
+  std::shared_ptr<const std::string> head;
+  std::shared_ptr<const std::string> data;  // may be null
+
+  size_t size() const { return head->size() + (data ? data->size() : 0); }
+  std::string bytes() const { return data ? *head + *data : *head; }
+};
 
 /// Throws std::logic_error for a frame without content.
 EncodedFrame encode_frame(const wire::Frame& frame);
+/// The frame of `order` with `image`, which it has not itself.
+EncodedFrame encode_frame(const wire::Encode& order, std::shared_ptr<const wire::ImageSource> image);
 /// What the frame holds, by its name in wire.proto: "step_done".
 std::string frame_name(const wire::Frame& frame);
 
-/// Bytes as they arrive, frames as they are whole. Holds no more than what has arrived, whatever a length
-/// says.
+/// Bytes as they arrive, frames as they are whole. Writes no more memory than what has arrived, whatever a
+/// length says.
 class FrameDecoder {
  public:
   /// `limit`: bytes of one frame, its header apart.

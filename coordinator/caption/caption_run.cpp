@@ -11,8 +11,8 @@
 namespace lapidary {
 namespace {
 
-/// Enough that neither the disk's pauses nor the coordinator's are felt, few enough to weigh nothing.
-constexpr size_t kItemsAhead = 256, kRecordsWaiting = 4096;
+/// Enough that the coordinator's pauses are not felt, few enough to weigh nothing.
+constexpr size_t kItemsAhead = 256;
 constexpr int kItemsATurn = 64;  // then workers and heartbeats have theirs
 constexpr auto kAskForStopEvery = std::chrono::milliseconds(50);
 
@@ -92,7 +92,7 @@ void CaptionRun::feed() {
   if (ending_) return;
   if (const auto trouble = writer_->trouble()) return give_up(trouble);
   try {
-    for (int taken = 0; fleet_.room() > 0 && writer_->waiting() < kRecordsWaiting; ++taken) {
+    for (int taken = 0; fleet_.room() > 0 && writer_->has_room(); ++taken) {
       if (taken == kItemsATurn) {
         on_io(&CaptionRun::feed);
         break;
@@ -165,7 +165,7 @@ void CaptionRun::give_up(std::exception_ptr trouble, bool answering) {
 void CaptionRun::ask_for_stop() {
   if (ending_) return;
   if (parts_.stop()) return end(false);
-  if (writer_->waiting() < kRecordsWaiting) feed();  // it may have waited for the writer
+  if (writer_->has_room()) feed();  // it may have waited for the writer
   if (ending_) return;
   timer_->timer.expires_after(kAskForStopEvery);
   timer_->timer.async_wait([this](const boost::system::error_code& error) {

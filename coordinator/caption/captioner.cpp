@@ -17,10 +17,10 @@ uint64_t seed_of(uint64_t seed, const Record& record) {
 }
 
 /// A picture is known by where it is; workers also compare what they have read. No path holds a NUL.
-ImageInput picture_of(const wire::ImageSource& source) {
-  std::string place = source.path();
-  if (!source.entry().empty()) place += cat('\0', source.offset());
-  return {std::move(place), std::make_shared<const wire::ImageSource>(source)};
+ImageInput picture_of(const PictureSource& source) {
+  std::string place = source->path();
+  if (!source->entry().empty()) place += cat('\0', source->offset());
+  return {std::move(place), source};
 }
 
 }  // namespace
@@ -52,7 +52,7 @@ Request Captioner::request_of(const Unfinished& pending) {
   Request request;
   request.id = next_++;
   request.ids = pending.item.prefix;
-  for (const wire::ImageSource& image : pending.item.images) request.images.push_back(picture_of(image));
+  for (const PictureSource& image : pending.item.images) request.images.push_back(picture_of(image));
   request.max_new_tokens = settings_.max_new_tokens;
   request.sampling = settings_.sampling;
   request.sampling.set_seed(seed_of(settings_.sampling.seed(), pending.record));

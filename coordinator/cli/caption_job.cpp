@@ -4,10 +4,12 @@
 
 #include "configs/error.h"
 #include "coordinator/cli/model_door.h"
+#include "coordinator/cli/worker.h"
 #include "coordinator/records/fingerprint.h"
 #include "coordinator/records/job_description.h"
 #include "coordinator/telemetry/table.h"
 #include "coordinator/text/prompt.h"
+#include "worker/lanes/worker.h"
 
 namespace lapidary {
 namespace {
@@ -90,8 +92,9 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
   return job;
 }
 
-InputRules input_rules(const CaptionOptions& options) {
+InputRules input_rules(const CaptionOptions& options, ByteBudget& read_ahead) {
   InputRules rules;
+  rules.budget = &read_ahead;
   if (options.prompts.size() > 1) rules.prompts = options.prompts;
   rules.strict = options.strict;
   if (names_job_folder(options.output)) rules.known = sources_of_job(options.output);
@@ -122,7 +125,9 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
           Tokenizer::from_file(options.tokenizer.empty() ? options.flags.engine.model : options.tokenizer)),
       max_model_len_(options.flags.engine.max_model_len),
       longest_piece_(tokenizer_.longest_piece()),
-      inputs_(options.inputs, input_rules(options)),
+      read_ahead_(image_memory(bytes_of_images(options.flags)).read_ahead,
+                  "of pictures read ahead (an eighth of --image-memory-gb)"),
+      inputs_(options.inputs, input_rules(options, read_ahead_)),
       keys_(inputs_.only_tars()),
       pool_(options.draw.empty() ? 1 : 4) {
   check_output_is_no_input(options);
@@ -179,10 +184,16 @@ std::optional<DatasetItem> Job::next() {
       continue;
     }
     judge(*item);
-    if (!item->alone) return item;
+    if (!item->alone || holds_bytes(*item)) return item;
     suspects_.push_back(std::move(*item));
   }
   return next_suspect();
+}
+
+/// Such items do not come last: waiting, they would keep from the others the memory to be read.
+bool Job::holds_bytes(const DatasetItem& item) {
+  return std::any_of(item.images.begin(), item.images.end(),
+                     [](const PictureSource& image) { return !image->data().empty(); });
 }
 
 std::optional<DatasetItem> Job::next_suspect() {
@@ -210,6 +221,9 @@ std::vector<std::string> Job::remarks() const {
                           " there before, and got a number behind (\"KEY#2\")"));
   if (const std::string text = inputs_.left_out().text(); !text.empty())
     remarks.push_back("left out: " + text);
+  if (const int64_t most = read_ahead_.most_held(); most > 0)
+    remarks.push_back(cat("pictures read ahead held ", bytes_text(static_cast<double>(most)), " of ",
+                          bytes_text(static_cast<double>(read_ahead_.all())), " at most"));
   if (const std::string text = drawings_ ? drawings_->remark() : ""; !text.empty()) remarks.push_back(text);
   return remarks;
 }

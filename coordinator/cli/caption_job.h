@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 
+#include "configs/byte_budget.h"
 #include "coordinator/caption/caption_run.h"
 #include "coordinator/cli/draw.h"
 #include "coordinator/cli/engine.h"
@@ -71,6 +72,9 @@ class Job {
   std::string text(std::span<const int32_t> ids) const { return tokenizer_.decode(ids, true); }
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
+  /// What the pictures hold that were read ahead, and may.
+  const ByteBudget& read_ahead() const { return read_ahead_; }
+
   /// All items, once they are counted, and those that earlier runs have recorded.
   int64_t total() const { return total_; }
   int64_t before() const { return before_; }
@@ -83,6 +87,7 @@ class Job {
   void before_line(std::function<void()> make_way) { make_way_ = std::move(make_way); }
 
  private:
+  static bool holds_bytes(const DatasetItem& item);
   void judge(DatasetItem& item);
   std::optional<DatasetItem> next_suspect();
 
@@ -90,6 +95,7 @@ class Job {
   Tokenizer tokenizer_;
   const int64_t max_model_len_;
   const size_t longest_piece_;  // bytes, of the tokenizer
+  ByteBudget read_ahead_;       // of pictures of compressed tars
   Inputs inputs_;
   ItemKeys keys_;  // of what goes to no folder
   std::optional<LineOutput> lines_;

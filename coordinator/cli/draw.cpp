@@ -77,7 +77,7 @@ void Drawings::add(const Record& record, const DatasetItem& item) {
     file = std::move(named_.extract(item.index).mapped());
   }
   pending_.push_back(pool_.submit(
-      [record, picture = item.images.front(), file = std::move(file)] { draw(picture, record, file); }));
+      [record, picture = item.images.front(), file = std::move(file)] { draw(*picture, record, file); }));
 }
 
 void Drawings::finish() {
@@ -100,7 +100,7 @@ void DrawingSink::add(const DatasetItem& item, const Record& record) {
                    kMostBytes = size_t{64} << 20;  // pictures of compressed tars are held meanwhile
   if (!record.error) drawings_.add(record, item);
   waiting_.emplace_back(item, record);
-  for (const wire::ImageSource& image : item.images) bytes_ += image.data().size();
+  for (const PictureSource& image : item.images) bytes_ += image->data().size();
   if (waiting_.size() >= kMost || bytes_ >= kMostBytes) hand_over();
 }
 

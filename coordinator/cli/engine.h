@@ -25,7 +25,7 @@ struct EngineFlags {
   EngineOptions engine;
   GenerationConfigUse generation_config = GenerationConfigUse::automatic;
   int image_workers = 0;       // threads of a rank that read pictures; 0: its share of the cores, at most 8
-  double image_memory_gb = 0;  // of pictures being decoded, a rank; 0: half of what the host has left
+  double image_memory_gb = 0;  // of pictures, a process; 0: half of what the host has left
   Mesh mesh{0, 1, 1, 0};       // tp 0: what the other parts leave of the job's processes
 };
 /// With `only`, the options of these names.

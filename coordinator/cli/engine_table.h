@@ -164,9 +164,10 @@ void visit_replica_options(EngineFlags& flags, Visitor& visit) {
         flags.image_workers);
   visit(
       {.flags = "--image-memory-gb",
-       .help =
-           "Memory of each rank for pictures that are being decoded: some wait where more is needed, and one "
-           "that needs more alone is an error; 0: half of what the host has left, shared by its ranks",
+       .help = "Memory of each process for pictures: an eighth each for those that are read ahead, on their "
+               "way to "
+               "a rank, and read from files, the rest for decoding; some wait where more is needed, and one "
+               "that needs more alone is an error; 0: half of what the host has left, shared by its ranks",
        .check = non_negative()},
       flags.image_memory_gb);
   visit({.flags = "--vision-threads",

@@ -120,7 +120,6 @@ std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh
   return std::make_unique<ControlLink>(options);
 }
 
-/// 0: the worker's own choice.
 int64_t bytes_of_images(const EngineFlags& flags) {
   constexpr double kBytesPerGb = 1e9, kMost = 1e15;
   return static_cast<int64_t>(std::ceil(std::min(flags.image_memory_gb * kBytesPerGb, kMost)));
@@ -131,7 +130,7 @@ void work(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord, Co
   WorkerOptions options;
   options.engine = flags.engine;
   options.read_threads = flags.image_workers;
-  options.decode_memory_bytes = bytes_of_images(flags);
+  options.image_memory_bytes = bytes_of_images(flags);
   const ModelConfig config = read_model_config(flags.engine.model);
   Worker worker(options, config, replica, mesh, coord, link, [silent, coord](const std::string& why) {
     // A coordinator that has ended has said why, or mpirun has.

@@ -26,6 +26,9 @@ constexpr const char* kTokenVariable = "LAPIDARY_TOKEN";
 void check_coord(const EngineFlags& flags, const ModelConfig& config, const Mesh& mesh,
                  const MeshCoord& coord);
 
+/// What a process may hold of pictures, in bytes (--image-memory-gb); 0: not said.
+int64_t bytes_of_images(const EngineFlags& flags);
+
 /// Finds the coordinator, in `seconds` at most, and says hello. Throws why there is no welcome.
 std::unique_ptr<ControlLink> join_job(const EngineFlags& flags, const Mesh& mesh, const MeshCoord& coord,
                                       const Invitation& invitation, double seconds = 60);

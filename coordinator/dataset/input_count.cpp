@@ -69,7 +69,7 @@ class Counter {
   }
 
   void count_entries(const std::string& path) {
-    TarReader tar(path, TarReader::Bytes::skip, nullptr, &cancelled_);
+    TarReader tar(path, {.bytes = TarReader::Bytes::skip, .cancelled = &cancelled_});
     while (const auto entry = cancelled_ ? std::nullopt : tar.next()) items_ += entry->error ? 1 : prompts_;
   }
 

@@ -141,7 +141,7 @@ std::optional<SourceItem> FolderReader::next() {
     SourceItem found;
     found.key = label_ + path;
     found.name = path;
-    found.images.emplace_back().set_path(folder_ + path);
+    found.images.push_back(picture_file(folder_ + path));
     return found;
   }
   return std::exchange(error_, std::nullopt);

@@ -37,12 +37,10 @@ std::string text_of_id(const JsonObject& line) {
 }
 
 /// `where` names the line. A NUL byte would end the name where the system reads it: another file.
-wire::ImageSource image_at(const std::string& folder, const std::string& name, const std::string& where) {
+PictureSource image_at(const std::string& folder, const std::string& name, const std::string& where) {
   if (name.find('\0') != name.npos)
     fail(where, ": the name of an image holds a NUL byte; names are separated by line ends");
-  wire::ImageSource image;
-  image.set_path(name.front() == '/' ? name : folder + "/" + name);
-  return image;
+  return picture_file(name.front() == '/' ? name : folder + "/" + name);
 }
 
 std::string at_line(const std::string& path, int64_t number) {

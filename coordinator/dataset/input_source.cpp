@@ -11,6 +11,12 @@
 namespace lapidary {
 namespace {
 
+/// A picture of a compressed tar, with what it takes of the budget.
+struct HeldPicture {
+  ByteBudget::Share share;
+  wire::ImageSource image;
+};
+
 /// An image file, or a source that cannot be opened any more.
 class OneReader : public SourceReader {
  public:
@@ -33,7 +39,7 @@ class ShardReader : public SourceReader {
       : stem_(source.label),
         file_(shard_file(source)),
         path_(absolute_path(source.path)),
-        tar_(source.path, TarReader::Bytes::read, context.left_out, context.cancelled) {}
+        tar_(source.path, {TarReader::Bytes::read, context.left_out, context.cancelled, context.budget}) {}
 
   std::optional<SourceItem> next() override {
     try {
@@ -49,13 +55,16 @@ class ShardReader : public SourceReader {
   SourceItem found(TarEntry entry) {
     SourceItem found{key_of(entry.bare), {}, {}, std::move(entry.error), entry.name, false};
     if (found.error) return found;
-    wire::ImageSource& image = found.images.emplace_back();
+    const auto held = std::make_shared<HeldPicture>();
+    held->share = std::move(entry.share);
+    wire::ImageSource& image = held->image;
     image.set_path(path_);
     image.set_in_tar(!tar_.compressed());
     if (tar_.compressed()) image.set_data(std::move(entry.data));
     image.set_offset(entry.offset);
     image.set_entry(entry.name);
     image.set_entry_bytes(entry.bytes);
+    found.images.emplace_back(held, &image);
     return found;
   }
 
@@ -90,7 +99,7 @@ std::unique_ptr<SourceReader> open_reader(const InputSource& source, const ReadC
   SourceItem found;
   found.key = plain_path(source.path);
   found.name = plain_path(absolute_path(source.path));
-  found.images.emplace_back().set_path(absolute_path(source.path));
+  found.images.push_back(picture_file(absolute_path(source.path)));
   return std::make_unique<OneReader>(std::move(found));
 }
 

@@ -28,7 +28,7 @@ struct InputSource {
 /// A picture, or several of one prompt, before the job's prompts are put to it.
 struct SourceItem {
   std::string key;
-  std::vector<wire::ImageSource> images;
+  std::vector<PictureSource> images;
   std::vector<std::string> prompts;  // its own
   std::optional<std::string> error;
   std::string name;     // that nothing else in its source has, or few have; "": the key
@@ -39,6 +39,7 @@ struct SourceItem {
 struct ReadContext {
   const std::atomic<bool>* cancelled = nullptr;  // once true, a list on standard input and a tar end
   LeftOut* left_out = nullptr;                   // none: not counted
+  ByteBudget* budget = nullptr;                  // as InputRules has it
 };
 
 /// Gives what one source holds. A source that breaks on the way gives a last one with an error; only the

@@ -217,7 +217,7 @@ void check_sources(const Sources& sources, bool strict) {
     if (source.kind == SourceKind::folder) check_folder(source.path);
     if (!strict && !alone) continue;
     if (source.kind == SourceKind::manifest) check_manifest(source.path, strict ? kAllLines : 1);
-    if (source.kind == SourceKind::tar) TarReader(source.path, TarReader::Bytes::skip);
+    if (source.kind == SourceKind::tar) TarReader(source.path, {.bytes = TarReader::Bytes::skip});
   }
 }
 

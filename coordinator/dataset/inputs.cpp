@@ -15,6 +15,12 @@ uint64_t combined(uint64_t hash, uint64_t with) { return hash_of_key(cat(hash, '
 
 }  // namespace
 
+PictureSource picture_file(const std::string& path) {
+  const auto image = std::make_shared<wire::ImageSource>();
+  image->set_path(path);
+  return image;
+}
+
 struct Inputs::Impl {
   std::optional<SourceItem> next_found();
   void end_source();
@@ -27,6 +33,7 @@ struct Inputs::Impl {
   uint64_t picture = 0;             // of what was found
   LeftOut left_out;
   std::atomic<bool> cancelled = false;
+  ByteBudget* budget = nullptr;
   size_t at = 0;                         // the source that is read
   std::unique_ptr<SourceReader> reader;  // of it; none: not opened yet
   std::optional<SourceItem> found;       // a picture with prompts that were not given yet
@@ -37,7 +44,7 @@ struct Inputs::Impl {
 
 std::optional<SourceItem> Inputs::Impl::next_found() {
   for (; at < sources.all.size() && !cancelled; ++at) {
-    if (!reader) reader = open_source(sources.all[at], {&cancelled, &left_out});
+    if (!reader) reader = open_source(sources.all[at], {&cancelled, &left_out, budget});
     if (auto next = reader->next()) {
       next->key = as_utf8(next->key);
       picture = picture_of(*next);
@@ -92,6 +99,7 @@ Inputs::Inputs(const std::vector<std::string>& sources, const InputRules& rules)
     : impl_(std::make_unique<Impl>()) {
   impl_->sources = resolve_sources(sources, rules.known);
   impl_->prompts = rules.prompts;
+  impl_->budget = rules.budget;
   check_sources(impl_->sources, rules.strict);
 }
 
@@ -112,7 +120,10 @@ std::optional<DatasetItem> Inputs::next() {
   return item;
 }
 
-void Inputs::cancel() { impl_->cancelled = true; }
+void Inputs::cancel() {
+  impl_->cancelled = true;
+  if (impl_->budget != nullptr) impl_->budget->stop_waiting();
+}
 
 std::vector<Shard> Inputs::ended_shards() { return std::exchange(impl_->ended, {}); }
 

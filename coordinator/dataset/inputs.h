@@ -7,23 +7,28 @@
 #include <string>
 #include <vector>
 
+#include "configs/byte_budget.h"
 #include "configs/wire/wire.pb.h"
 #include "coordinator/dataset/left_out.h"
 
 namespace lapidary {
 
+/// Where a picture is, or its bytes, which are held once however many items want them.
+using PictureSource = std::shared_ptr<const wire::ImageSource>;
+PictureSource picture_file(const std::string& path);
+
 /// What one record is made from.
 struct DatasetItem {
-  std::string key;                        // names the record, once ItemKeys has given it its own; UTF-8
-  std::vector<wire::ImageSource> images;  // of one prompt, in order; at least one, unless there is an error
-  std::optional<std::string> prompt;      // none: the command's
-  std::optional<std::string> error;       // why nothing can be made of it
-  int64_t index = 0;                      // in the job's items, from 0
-  int64_t shard = -1;                     // which of the job's tars it comes from, from 0; -1: none
-  uint64_t picture = 0;                   // tells its picture from all others, in this run and the next
-  uint64_t identity = 0;                  // and the item, by its prompt
-  bool broken_source = false;  // the error is of a source, which may hold more that nobody has seen
-  bool alone = false;          // to be worked on beside no other: it may have ended a run before
+  std::string key;                    // names the record, once ItemKeys has given it its own; UTF-8
+  std::vector<PictureSource> images;  // of one prompt, in order; at least one, unless there is an error
+  std::optional<std::string> prompt;  // none: the command's
+  std::optional<std::string> error;   // why nothing can be made of it
+  int64_t index = 0;                  // in the job's items, from 0
+  int64_t shard = -1;                 // which of the job's tars it comes from, from 0; -1: none
+  uint64_t picture = 0;               // tells its picture from all others, in this run and the next
+  uint64_t identity = 0;              // and the item, by its prompt
+  bool broken_source = false;         // the error is of a source, which may hold more that nobody has seen
+  bool alone = false;                 // to be worked on beside no other: it may have ended a run before
   std::shared_ptr<const std::vector<int32_t>> prefix{};  // token ids of images and prompt, once they are made
 };
 
@@ -48,7 +53,10 @@ struct InputRules {
   bool strict = false;
   /// Sources of the job's earlier runs: they keep their labels and identities, and come in that order. One is
   /// known again by its place, or by its spelling where nothing is left at its place: a dataset has moved.
-  std::vector<LabelledSource> known;
+  std::vector<LabelledSource> known{};
+  /// Bytes that pictures of compressed tars hold, from when they are read until nobody has them any more:
+  /// `next` waits for it. A larger picture is an item with an error. Null: no bound. Outlives the inputs.
+  ByteBudget* budget = nullptr;
 };
 
 /// Everything to caption, in order, read as it is asked for and never held whole.

@@ -1,6 +1,17 @@
 #include "coordinator/dataset/item_reader.h"
 
 namespace lapidary {
+namespace {
+
+/// Of prompts that wait; pictures have a budget of their own. One item may always wait.
+constexpr size_t kMostText = size_t{64} << 20;
+
+size_t text_bytes(const DatasetItem& item) {
+  return item.key.size() + (item.prompt ? item.prompt->size() : 0) +
+         (item.prefix ? item.prefix->size() * sizeof(int32_t) : 0);
+}
+
+}  // namespace
 
 ItemReader::ItemReader(InputSource source, size_t ahead, std::function<void()> news)
     : ahead_(ahead), news_(std::move(news)) {
@@ -29,10 +40,15 @@ void ItemReader::read(const InputSource& source) {
     bool was_empty = false;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return closing_ || items_.size() < ahead_; });
+      changed_.wait(lock, [&] {
+        return closing_ || items_.empty() || (items_.size() < ahead_ && text_bytes_ < kMostText);
+      });
       if (closing_) return;
       was_empty = items_.empty();
-      if (item) items_.push_back(std::move(*item));
+      if (item) {
+        text_bytes_ += text_bytes(*item);
+        items_.push_back(std::move(*item));
+      }
       trouble_ = trouble;
       exhausted_ = !more;
     }
@@ -50,6 +66,7 @@ std::optional<DatasetItem> ItemReader::take() {
     }
     item = std::move(items_.front());
     items_.pop_front();
+    text_bytes_ -= text_bytes(*item);
   }
   changed_.notify_one();
   return item;

@@ -18,8 +18,8 @@ class ItemReader {
  public:
   /// Gives the next item, none at the end; called on the reader's thread alone.
   using InputSource = std::function<std::optional<DatasetItem>()>;
-  /// `ahead` items wait at most. `news` is called, on the reader's thread, when items are there again after
-  /// there were none, and when no more will come.
+  /// `ahead` items wait at most, and fewer where their prompts are long. `news` is called, on the reader's
+  /// thread, when items are there again after there were none, and when no more will come.
   ItemReader(InputSource source, size_t ahead, std::function<void()> news);
   /// Waits for the item that is being read, no longer.
   ~ItemReader();
@@ -39,6 +39,7 @@ class ItemReader {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<DatasetItem> items_;
+  size_t text_bytes_ = 0;  // of their prompts
   std::exception_ptr trouble_;
   bool exhausted_ = false;
   bool closing_ = false;

@@ -42,11 +42,13 @@ std::string bare_name(std::string name) {
 }  // namespace
 
 struct TarReader::Impl {
-  Impl(const std::string& path, Bytes bytes, LeftOut* left_out, const std::atomic<bool>* cancelled)
+  Impl(const std::string& path, const Options& options)
       : path_(path),
-        want_data_(bytes == Bytes::read),
-        left_out_(left_out != nullptr ? *left_out : unused_),
-        cancelled_(cancelled),
+        want_data_(options.bytes == Bytes::read),
+        left_out_(options.left_out != nullptr ? *options.left_out : unused_),
+        cancelled_(options.cancelled),
+        budget_(options.budget),
+        most_bytes_(budget_ != nullptr ? std::min(kMaxEntryBytes, budget_->all()) : kMaxEntryBytes),
         size_(size_of(path)),
         tar_(archive_read_new(), archive_read_free) {
     archive_read_support_format_tar(tar_.get());
@@ -73,6 +75,7 @@ struct TarReader::Impl {
   void check_whole();
   void check_end();
   TarEntry take();
+  void read_data(TarEntry& found);
   void read_into(std::string& data, size_t bytes);
   [[noreturn]] void refuse();
 
@@ -81,6 +84,8 @@ struct TarReader::Impl {
   LeftOut unused_;
   LeftOut& left_out_;
   const std::atomic<bool>* const cancelled_;
+  ByteBudget* const budget_;
+  const int64_t most_bytes_;  // of a picture in a compressed tar
   const int64_t size_;
   std::unique_ptr<archive, decltype(&archive_read_free)> tar_;
   archive_entry* entry_ = nullptr;  // where it stands; none: the end
@@ -165,15 +170,22 @@ TarEntry TarReader::Impl::take() {
     found.error = cat(path_, ": ", found.name, ": a link, not a file");
   else if (found.bytes == 0)
     found.error = cat(path_, ": ", found.name, ": empty");
-  else if (compressed_ && found.bytes > kMaxEntryBytes)
-    found.error = cat(path_, ": ", found.name, ": has ", found.bytes, " bytes, more than the ",
-                      kMaxEntryBytes, " that a picture in a compressed tar may have");
+  else if (compressed_ && found.bytes > most_bytes_)
+    found.error = cat(path_, ": ", found.name, ": has ", found.bytes, " bytes, more than the ", most_bytes_,
+                      " that a picture in a compressed tar may have",
+                      most_bytes_ < kMaxEntryBytes ? " (an eighth of --image-memory-gb)" : "");
   else if (compressed_ && want_data_)
-    read_into(head_, static_cast<size_t>(found.bytes));
+    read_data(found);
   else if (compressed_ && !pass_over_data())
     refuse();
   if (compressed_ && want_data_ && !found.error) found.data = std::move(head_);
   return found;
+}
+
+/// The memory first: who reads ahead waits here for who captions.
+void TarReader::Impl::read_data(TarEntry& found) {
+  if (budget_ != nullptr) found.share = budget_->take(found.bytes);
+  if (!is_cancelled()) read_into(head_, static_cast<size_t>(found.bytes));
 }
 
 /// Until `data` has so many bytes of the entry.
@@ -194,9 +206,8 @@ void TarReader::Impl::refuse() {
   fail(path_, ": broken after ", entries_, " entries: ", why != nullptr ? why : "cannot be read");
 }
 
-TarReader::TarReader(const std::string& path, Bytes bytes, LeftOut* left_out,
-                     const std::atomic<bool>* cancelled)
-    : impl_(std::make_unique<Impl>(path, bytes, left_out, cancelled)) {}
+TarReader::TarReader(const std::string& path, const Options& options)
+    : impl_(std::make_unique<Impl>(path, options)) {}
 TarReader::~TarReader() = default;
 TarReader::TarReader(TarReader&&) noexcept = default;
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "configs/byte_budget.h"
 #include "coordinator/dataset/left_out.h"
 
 namespace lapidary {
@@ -15,8 +16,9 @@ struct TarEntry {
   std::string name;  // as the tar has it
   std::string bare;  // without what leads to the tar's own folder or to the root: "./", "/"
   int64_t bytes = 0;
-  int64_t offset = 0;  // where its headers begin, long names and pax headers among them, unpacked
-  std::string data;    // its bytes, of a compressed tar
+  int64_t offset = 0;       // where its headers begin, long names and pax headers among them, unpacked
+  std::string data;         // its bytes, of a compressed tar
+  ByteBudget::Share share;  // what they take of the budget
   std::optional<std::string> error;  // why there are none: a link, empty, too large
 };
 
@@ -29,11 +31,17 @@ constexpr int64_t kMaxEntryBytes = int64_t{48} << 20;
 class TarReader {
  public:
   enum class Bytes : bool { skip, read };
-  /// `bytes`: whether entries of a compressed tar are wanted with their data. Throws a sentence where the
-  /// file cannot be opened or its first header is none. Once `cancelled`, if given, is true the tar ends,
-  /// soon even where the rest of a large member of a compressed tar is passed over.
-  explicit TarReader(const std::string& path, Bytes bytes = Bytes::read, LeftOut* left_out = nullptr,
-                     const std::atomic<bool>* cancelled = nullptr);
+  struct Options {
+    Bytes bytes = Bytes::read;    // whether entries of a compressed tar are wanted with their data
+    LeftOut* left_out = nullptr;  // null: not counted
+    /// Once it is true the tar ends, soon even where the rest of a large member of a compressed tar is passed
+    /// over.
+    const std::atomic<bool>* cancelled = nullptr;
+    ByteBudget* budget = nullptr;  // that data waits for; null: no bound
+  };
+  /// Throws a sentence where the file cannot be opened or its first header is none.
+  TarReader(const std::string& path, const Options& options);
+  explicit TarReader(const std::string& path) : TarReader(path, Options()) {}
   ~TarReader();
   TarReader(TarReader&&) noexcept;
 

@@ -120,7 +120,7 @@ void Fleet::obey(int replica, int rank, wire::Frame frame) {
       return take_loading(replica, rank, frame.loading());
     case wire::Frame::kStepDone:
     case wire::Frame::kEncoded:
-      return take_results(replica, frame);
+      return take_results(replica, static_cast<size_t>(rank), frame);
     case wire::Frame::kHeartbeat:
       if (events_.beat) events_.beat(replica, rank, frame.heartbeat());
       return;
@@ -155,7 +155,10 @@ void Fleet::take_ready(int index, int rank, const wire::Ready& ready) {
   ever_ready_ = true;
   if (launcher_) launcher_->ready(index);
   std::vector<wire::Ready> ranks;
-  for (const auto& each : replica.ranks) ranks.push_back(*each);
+  for (const auto& each : replica.ranks) {
+    ranks.push_back(*each);
+    replica.windows.emplace_back(each->encode_bytes());
+  }
   events_.ready(index, ranks);
   dispatcher_.join(index, config_of(replica));
   events_.room();
@@ -186,7 +189,7 @@ SchedulerConfig Fleet::config_of(const Replica& replica) const {
   return config;
 }
 
-void Fleet::take_results(int index, const wire::Frame& frame) {
+void Fleet::take_results(int index, size_t rank, const wire::Frame& frame) {
   Replica& replica = replicas_[static_cast<size_t>(index)];
   if (!replica.ready) return;
   std::vector<RequestOutput> events;
@@ -197,6 +200,8 @@ void Fleet::take_results(int index, const wire::Frame& frame) {
     } else {
       replica.encodes.back(Clock::now());
       events = dispatcher_.encoded(index, frame.encoded());
+      replica.windows[rank].answered(frame.encoded().id());
+      send_encodes(index, rank);
     }
   } catch (const Error& e) {
     return died(index, e.what());
@@ -214,12 +219,9 @@ void Fleet::pump() {
 void Fleet::send(Actions actions) {
   Replica& replica = replicas_[static_cast<size_t>(actions.replica)];
   const auto now = Clock::now();
-  for (LaneEncode& encode : actions.encodes) {
-    wire::Frame frame;
-    *frame.mutable_encode() = std::move(encode.encode);
-    server_.send(actions.replica, encode.rank, encode_frame(frame));
-  }
-  replica.encodes.sent(actions.encodes.size(), now);
+  for (LaneEncode& encode : actions.encodes)
+    replica.windows[static_cast<size_t>(encode.rank)].add(std::move(encode));
+  for (size_t rank = 0; rank < replica.windows.size(); ++rank) send_encodes(actions.replica, rank);
   for (wire::Step& step : actions.steps) {
     wire::Frame frame;
     *frame.mutable_step() = std::move(step);
@@ -227,6 +229,15 @@ void Fleet::send(Actions actions) {
   }
   replica.steps.sent(actions.steps.size(), now);
   if (!actions.events.empty()) events_.requests(actions.events);
+}
+
+/// As many as the rank has room for; the others wait for its answers.
+void Fleet::send_encodes(int index, size_t rank) {
+  Replica& replica = replicas_[static_cast<size_t>(index)];
+  size_t sent = 0;
+  for (; auto order = replica.windows[rank].next(); ++sent)
+    server_.send(index, static_cast<int>(rank), encode_frame(order->encode, order->image));
+  replica.encodes.sent(sent, Clock::now());
 }
 
 /// A replica goes as a whole: its ranks can do nothing without each other.
@@ -241,6 +252,7 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   replica.joined = 0;
   replica.due.reset();
   replica.steps = replica.encodes = {};
+  replica.windows.clear();
   // What ends the very first start will end each that follows: a checkpoint that cannot be read, too little
   // memory.
   if (comes_once() || (answering && !ever_ready_)) return fail(why, answering);

@@ -12,6 +12,7 @@
 #include "coordinator/fleet/launcher.h"
 #include "coordinator/fleet/worker_check.h"
 #include "coordinator/schedule/dispatcher.h"
+#include "coordinator/schedule/encode_window.h"
 
 namespace boost::asio {
 class io_context;
@@ -91,6 +92,7 @@ class Fleet {
     std::optional<Clock::time_point> due;  // when all its ranks must have come; none: nobody is on the way
     bool ready = false;
     Watch steps, encodes;
+    std::vector<EncodeWindow> windows;  // by rank; empty until it is ready
   };
 
   ControlServerEvents server_events();
@@ -99,9 +101,10 @@ class Fleet {
   void obey(int replica, int rank, wire::Frame frame);
   void take_ready(int replica, int rank, const wire::Ready& ready);
   void take_loading(int replica, int rank, const wire::Loading& loading);
-  void take_results(int replica, const wire::Frame& frame);
+  void take_results(int replica, size_t rank, const wire::Frame& frame);
   SchedulerConfig config_of(const Replica& replica) const;
   void send(Actions actions);
+  void send_encodes(int replica, size_t rank);
   void died(int replica, const std::string& why, bool answering = false);
   void lied(int replica, int rank, const std::string& what);
   void fail(const std::string& why, bool answering = false);

@@ -45,6 +45,7 @@ void check_ready(const wire::Ready& ready, int rank, const WorkerExpectations& e
   check("kv_bytes", ready.kv_bytes(), 0, kMostBytes);
   check("embedding_bytes", ready.embedding_bytes(), 0, kMostBytes);
   check("workspace_bytes", ready.workspace_bytes(), 0, kMostBytes);
+  check("encode_bytes", ready.encode_bytes(), 0, kMostBytes);
 }
 
 void check_loading(const wire::Loading& loading) {
@@ -77,6 +78,8 @@ void check_heartbeat(const wire::Heartbeat& beat, bool spans) {
     check("a span's begin", span.begin(), 0, kMostNanoseconds);
     check("a span's end", span.end(), span.begin(), kMostNanoseconds);
   }
+  check("bytes of pictures", beat.image_bytes(), 0, kMostBytes);
+  check("most bytes of pictures", beat.image_bytes_limit(), 0, kMostBytes);
   for (const int64_t busy : beat.busy()) check("busy nanoseconds", busy, 0, kMostNanoseconds);
 }
 

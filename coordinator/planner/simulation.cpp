@@ -5,6 +5,7 @@
 #include <queue>
 
 #include "configs/error.h"
+#include "configs/wire/framing.h"
 #include "coordinator/telemetry/stopwatch.h"
 
 namespace lapidary {
@@ -155,7 +156,7 @@ class Simulation {
       coordinator_ += seconds_of([&] { actions = dispatcher_.poll(); });
       if (!actions) return;
       for (const LaneEncode& order : actions->encodes) {
-        coordinator_ += seconds_of([&] { order.encode.SerializeToString(&bytes_); });
+        coordinator_ += seconds_of([&] { frame_ = encode_frame(order.encode, order.image); });
         encode(actions->replica, order);
       }
       for (const wire::Step& step : actions->steps) {
@@ -194,6 +195,7 @@ class Simulation {
   double now_ = 0;
   double coordinator_ = 0;  // seconds; what workers and clients do is not its time
   uint64_t steps_ = 0;
+  EncodedFrame frame_;
   std::string bytes_;  // a message as it is sent
   std::vector<RequestOutput> events_;
 };

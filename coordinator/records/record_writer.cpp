@@ -8,6 +8,14 @@ namespace {
 /// Work that a death may cost at most, beside what was running: small beside loading a model again.
 constexpr auto kCommitEvery = std::chrono::milliseconds(500);
 
+/// Enough that the disk's pauses are not felt, few enough to weigh nothing.
+constexpr size_t kMostWaiting = 4096, kMostText = size_t{64} << 20;
+
+size_t text_bytes(const Record& record) {
+  return record.key.size() + record.prompt.size() + record.text.size() +
+         record.token_ids.size() * sizeof(int32_t);
+}
+
 }  // namespace
 
 void LineSink::write(const std::string& line) {
@@ -41,14 +49,15 @@ RecordWriter::~RecordWriter() {
 void RecordWriter::add(DatasetItem item, Record record) {
   {
     const std::lock_guard lock(mutex_);
+    text_bytes_ += text_bytes(record);
     entries_.push_back({std::move(item), std::move(record)});
   }
   changed_.notify_all();
 }
 
-size_t RecordWriter::waiting() const {
+bool RecordWriter::has_room() const {
   const std::lock_guard lock(mutex_);
-  return entries_.size() + writing_;
+  return entries_.size() + writing_ < kMostWaiting && text_bytes_ < kMostText;
 }
 
 std::exception_ptr RecordWriter::trouble() const {
@@ -79,6 +88,7 @@ void RecordWriter::work() {
     std::deque<Entry> entries = std::move(entries_);
     entries_.clear();
     writing_ = entries.size();
+    const size_t writing_text = text_bytes_;
     const bool last = entries.empty() && ending_;
     lock.unlock();
     dirty = dirty || !entries.empty();
@@ -88,8 +98,10 @@ void RecordWriter::work() {
       dirty = false;
       committed = Clock::now();
     }
+    entries.clear();  // pictures among them are let go of
     lock.lock();
     writing_ = 0;
+    text_bytes_ -= writing_text;
     if (last || trouble_) return;
   }
 }

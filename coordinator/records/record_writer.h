@@ -58,8 +58,8 @@ class RecordWriter {
   RecordWriter& operator=(const RecordWriter&) = delete;
 
   void add(DatasetItem item, Record record);
-  /// Records that the sink has not taken yet.
-  size_t waiting() const;
+  /// Whether few enough records wait for the sink that more may be made.
+  bool has_room() const;
   std::exception_ptr trouble() const;
   /// Waits until all is written and committed; throws what the sink threw.
   void finish(bool whole);
@@ -77,7 +77,8 @@ class RecordWriter {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Entry> entries_;
-  size_t writing_ = 0;
+  size_t writing_ = 0;     // records that the sink is being given
+  size_t text_bytes_ = 0;  // of all that wait
   bool ending_ = false;
   bool dropping_ = false;
   std::exception_ptr trouble_;

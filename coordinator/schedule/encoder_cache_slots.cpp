@@ -75,7 +75,7 @@ int32_t EncoderCacheSlots::encode(const ImageInput& picture) {
   order.rank = lane.rank;
   order.encode.set_id(at(slot).encode_id);
   order.encode.set_slot(static_cast<int32_t>(slot % per_lane_));
-  *order.encode.mutable_image() = *picture.source;
+  order.image = picture.source;
   return slot;
 }
 

@@ -73,7 +73,8 @@ struct RequestOutput {
 /// An encode, and the replica rank whose vision lane is to run it.
 struct LaneEncode {
   int32_t rank = 0;
-  wire::Encode encode;
+  wire::Encode encode;  // without its image
+  std::shared_ptr<const wire::ImageSource> image;
 };
 
 /// Tokens of the whole prefix, those of the images counted.

@@ -55,6 +55,8 @@ void Timeline::name_ranks() {
 void Timeline::take(int replica, int rank, const wire::Heartbeat& beat, HeartbeatMonitor::Time received) {
   Rank& from = ranks_.at(static_cast<size_t>(replica * mesh_.replica_ranks() + rank));
   take_sums(from, beat);
+  from.image_bytes = std::max(from.image_bytes, beat.image_bytes());
+  from.image_bytes_limit = std::max(from.image_bytes_limit, beat.image_bytes_limit());
   compare_clocks(from.clock, beat, received);
   for (const wire::Span& span : beat.spans()) {
     if (!wire::Span::Kind_IsValid(span.kind()) || span.end() < span.begin()) continue;  // of a newer worker

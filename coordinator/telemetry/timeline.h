@@ -23,6 +23,7 @@ struct RankTimes {
       0;  // of its replica: from the first span to the last; without spans its longest step + idle
   double step = 0, sum = 0, receive = 0, idle = 0;  // decoder lane: steps, and in them; between them
   double encode = 0, read = 0;                      // vision lane: the tower; waiting for pictures
+  int64_t image_bytes = 0, image_bytes_limit = 0;   // most that it said to hold of pictures, and may
 
   double decoder_share() const { return share(step, observed); }
   double vision_share() const { return share(encode, observed); }
@@ -92,6 +93,7 @@ class Timeline {
     Sums busy{};                                       // of the one that runs
     std::vector<Interval> prefills, decodes, encodes;  // steps with prefills and without; the vision lane's
     std::optional<Interval> observed;
+    int64_t image_bytes = 0, image_bytes_limit = 0;  // the most
     uint64_t last_step = 0;     // 0: the next one was waited for, or there is none before
     int64_t last_step_end = 0;  // in its own clock, which the comparison of clocks does not move
   };

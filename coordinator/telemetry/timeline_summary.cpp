@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "configs/error.h"
+#include "coordinator/telemetry/progress.h"
 #include "coordinator/telemetry/table.h"
 #include "coordinator/telemetry/timeline.h"
 
@@ -64,6 +65,8 @@ TimelineSummary Timeline::summary() const {
     times.idle = sum(Kind::IDLE);
     times.encode = sum(Kind::ENCODE);
     times.read = sum(Kind::READ);
+    times.image_bytes = rank.image_bytes;
+    times.image_bytes_limit = rank.image_bytes_limit;
   }
   for (int r = 0; r < mesh_.replicas; ++r) summary.replicas.push_back(replica_times(r, summary.ranks));
   summary.gaps = gaps();
@@ -151,15 +154,18 @@ DecodesBesideEncodes Timeline::decodes_beside_encodes() const {
 }
 
 std::string TimelineSummary::text() const {
-  std::vector<std::vector<std::string>> rows{
-      {"rank", "decoder lane busy", "all-reduce in steps", "waiting in steps", "vision lane busy"}};
+  std::vector<std::vector<std::string>> rows{{"rank", "decoder lane busy", "all-reduce in steps",
+                                              "waiting in steps", "vision lane busy", "pictures held"}};
   for (const RankTimes& rank : ranks) {
     const bool decodes = rank.stage >= 0;
     rows.push_back({cat("replica ", rank.replica, " rank ", rank.rank,
                         decodes ? cat(" (stage ", rank.stage, ")") : std::string(" (vision)")),
                     decodes ? percent(rank.decoder_share()) : "-", decodes ? percent(rank.sum_share()) : "-",
                     decodes ? percent(rank.receive_share()) : "-",
-                    rank.vision ? percent(rank.vision_share()) : "-"});
+                    rank.vision ? percent(rank.vision_share()) : "-",
+                    rank.vision ? cat(bytes_text(static_cast<double>(rank.image_bytes)), " of ",
+                                      bytes_text(static_cast<double>(rank.image_bytes_limit)))
+                                : "-"});
   }
   std::string text = table_text(rows);
   for (const ReplicaTimes& times : replicas) {

@@ -22,7 +22,7 @@ void read_back(const std::string& path, const TarEntry& entry) {
   source.set_in_tar(true);
   source.set_offset(entry.offset);
   try {
-    read_source(source, 1 << 20);
+    read_source(source, {.max_bytes = 1 << 20});
   } catch (const Error&) {
   }
 }

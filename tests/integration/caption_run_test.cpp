@@ -48,7 +48,7 @@ class CaptionRunTest : public testing::Test {
       DatasetItem item;
       item.index = next;
       item.key = names_[static_cast<size_t>(next++)];
-      item.images.emplace_back().set_path("/pictures/" + item.key);
+      item.images.push_back(picture_file("/pictures/" + item.key));
       return item;
     };
     parts_.prefix = [](int64_t, const std::string&) { return std::vector<int32_t>{7, 2, 3}; };
@@ -159,7 +159,7 @@ TEST_F(CaptionRunTest, ARankThatNeverComesEndsTheJobByItsDeadline) {
   first.mesh.replicas = 2;
   parts_.source = [] {  // as many items as are wanted: the other replica alone would never be done
     DatasetItem item;
-    item.images.emplace_back().set_path("endless");
+    item.images.push_back(picture_file("endless"));
     return std::optional(item);
   };
   EXPECT_THAT(error_of([&] { run({first}); }), HasSubstr("none of 1 rank came within 0.2 s"));
@@ -220,7 +220,7 @@ TEST_F(CaptionRunTest, TheUserMayStopIt) {
     DatasetItem item;
     item.index = n;
     item.key = "picture" + std::to_string(n++);
-    item.images.emplace_back().set_path(item.key);
+    item.images.push_back(picture_file(item.key));
     return item;
   };
   const Counts counts = run({{}});

@@ -126,7 +126,7 @@ TEST(ControlLink, ACoordinatorThatFallsSilentIsLost) {
     welcome.mutable_welcome()->set_heartbeat_seconds(0.02);
     welcome.mutable_welcome()->set_dead_after_seconds(0.2);
     // The first step comes in the same packet: it waits until somebody listens.
-    peer.say(*encode_frame(welcome) + *encode_frame(step(1)));
+    peer.say(encode_frame(welcome).bytes() + encode_frame(step(1)).bytes());
     journal.await("lost");
   });
   ControlLink link(to({listener.endpoint()}));

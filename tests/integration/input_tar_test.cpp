@@ -27,7 +27,7 @@ std::string bytes_of(const std::string& seed, size_t size) {
 class TarTest : public InputsFixture {
  protected:
   static std::string read(const DatasetItem& item) {
-    const auto bytes = read_source(item.images.at(0));
+    const auto bytes = read_source(*item.images.at(0));
     return {bytes.begin(), bytes.end()};
   }
   std::string whole(const std::string& name) const {
@@ -66,8 +66,8 @@ TEST_P(TarKinds, EveryPictureIsFoundAndReadBackByTheWorker) {
   for (size_t i = 0; i < which.size(); ++i) {
     EXPECT_FALSE(items[i].error);
     EXPECT_EQ(items[i].shard, 0);
-    EXPECT_EQ(items[i].images[0].in_tar(), plain);
-    EXPECT_EQ(items[i].images[0].path(), at("00007" + extension));
+    EXPECT_EQ(items[i].images[0]->in_tar(), plain);
+    EXPECT_EQ(items[i].images[0]->path(), at("00007" + extension));
     EXPECT_EQ(read(items[i]), files[which[i]].bytes);
   }
 }
@@ -85,8 +85,8 @@ TEST_F(TarTest, ItsBytesTellWhetherItIsCompressed) {
   write_tar(root_ / "b.tgz", {{"1.jpg", "as it is"}}, "ustar", "none");
   const auto items = all({at("a.tar"), at("b.tgz")});
   ASSERT_THAT(keys(items), ElementsAre("a/1", "b/1"));
-  EXPECT_FALSE(items[0].images[0].in_tar());
-  EXPECT_TRUE(items[1].images[0].in_tar());
+  EXPECT_FALSE(items[0].images[0]->in_tar());
+  EXPECT_TRUE(items[1].images[0]->in_tar());
   EXPECT_EQ(read(items[0]), "squeezed");
   EXPECT_EQ(read(items[1]), "as it is");
 }

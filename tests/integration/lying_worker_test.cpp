@@ -131,7 +131,7 @@ class LyingWorkerTest : public testing::Test {
       DatasetItem item;
       item.index = next;
       item.key = cat("picture", next++);
-      item.images.emplace_back().set_path("/pictures/" + item.key);
+      item.images.push_back(picture_file("/pictures/" + item.key));
       return item;
     };
     parts.prefix = [](int64_t, const std::string&) { return std::vector<int32_t>{7, 2, 3}; };

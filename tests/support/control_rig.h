@@ -117,7 +117,7 @@ class Peer {
     boost::asio::write(socket_, boost::asio::buffer(bytes), error);
     return !error;
   }
-  bool say(const wire::Frame& frame) { return say(*encode_frame(frame)); }
+  bool say(const wire::Frame& frame) { return say(encode_frame(frame).bytes()); }
   bool say(const wire::Hello& hello) {
     wire::Frame frame;
     *frame.mutable_hello() = hello;

@@ -29,7 +29,7 @@ for picture in jpeg_lossless_1.jpg jpeg_420_cut_in_scan_2.jpg size_17x300.png; d
   has record '"status": "ok"'
 done
 grep '"key": "huge.webp"' out >record
-has record '"status": "error"' "huge.webp: takes 14315" "bytes of memory to decode, more than the 500000000" "--image-memory-gb"
+has record '"status": "error"' "huge.webp: takes 14315" "bytes, more than the 312500000 that this process may hold of pictures being decoded" "--image-memory-gb"
 grep '"key": "scans.jpg"' out >record
 has record '"status": "error"' "scans.jpg: JPEG of 609 scans of 85 x 119 pixels, more than the limit of 500"
 has err "2 of them failed"

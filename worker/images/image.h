@@ -35,7 +35,7 @@ struct ImageLimits {
   /// Pixels that a JPEG's scans pass over, all together: seconds of work. Encoders make about ten scans.
   int64_t max_scanned_pixels = 5'000'000'000;
   /// Told, before memory is taken, how much decoding will hold at once, the picture and `file` included. May
-  /// wait, or throw Error to refuse (MemoryBudget).
+  /// wait, or throw Error to refuse (ByteBudget).
   std::function<void(int64_t bytes)> before_decoding{};
 };
 

@@ -41,9 +41,10 @@ class File {
   int64_t size_ = 0;
 };
 
-void check_size(int64_t size, int64_t max_bytes) {
-  if (size > max_bytes)
-    fail("has ", size, " bytes, more than the limit of ", max_bytes, " for an image file");
+void check_size(int64_t size, const ReadLimits& limits) {
+  if (size > limits.max_bytes)
+    fail("has ", size, " bytes, more than the limit of ", limits.max_bytes, " for an image file");
+  limits.before_reading(size);
 }
 
 /// Fills `bytes` from `read_some(into, size)`, which returns how many came, 0 at the end.
@@ -56,9 +57,9 @@ void read_all(std::vector<uint8_t>& bytes, const ReadSome& read_some) {
   }
 }
 
-std::vector<uint8_t> read_file(const std::string& path, int64_t max_bytes) {
+std::vector<uint8_t> read_file(const std::string& path, const ReadLimits& limits) {
   const File file(path);
-  check_size(file.size(), max_bytes);
+  check_size(file.size(), limits);
   std::vector<uint8_t> bytes(static_cast<size_t>(file.size()));
   read_all(bytes, [&](uint8_t* into, size_t size) {
     ssize_t got;
@@ -91,10 +92,10 @@ void check_entry(const wire::ImageSource& source, archive_entry* entry) {
          " bytes, no longer ", source.entry_bytes());
 }
 
-std::vector<uint8_t> read_entry(archive* tar, archive_entry* entry, int64_t max_bytes) {
+std::vector<uint8_t> read_entry(archive* tar, archive_entry* entry, const ReadLimits& limits) {
   if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != nullptr)
     fail("not a regular file");
-  check_size(archive_entry_size(entry), max_bytes);
+  check_size(archive_entry_size(entry), limits);
   std::vector<uint8_t> bytes(static_cast<size_t>(archive_entry_size(entry)));
   read_all(bytes, [&](uint8_t* into, size_t size) {
     const ssize_t got = archive_read_data(tar, into, size);
@@ -104,7 +105,7 @@ std::vector<uint8_t> read_entry(archive* tar, archive_entry* entry, int64_t max_
   return bytes;
 }
 
-std::vector<uint8_t> read_tar(const wire::ImageSource& source, int64_t max_bytes) {
+std::vector<uint8_t> read_tar(const wire::ImageSource& source, const ReadLimits& limits) {
   const File file(source.path());
   if (source.offset() < 0 || source.offset() >= file.size())
     fail("the file has only ", file.size(), " bytes");
@@ -123,27 +124,29 @@ std::vector<uint8_t> read_tar(const wire::ImageSource& source, int64_t max_bytes
     fail("no entry of a tar file can be read here: ", archive_error_string(tar.get()));
   check_entry(source, entry);
   try {
-    return read_entry(tar.get(), entry, max_bytes);
+    return read_entry(tar.get(), entry, limits);
   } catch (const Error& error) {
     const std::string name = entry_name(entry);
     fail(name.empty() ? "(a nameless entry)" : name, ": ", error.what());
   }
 }
 
-std::vector<uint8_t> read_given(const std::string& data, int64_t max_bytes) {
-  check_size(static_cast<int64_t>(data.size()), max_bytes);
-  return {data.begin(), data.end()};
-}
-
 }  // namespace
 
-std::vector<uint8_t> read_source(const wire::ImageSource& source, int64_t max_bytes) {
+std::vector<uint8_t> read_source(const wire::ImageSource& source, const ReadLimits& limits) {
   try {
-    if (!source.data().empty()) return read_given(source.data(), max_bytes);
-    return source.in_tar() ? read_tar(source, max_bytes) : read_file(source.path(), max_bytes);
+    if (const auto given = given_bytes(source); !given.empty()) {
+      check_size(static_cast<int64_t>(given.size()), limits);
+      return {given.begin(), given.end()};
+    }
+    return source.in_tar() ? read_tar(source, limits) : read_file(source.path(), limits);
   } catch (const Error& error) {
     fail(name_of(source), ": ", error.what());
   }
+}
+
+std::span<const uint8_t> given_bytes(const wire::ImageSource& source) {
+  return {reinterpret_cast<const uint8_t*>(source.data().data()), source.data().size()};
 }
 
 std::string name_of(const wire::ImageSource& source) {

@@ -13,7 +13,10 @@
 namespace lapidary {
 
 VisionLane::VisionLane(Parts parts, SpanRecorder& recorder)
-    : parts_(std::move(parts)), recorder_(recorder), decode_memory_(parts_.decode_memory_bytes) {
+    : parts_(std::move(parts)),
+      recorder_(recorder),
+      files_(parts_.memory.files, "of picture files (an eighth of --image-memory-gb)"),
+      decoding_(parts_.memory.decoding, "of pictures being decoded (five eighths of --image-memory-gb)") {
   std::promise<void> made;
   auto is_made = made.get_future();
   thread_ = std::thread([this, made = std::move(made)]() mutable { run(std::move(made)); });
@@ -45,8 +48,11 @@ void VisionLane::add(wire::Encode encode) {
     pending = pending_.insert(pending_.end(), {encode.id(), encode.slot(), false, {}});
   }
   changed_.notify_one();  // so that the lane's waiting for pictures is seen to begin
-  pool_->submit([this, pending, encode = std::move(encode)] {
+  received_ += static_cast<int64_t>(encode.image().data().size());
+  pool_->submit([this, pending, encode = std::move(encode)]() mutable {
     DecodedImage picture = read(encode);
+    received_ -= static_cast<int64_t>(encode.image().data().size());
+    encode.Clear();  // before the answer makes room for more
     {
       const std::lock_guard lock(mutex_);
       pending->picture = std::move(picture);
@@ -63,12 +69,19 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) {
   try {
     if (encode.slot() < 0 || encode.slot() >= tower_.slots->count())
       fail("encoder cache slot ", encode.slot(), " of ", tower_.slots->count(), " for ", name);
-    const std::vector<uint8_t> bytes = parts_.read_bytes(encode.image());
+    ByteBudget::Share file;
+    std::vector<uint8_t> read;
+    std::span<const uint8_t> bytes = given_bytes(encode.image());
+    if (bytes.empty()) {
+      ReadLimits limits;
+      limits.before_reading = [&](int64_t size) { file = files_.take(size); };
+      bytes = read = parts_.read_bytes(encode.image(), limits);
+    }
     picture.content = content_hash(bytes);
     picture = [&] {
-      MemoryBudget::Share share(decode_memory_);
+      ByteBudget::Share pixels;
       ImageLimits limits;
-      limits.before_decoding = [&](int64_t taken) { share.take(taken + static_cast<int64_t>(bytes.size())); };
+      limits.before_decoding = [&](int64_t taken) { pixels = decoding_.take(taken); };
       try {
         PreparedImage prepared = prepare_image(bytes, tower_.steps, limits);
         return DecodedImage{"",
@@ -88,6 +101,8 @@ VisionLane::DecodedImage VisionLane::read(const wire::Encode& encode) {
   }
   return picture;
 }
+
+int64_t VisionLane::image_bytes() const { return received_ + files_.held() + decoding_.held(); }
 
 void VisionLane::run(std::promise<void> made) {
   lower_priority();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -13,11 +14,12 @@
 #include <thread>
 #include <vector>
 
+#include "configs/byte_budget.h"
+#include "configs/image_memory.h"
 #include "configs/model/image_steps.h"
 #include "configs/wire/wire.pb.h"
 #include "worker/engine/encoder_cache.h"
 #include "worker/images/image_source.h"
-#include "worker/images/memory_budget.h"
 #include "worker/lanes/span_recorder.h"
 #include "worker/lanes/task_pool.h"
 
@@ -46,12 +48,11 @@ class VisionLane {
     std::function<void(wire::Encoded)> done;         // on the lane's thread
     std::function<void(std::exception_ptr)> failed;  // the lane itself broke, and has ended
     int read_threads = 1;
-    /// What pictures may hold while they are decoded, all threads together; more waits, and one picture that
-    /// takes more alone is an error.
-    int64_t decode_memory_bytes = int64_t{4} << 30;
-    /// The bytes of a picture file, on any of the pool's threads.
-    std::function<std::vector<uint8_t>(const wire::ImageSource&)> read_bytes =
-        [](const wire::ImageSource& source) { return read_source(source); };
+    /// What pictures may hold as files and while they are decoded, all threads together; more waits, and one
+    /// picture that takes more alone is an error.
+    ImageMemory memory = divide_image_memory(int64_t{4} << 30);
+    /// The bytes of a picture file that came without them, on any of the pool's threads.
+    std::function<std::vector<uint8_t>(const wire::ImageSource&, const ReadLimits&)> read_bytes = read_source;
   };
 
   /// Returns when the tower is made; throws what make_tower throws.
@@ -66,6 +67,9 @@ class VisionLane {
   /// with the picture, or with its slot, is the answer's `error`. Nobody reads the slot from here to the
   /// answer.
   void add(wire::Encode encode);
+
+  /// What it holds of pictures: bytes that came with encodes, of files, and of decoders. Any thread.
+  int64_t image_bytes() const;
 
  private:
   void end();
@@ -104,7 +108,8 @@ class VisionLane {
 
   Parts parts_;
   SpanRecorder& recorder_;
-  mutable MemoryBudget decode_memory_;
+  ByteBudget files_, decoding_;
+  std::atomic<int64_t> received_ = 0;  // bytes that came with encodes and are not decoded yet
   LaneTower tower_;
   Buffer scratch_;                                    // a batch's embeddings, until they go to their slots
   std::vector<std::optional<ContentHash>> contents_;  // of each slot; the lane's thread alone knows them

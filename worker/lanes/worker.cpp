@@ -44,13 +44,14 @@ int threads_that_read(int wanted) {
   return wanted > 0 ? wanted : std::clamp(available_cores() / std::max(1, local_size()), 1, kMax);
 }
 
-int64_t memory_that_decodes(int64_t wanted) {
-  constexpr double kMax = 1e12;  // where the host does not say
-  if (wanted > 0) return wanted;
-  return static_cast<int64_t>(std::min(kMax, available_memory() / 2 / std::max(1, local_size())));
-}
-
 }  // namespace
+
+ImageMemory image_memory(int64_t wanted) {
+  constexpr double kMax = 1e12;  // where the host does not say
+  if (wanted > 0) return divide_image_memory(wanted);
+  return divide_image_memory(
+      static_cast<int64_t>(std::min(kMax, available_memory() / 2 / std::max(1, local_size()))));
+}
 
 class Worker::Impl : private StepExecutor {
  public:
@@ -82,6 +83,7 @@ class Worker::Impl : private StepExecutor {
   void report_loading(int64_t loaded, int64_t total);
   void report_ready();
   void report_done(wire::StepDone done);
+  void fill(wire::Heartbeat& beat);
   void receive(wire::Frame frame);
   void lose(const std::string& why);
   void fault(std::exception_ptr failure);
@@ -100,6 +102,7 @@ class Worker::Impl : private StepExecutor {
   std::optional<EncoderCache> slots_;
   DecoderLane decoder_;
   std::unique_ptr<VisionLane> vision_;  // assigned with the door's mutex held
+  ImageMemory image_memory_{};          // of it
 
   int64_t engine_bytes_ = 0, tower_bytes_ = 0, reported_ = 0;  // of loading
   std::atomic<bool> told_to_end_ = false;
@@ -151,7 +154,7 @@ void Worker::Impl::start_link() {
   link_.start(
       {[at_door](wire::Frame frame) { at_door([&](Impl& worker) { worker.receive(std::move(frame)); }); },
        [at_door](const std::string& why) { at_door([&](Impl& worker) { worker.lose(why); }); },
-       [at_door](wire::Heartbeat& beat) { at_door([&](Impl& worker) { worker.recorder_.take(beat); }); }});
+       [at_door](wire::Heartbeat& beat) { at_door([&](Impl& worker) { worker.fill(beat); }); }});
 }
 
 void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config) {
@@ -180,7 +183,7 @@ void Worker::Impl::load(const WorkerOptions& options, const ModelConfig& config)
     };
     parts.failed = [this](std::exception_ptr failure) { fault(std::move(failure)); };
     parts.read_threads = threads_that_read(options.read_threads);
-    parts.decode_memory_bytes = memory_that_decodes(options.decode_memory_bytes);
+    parts.memory = image_memory_ = image_memory(options.image_memory_bytes);
     auto lane = std::make_unique<VisionLane>(std::move(parts), recorder_);
     const std::lock_guard lock(door_->mutex);
     vision_ = std::move(lane);
@@ -239,6 +242,7 @@ void Worker::Impl::report_ready() {
   ready.set_embedding_bytes(static_cast<int64_t>(memory.embeddings + (slots_ ? slots_->bytes() : 0)));
   ready.set_workspace_bytes(
       static_cast<int64_t>(memory.workspace + (tower_ ? tower_->workspace_bytes() : 0)));
+  ready.set_encode_bytes(image_memory_.received);
   link_.send(frame);
 }
 
@@ -267,8 +271,15 @@ void Worker::Impl::run() {
   if (failure_) std::rethrow_exception(failure_);
   link_.expect_end();
   wire::Frame frame;  // what happened since the last heartbeat
-  recorder_.take(*frame.mutable_heartbeat());
+  fill(*frame.mutable_heartbeat());
   link_.send(frame);
+}
+
+void Worker::Impl::fill(wire::Heartbeat& beat) {
+  recorder_.take(beat);
+  if (!vision_) return;
+  beat.set_image_bytes(vision_->image_bytes());
+  beat.set_image_bytes_limit(image_memory_.received + image_memory_.files + image_memory_.decoding);
 }
 
 void Worker::Impl::receive(wire::Frame frame) {

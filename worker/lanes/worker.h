@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "configs/image_memory.h"
 #include "configs/mesh.h"
 #include "configs/model/model_config.h"
 #include "sharding/comm/communicator.h"
@@ -15,10 +16,13 @@ namespace lapidary {
 struct WorkerOptions {
   EngineOptions engine;
   int read_threads = 0;  // that read and decode pictures; 0: the rank's share of the cores, at most 8
-  /// What pictures may hold while they are decoded, all threads together; 0: half of the memory that the host
-  /// has left once the model is loaded, shared by its ranks.
-  int64_t decode_memory_bytes = 0;
+  /// What pictures may hold; 0: half of the memory that the host has left once the model is loaded, shared by
+  /// its ranks.
+  int64_t image_memory_bytes = 0;
 };
+
+/// What a process of this host may hold of pictures, where `wanted` bytes are (0) not said.
+ImageMemory image_memory(int64_t wanted);
 
 /// One rank at work: loads its part of the model, then runs the steps and encodes the pictures that the
 /// coordinator asks for, until it is told to stop. Many may live in one process, each with its own thread.

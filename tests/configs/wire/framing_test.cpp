@@ -21,13 +21,14 @@ std::string header(uint32_t length) {
 }
 
 TEST(Framing, TheLengthComesFirstInLittleEndian) {
-  const std::string bytes = *encode_frame(encode_of(std::string(300, 'x')));
+  const std::string bytes = encode_frame(encode_of(std::string(300, 'x'))).bytes();
   EXPECT_EQ(bytes.substr(0, 4), header(static_cast<uint32_t>(bytes.size() - 4)));
 }
 
 TEST(Framing, FramesComeWholeHoweverTheirBytesArrive) {
   std::string bytes;
-  for (const size_t size : {0, 1, 5000, 0, 77}) bytes += *encode_frame(encode_of(std::string(size, 'x')));
+  for (const size_t size : {0, 1, 5000, 0, 77})
+    bytes += encode_frame(encode_of(std::string(size, 'x'))).bytes();
   for (const size_t piece : {size_t{1}, size_t{3}, size_t{4096}, bytes.size()}) {
     FrameDecoder decoder;
     std::vector<size_t> sizes;
@@ -49,7 +50,7 @@ TEST(Framing, ALengthAboveTheLimitIsRefusedAtItsFourthByte) {
 }
 
 TEST(Framing, AFrameAtTheLimitPassesAndOneAboveDoesNot) {
-  const std::string bytes = *encode_frame(encode_of(std::string(500, 'x')));
+  const std::string bytes = encode_frame(encode_of(std::string(500, 'x'))).bytes();
   FrameDecoder enough(bytes.size() - 4), less(bytes.size() - 5);
   enough.feed(bytes);
   less.feed(bytes);
@@ -68,7 +69,7 @@ TEST(Framing, WhatIsNoFrameIsSaidSo) {
 TEST(Framing, ANewLimitHoldsForTheNextFrame) {
   FrameDecoder decoder(10);
   decoder.set_limit(1000);
-  decoder.feed(*encode_frame(encode_of(std::string(500, 'x'))));
+  decoder.feed(encode_frame(encode_of(std::string(500, 'x'))).bytes());
   EXPECT_TRUE(decoder.next());
 }
 
@@ -76,7 +77,7 @@ TEST(Framing, AFileNameThatIsNoUtf8Arrives) {
   wire::Frame frame;
   frame.mutable_encode()->mutable_image()->set_path("\xff\xfe.jpg");
   FrameDecoder decoder;
-  decoder.feed(*encode_frame(frame));
+  decoder.feed(encode_frame(frame).bytes());
   EXPECT_EQ(decoder.next()->encode().image().path(), "\xff\xfe.jpg");
 }
 
@@ -85,6 +86,29 @@ TEST(Framing, AFrameHasTheNameOfItsContent) {
   EXPECT_THROW(encode_frame(frame), std::logic_error);
   frame.mutable_step_done();
   EXPECT_EQ(frame_name(frame), "step_done");
+}
+
+TEST(Framing, APictureFollowsItsFrameUncopied) {
+  for (const size_t size : {0, 1, 127, 128, 100'000}) {
+    const auto image = std::make_shared<wire::ImageSource>();
+    image->set_path("a.tar.gz");
+    image->set_offset(512);
+    image->set_entry("0.png");
+    image->set_entry_bytes(static_cast<int64_t>(size));
+    image->set_data(std::string(size, 'x'));
+    wire::Encode order;
+    order.set_id(7);
+    order.set_slot(3);
+    const EncodedFrame encoded = encode_frame(order, image);
+    EXPECT_EQ(encoded.data.get(), size > 0 ? &image->data() : nullptr);
+    FrameDecoder decoder;
+    decoder.feed(encoded.bytes());
+    const auto frame = decoder.next();
+    ASSERT_TRUE(frame && frame->has_encode() && !decoder.is_mid_frame()) << size;
+    EXPECT_EQ(frame->encode().id(), 7u);
+    EXPECT_EQ(frame->encode().slot(), 3);
+    EXPECT_EQ(frame->encode().image().SerializeAsString(), image->SerializeAsString());
+  }
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ class InputsFixture : public testing::Test {
   static Strings keys(const Strings& sources) { return keys(all(sources)); }
   static Strings paths(const DatasetItem& item) {
     Strings paths;
-    for (const wire::ImageSource& image : item.images) paths.push_back(image.path());
+    for (const PictureSource& image : item.images) paths.push_back(image->path());
     return paths;
   }
   static std::string refusal(const Strings& sources, bool strict = false) {

@@ -64,8 +64,8 @@ TEST_F(InputsTest, FilesAreTakenAsGivenAndSeveralSourcesInTheirOrder) {
               ElementsAre("odd.bin", "p.png", "q.png", "f/1.png", "f/2.png", "p.png#2", "q.png#2",
                           "f/2.png#2", "odd.bin#2"));
   const auto items = all({"odd.bin", "m.jsonl", "f", "."});
-  for (const DatasetItem& item : items) EXPECT_TRUE(fs::path(item.images.at(0).path()).is_absolute());
-  EXPECT_EQ(items[2].images[0].path(), at("q.png"));
+  for (const DatasetItem& item : items) EXPECT_TRUE(fs::path(item.images.at(0)->path()).is_absolute());
+  EXPECT_EQ(items[2].images[0]->path(), at("q.png"));
 }
 
 TEST_F(InputsTest, EveryPromptOfTheCommandIsAnItemUnlessThePictureBringsItsOwn) {
@@ -194,7 +194,7 @@ std::map<std::string, std::string> keys_by_path(Inputs& inputs) {
   ItemKeys names;
   while (auto item = inputs.next()) {
     names.name(*item);
-    keys[fs::path(item->images.at(0).path()).lexically_normal()] = item->key;
+    keys[fs::path(item->images.at(0)->path()).lexically_normal()] = item->key;
   }
   return keys;
 }

@@ -170,8 +170,9 @@ TEST(ControlServer, BytesThatAreNoHelloEndTheirConnectionAlone) {
   std::mt19937 random(1);
   std::string noise = header(1000);
   while (noise.size() < 1004) noise += static_cast<char>(random());
-  for (const std::string& bytes : {header(0xffffffff), header((64 << 10) + 1), header(0), noise,
-                                   std::string("GET / HTTP/1.1\r\n\r\n"), *encode_frame(step_done(1))}) {
+  for (const std::string& bytes :
+       {header(0xffffffff), header((64 << 10) + 1), header(0), noise, std::string("GET / HTTP/1.1\r\n\r\n"),
+        encode_frame(step_done(1)).bytes()}) {
     Peer peer(rig.port());
     peer.say(bytes);
     EXPECT_FALSE(peer.hear());
@@ -187,7 +188,7 @@ TEST(ControlServer, HalfAHelloThenTheEndIsNoted) {
   ServerRig rig;
   wire::Frame frame;
   *frame.mutable_hello() = ServerRig::hello(0, 0);
-  const std::string bytes = *encode_frame(frame);
+  const std::string bytes = encode_frame(frame).bytes();
   for (const size_t size : {size_t{2}, bytes.size() / 2}) {
     Peer peer(rig.port());
     peer.say(bytes.substr(0, size));

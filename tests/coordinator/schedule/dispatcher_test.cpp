@@ -190,7 +190,7 @@ class Deadly {
     }
     if (encodes_[i].empty()) return false;
     for (const LaneEncode& encode : std::exchange(encodes_[i], {})) {
-      if (killers_.contains(std::stoull(encode.encode.image().path()))) {
+      if (killers_.contains(std::stoull(encode.image->path()))) {
         encodes_[i].clear();
         take(dispatcher_.leave(replica));
         dispatcher_.join(replica, config_);

@@ -52,7 +52,7 @@ class ModelReplica {
             "encode to no lane");
     require(encode.slot() >= 0 && encode.slot() < config_.capacity.encoder_cache_slots(),
             "encode into no slot");
-    const uint64_t key = std::stoull(encode.image().path());
+    const uint64_t key = std::stoull(order.image->path());
     Slot& slot = slots_[{order.rank, encode.slot()}];
     require(!slot.encoding, "encode into a slot that is being filled");
     require(slot.users == 0, "encode into a slot that a step in flight reads");

@@ -91,7 +91,7 @@ TEST(Scheduler, ThePictureThatWasNotUsedForLongestMakesRoom) {
     scheduler.submit(ask(++id, 4, 1, std::move(pictures)));
     std::vector<std::string> made;
     for (const LaneEncode& encode : scheduler.next_encodes()) {
-      made.push_back(encode.encode.image().path());
+      made.push_back(encode.image->path());
       scheduler.encoded(encoded(encode));
     }
     scheduler.next();

@@ -28,7 +28,7 @@ TEST(Scheduler, PrefillThenOneTokenAStep) {
   const auto encodes = scheduler.next_encodes();
   ASSERT_EQ(encodes.size(), 1u);
   EXPECT_EQ(encodes[0].rank, 0);
-  EXPECT_EQ(encodes[0].encode.image().path(), "5");
+  EXPECT_EQ(encodes[0].image->path(), "5");
   EXPECT_THAT(scheduler.encoded(encoded(encodes[0], 640, 480)), IsEmpty());
 
   auto step = scheduler.next();

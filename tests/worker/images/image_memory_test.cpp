@@ -2,17 +2,13 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include <atomic>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
-#include <thread>
 
 #include "configs/error.h"
 #include "worker/images/image.h"
-#include "worker/images/memory_budget.h"
 
 /// Small files that ask for much memory. What decoding takes is measured, by what the system says of this
 /// process, beside what it said that it would take.
@@ -227,68 +223,6 @@ TEST(ImageMemory, EndlessPiecesAreRefused) {
   const Cost cost = cost_of(webp);
   EXPECT_THAT(cost.outcome, StartsWith("WebP of more than 262144 chunks, the limit"));
   EXPECT_LE(cost.measured, kSlack);
-}
-
-TEST(MemoryBudget, WhoWantsMoreThanIsFreeWaits) {
-  MemoryBudget budget(100);
-  std::atomic<int> served = 0;
-  std::thread large, small;
-  {
-    MemoryBudget::Share first(budget);
-    first.take(60);
-    large = std::thread([&] {
-      MemoryBudget::Share share(budget);
-      share.take(50);
-      EXPECT_EQ(served++, 0);
-    });
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    small = std::thread([&] {  // would fit, and waits behind the large one
-      MemoryBudget::Share share(budget);
-      share.take(10);
-      ++served;
-    });
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    EXPECT_EQ(served, 0);
-  }
-  large.join();
-  small.join();
-  EXPECT_EQ(served, 2);
-}
-
-TEST(MemoryBudget, WhatNeverFitsIsRefused) {
-  MemoryBudget budget(100);
-  MemoryBudget::Share share(budget);
-  try {
-    share.take(101);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "takes 101 bytes of memory to decode, more than the 100 that this process may hold of "
-                 "pictures at once (--image-memory-gb)");
-  }
-  share.take(100);
-  EXPECT_THROW(share.take(1), std::logic_error);
-}
-
-TEST(MemoryBudget, ManyThreadsNeverHoldMoreThanThereIs) {
-  MemoryBudget budget(10);
-  std::atomic<int64_t> held = 0, most = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t)
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < 300; ++i) {
-        const int64_t bytes = 1 + (i * 7 + t * 3) % 10;
-        MemoryBudget::Share share(budget);
-        share.take(bytes);
-        const int64_t now = held += bytes;
-        for (int64_t seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
-        }
-        held -= bytes;
-      }
-    });
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(most, 10);
-  EXPECT_EQ(held, 0);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ std::string text_of(const wire::ImageSource& source) {
 }
 
 std::string error_for(const wire::ImageSource& source, int64_t limit = kMaxPictureBytes) {
-  return error_of([&] { read_source(source, limit); });
+  return error_of([&] { read_source(source, {.max_bytes = limit}); });
 }
 
 /// Bytes of all values, no two the same.

@@ -17,6 +17,11 @@
 namespace lapidary {
 namespace {
 
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -113,10 +118,6 @@ class Rig {
 
 TEST(VisionLane, PicturesOfAnySourceAreEncodedIntoTheirSlots) {
   const TempFolder folder;
-  const auto bytes_of = [](const std::filesystem::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  };
   TarWriter tar(folder / "shard.tar", "pax");
   tar.add({"0.jpg", bytes_of(kImages / "jpeg_420.jpg")});
   const int64_t second = tar.add({"1.png", bytes_of(kImages / "size_449x447.png")});
@@ -150,7 +151,8 @@ TEST(VisionLane, PicturesShareTheMemoryTheyAreDecodedWith) {
   Rig rig(4);
   const auto small = kImages / "size_17x300.png", large = kImages / "size_449x447.png";
   const auto bytes = static_cast<int64_t>(std::filesystem::file_size(large));
-  rig.parts.decode_memory_bytes = 449 * 447 * 3 + bytes;  // two large ones go one after the other
+  rig.parts.memory.decoding = 449 * 447 * 3;  // two large ones go one after the other
+  rig.parts.memory.files = bytes;
   rig.start();
   for (uint64_t job = 1; job <= 8; ++job)
     rig.lane->add(encode(job, static_cast<int32_t>(job), job % 2 != 0 ? small : large));
@@ -159,13 +161,23 @@ TEST(VisionLane, PicturesShareTheMemoryTheyAreDecodedWith) {
   EXPECT_TRUE(rig.holds(8, large));
 
   Rig tight;
-  tight.parts.decode_memory_bytes = 449 * 447 * 3 + bytes - 1;
+  tight.parts.memory.decoding = 449 * 447 * 3 - 1;
   tight.start();
-  EXPECT_EQ(
-      tight.run(encode(1, 0, large)).error(),
-      cat(large.string(), ": takes ", 449 * 447 * 3 + bytes, " bytes of memory to decode, more than the ",
-          449 * 447 * 3 + bytes - 1, " that this process may hold of pictures at once (--image-memory-gb)"));
+  EXPECT_EQ(tight.run(encode(1, 0, large)).error(),
+            cat(large.string(), ": takes ", 449 * 447 * 3, " bytes, more than the ", 449 * 447 * 3 - 1,
+                " that this process may hold of pictures being decoded (five eighths of --image-memory-gb)"));
   EXPECT_EQ(tight.run(encode(2, 0, small)).error(), "") << "nothing of the refused one is held";
+  EXPECT_EQ(tight.lane->image_bytes(), 0);
+
+  Rig narrow;
+  narrow.parts.memory.files = bytes - 1;
+  narrow.start();
+  EXPECT_EQ(narrow.run(encode(1, 0, large)).error(),
+            cat(large.string(), ": takes ", bytes, " bytes, more than the ", bytes - 1,
+                " that this process may hold of picture files (an eighth of --image-memory-gb)"));
+  wire::Encode given = encode(2, 0, "upload");
+  given.mutable_image()->set_data(bytes_of(large));
+  EXPECT_EQ(narrow.run(given).error(), "") << "who sent it has counted its bytes";
 }
 
 TEST(VisionLane, WhatIsWrongWithAPictureIsItsAnswerAlone) {
@@ -211,9 +223,10 @@ TEST(VisionLane, SaysWhichPicturesWereNotTurned) {
 
 TEST(VisionLane, APictureWithNoMemoryForItIsItsError) {
   Rig rig;
-  rig.parts.read_bytes = [](const wire::ImageSource& source) -> std::vector<uint8_t> {
+  rig.parts.read_bytes = [](const wire::ImageSource& source,
+                            const ReadLimits& limits) -> std::vector<uint8_t> {
     if (source.path() == "vast.jpg") throw std::bad_alloc();
-    return read_source(source);
+    return read_source(source, limits);
   };
   rig.start();
   EXPECT_EQ(rig.run(encode(1, 0, "vast.jpg")).error(), "vast.jpg: not enough memory to read this image");
@@ -223,9 +236,10 @@ TEST(VisionLane, APictureWithNoMemoryForItIsItsError) {
 TEST(VisionLane, APictureThatIsSlowToReadHoldsUpNoOther) {
   Rig rig(2);
   std::promise<void> arrived;
-  rig.parts.read_bytes = [file = arrived.get_future().share()](const wire::ImageSource& source) {
+  rig.parts.read_bytes = [file = arrived.get_future().share()](const wire::ImageSource& source,
+                                                               const ReadLimits& limits) {
     if (source.path() == (kImages / "rgb8.png").string()) file.wait();
-    return read_source(source);
+    return read_source(source, limits);
   };
   rig.start();
   rig.lane->add(encode(1, 0, kImages / "rgb8.png"));
@@ -245,12 +259,13 @@ void run_with_all_ready(Rig& rig, const std::vector<wire::Encode>& jobs) {
   auto all_read = last_begun.get_future().share();
   auto gone_on = go_on.get_future().share();
   // One thread reads them one after the other: when it comes to the last, all others have been read.
-  rig.parts.read_bytes = [&, last = jobs.back().image().path()](const wire::ImageSource& source) {
+  rig.parts.read_bytes = [&, last = jobs.back().image().path()](const wire::ImageSource& source,
+                                                                const ReadLimits& limits) {
     if (source.path() == last) {
       last_begun.set_value();
       gone_on.wait();
     }
-    return read_source(source);
+    return read_source(source, limits);
   };
   rig.on_encode = [all_read](size_t) { all_read.wait(); };
   rig.start();
@@ -367,9 +382,9 @@ TEST(VisionLane, ItsThreadsYieldToTheDecoderLanes) {
   const int mine = nice();
   Rig rig;
   std::atomic<int> of_reader = -100, of_lane = -100, of_its_threads = -100;
-  rig.parts.read_bytes = [&](const wire::ImageSource& source) {
+  rig.parts.read_bytes = [&](const wire::ImageSource& source, const ReadLimits& limits) {
     of_reader = nice();
-    return read_source(source);
+    return read_source(source, limits);
   };
   rig.on_encode = [&](size_t) {
     of_lane = nice();
