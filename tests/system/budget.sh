@@ -16,7 +16,7 @@ for ((i = 0; i < pictures; ++i)); do ln "noise/$((i % distinct)).png" "many/$(pr
 # Links of the same file would be links in the tar.
 tar -C many --hard-dereference -cf many.tar .
 tar -C many --hard-dereference -cf - . | gzip -1 >many.tar.gz
-tar -C many --hard-dereference -cf - . | xz -0 -T2 >many.tar.xz
+tar -C many --hard-dereference -cf - . | zstd -q -1 >many.tar.zst
 cp "$source_dir"/tests/golden/images/size_17x300.png small.png
 
 # peak COMMAND...: the most memory that any process of the job had, kB, in `peak`; its exit code has to be 0.
@@ -42,9 +42,12 @@ limit=$(awk -v gb="$budget_gb" 'BEGIN { printf "%d", gb * 1e9 / 1024 }')
 flags=()
 job() { peak "${@:3}" "${caption[@]}" "${flags[@]}" --image-memory-gb "$budget_gb" --output "$work/job$1" "$2"; }
 
-job base small.png
+# What the program holds without such pictures; a job that ends before it is looked at is done again.
+for ((i = 0, peak = 0; peak == 0; ++i)); do
+  [ $i -lt 20 ] || fail "no process of $i jobs was seen"
+  job "base$i" small.png
+done
 base=$peak
-[ "$base" -gt 10000 ] || fail "no process was seen: $base kB"
 
 # check NAME: every picture has its record, and no process held more than the budget and what it holds without pictures.
 check() {
@@ -55,10 +58,10 @@ check() {
   [ "$peak" -le $((base + limit)) ] || fail "$1: a process held $peak kB, more than $base and the budget of $limit kB"
 }
 
-for input in many.tar many.tar.gz many.tar.xz many; do
+for input in many.tar many.tar.gz many.tar.zst many; do
   job "alone-$input" "$input"
   check "alone-$input"
-  case "$input" in *z) has err "pictures read ahead held" "of $(awk -v gb="$budget_gb" 'BEGIN { printf "%.0f MB", gb * 1000 / 8 }') at most" ;; esac
+  case "$input" in *gz | *zst) has err "pictures read ahead held" "of $(awk -v gb="$budget_gb" 'BEGIN { printf "%.0f MB", gb * 1000 / 8 }') at most" ;; esac
 done
 if [ ${#mpirun[@]} -gt 0 ]; then
   job ranks-many.tar.gz many.tar.gz "${mpirun[@]}" -np 2

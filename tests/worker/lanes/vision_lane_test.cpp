@@ -21,7 +21,6 @@ std::string bytes_of(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
