@@ -81,12 +81,15 @@ void Tokenizer::encode_plain(std::string_view text, std::vector<int32_t>& ids) c
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
-  for (const int32_t id : ids) {
-    if (!holds(id) || (skip_special && is_special(id))) continue;
-    const auto other = decoded_as_.find(id);
-    pieces.emplace_back(other == decoded_as_.end() ? token(id) : other->second);
-  }
+  for (const int32_t id : ids)
+    if (const auto piece = decoded_piece(id, skip_special)) pieces.emplace_back(*piece);
   return decoder_(std::move(pieces));
+}
+
+std::optional<std::string_view> Tokenizer::decoded_piece(int32_t id, bool skip_special) const {
+  if (!holds(id) || (skip_special && is_special(id))) return std::nullopt;
+  const auto other = decoded_as_.find(id);
+  return other == decoded_as_.end() ? token(id) : std::string_view(other->second);
 }
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {

@@ -35,6 +35,9 @@ class Tokenizer {
   /// tokens
   /// (<bos>, <image>, …), not <loc…> and <seg…>.
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
+  /// What `decode` makes of an id before pieces are joined; none: it passes it over.
+  std::optional<std::string_view> decoded_piece(int32_t id, bool skip_special) const;
+  const Decoder& decoder() const { return decoder_; }
 
   std::optional<int32_t> id_of(std::string_view token) const;
   /// The piece as it stands in the file ("▁the"). Throws for an id that no piece has.

@@ -124,4 +124,25 @@ std::string Decoder::operator()(std::vector<std::string> pieces) const {
   return join(pieces, "");
 }
 
+bool Decoder::is_local() const {
+  bool bytes = false, fused = false;
+  for (const auto& step : steps) {
+    const bool is_fuse = std::holds_alternative<Fuse>(step);
+    const bool is_bytes = std::holds_alternative<ByteFallback>(step);
+    if ((fused && !is_fuse) || (bytes && is_bytes)) return false;
+    fused = fused || is_fuse;
+    bytes = bytes || is_bytes;
+  }
+  return present;
+}
+
+bool Decoder::is_byte(std::string_view piece) const {
+  Pieces alone{std::string(piece)};
+  for (const auto& step : steps) {
+    if (std::holds_alternative<ByteFallback>(step)) return byte_of(alone.front()).has_value();
+    alone = std::visit([&](const auto& what) { return apply(what, std::move(alone)); }, step);
+  }
+  return false;
+}
+
 }  // namespace lapidary

@@ -47,6 +47,12 @@ struct Decoder {
   bool present = false;
   std::vector<std::variant<Replace, ByteFallback, Fuse, Strip>> steps;
   std::string operator()(std::vector<std::string> pieces) const;
+
+  /// Whether the text of many pieces is that of each alone, joined, but for runs of bytes.
+  bool is_local() const;
+  /// Whether a piece stands for a byte: what it becomes depends on all bytes of its run. Asked where
+  /// is_local.
+  bool is_byte(std::string_view piece) const;
 };
 
 }  // namespace lapidary
