@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Has OpenAI's own client read the golden answers of tests/golden/openai/answers.txt: needs the package `openai`,
+never needed to build or test. Types are taken strictly, so a number written as a string would not pass."""
+import pathlib
+import sys
+
+import openai
+from openai.types import Completion, CompletionUsage, Model, chat
+
+TYPES = {"ChatCompletion": chat.ChatCompletion, "ChatCompletionChunk": chat.ChatCompletionChunk,
+         "Completion": Completion, "Model": Model, "CompletionUsage": CompletionUsage}
+FILE = pathlib.Path(__file__).parent.parent / "tests/golden/openai/answers.txt"
+
+
+def main():
+    lines = [line for line in FILE.read_text().splitlines() if line and not line.startswith("#")]
+    read = 0
+    for name, answer in zip(lines[::2], lines[1::2]):
+        kind = name.split(":")[0]
+        if kind not in TYPES:
+            continue
+        TYPES[kind].model_validate_json(answer, strict=True)
+        read += 1
+    print(f"openai {openai.__version__} reads {read} answers")
+    return 0 if read else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "coordinator/serve/openai/answer_parts.h"
+#include "coordinator/serve/openai/chat_answer.h"
+
+namespace lapidary {
+namespace {
+
+/// Answers that OpenAI's client was seen to read (scripts/check_openai_answers.py): a line of its type and
+/// what it shows, then the answer.
+std::map<std::string, std::string> golden_answers() {
+  std::ifstream in(std::filesystem::path(LAPIDARY_SOURCE_DIR) / "tests/golden/openai/answers.txt");
+  std::map<std::string, std::string> answers;
+  for (std::string name, answer; std::getline(in, name);) {
+    if (name.empty() || name.front() == '#') continue;
+    std::getline(in, answer);
+    answers[name] = answer;
+  }
+  return answers;
+}
+
+void expect_answer(const std::string& name, const std::string& got) {
+  static const auto kAnswers = golden_answers();
+  const auto expected = kAnswers.find(name);
+  if (expected == kAnswers.end() || expected->second != got) ADD_FAILURE() << name << "\n\ngives:    " << got;
+}
+
+const AnswerHead kHead{"chatcmpl-1", 1760000000, "paligemma2"};
+const Usage kUsage{261, 7, 256, 256};
+
+TokenLogprob token(const std::string& text, double logprob) { return {text, text, logprob, {}}; }
+
+std::vector<TokenLogprob> two_logprobs() {
+  TokenLogprob first = token(" cat", -0.25);
+  first.top = {token(" cat", -0.25), token(" \"dog\"", -1.5)};
+  TokenLogprob half{"\\xc3", "\xc3", -1e-7, {}};
+  half.top = {half, token("", -INFINITY)};
+  return {first, half};
+}
+
+FoundThings two_boxes() {
+  FoundThings found{{}, 640, 427};
+  found.boxes = {{"cat", {0, 12.509765625, 320.625, 427}, {}}, {"", {1.25, 2, 3, 4}, {}}};
+  return found;
+}
+
+Choice whole(int64_t index, const std::string& text) {
+  Choice choice;
+  choice.index = index;
+  choice.text = text;
+  choice.end = AnswerEnd::stop;
+  return choice;
+}
+
+TEST(OpenAiAnswers, ChatCompletion) {
+  expect_answer("ChatCompletion: a text",
+                chat_completion(kHead, std::vector{whole(0, "a cat\n\"é\"")}, kUsage));
+  std::vector<Choice> two{whole(0, "a"), whole(1, "")};
+  two[0].stopped_by = std::string(" ;");
+  two[1].end = AnswerEnd::length;
+  expect_answer("ChatCompletion: two texts, one ended by a stop string, one cut",
+                chat_completion(kHead, two, kUsage));
+  Choice full = whole(0, "<loc0030><loc0000><loc1023><loc0513> cat ; <loc0004>");
+  full.logprobs = two_logprobs();
+  full.token_ids = {5, 6};
+  full.stopped_by = int64_t{108};
+  full.found = two_boxes();
+  const std::vector<int32_t> prompt_ids{257152, 2, 108};
+  expect_answer("ChatCompletion: logprobs, token ids and boxes",
+                chat_completion(kHead, std::vector{full}, kUsage, &prompt_ids));
+}
+
+TEST(OpenAiAnswers, ChatChunk) {
+  Choice delta;
+  delta.text = "a";
+  expect_answer("ChatCompletionChunk: the first", chat_chunk(kHead, std::vector{delta}, true, {}));
+  expect_answer("ChatCompletionChunk: the second", chat_chunk(kHead, std::vector{delta}, false, {}));
+  expect_answer("ChatCompletionChunk: with usage to come",
+                chat_chunk(kHead, std::vector{delta}, false, {true, {}}));
+  expect_answer("ChatCompletionChunk: with usage so far",
+                chat_chunk(kHead, std::vector{delta}, false, {true, Usage{261, 2, 0, 256}}));
+  Choice last = whole(0, "");
+  last.found = two_boxes();
+  expect_answer("ChatCompletionChunk: a choice's last", chat_chunk(kHead, std::vector{last}, false, {}));
+  expect_answer("ChatCompletionChunk: usage", chat_usage_chunk(kHead, kUsage));
+  Choice logged = delta;
+  logged.index = 1;
+  logged.logprobs = two_logprobs();
+  logged.token_ids = {5, 6};
+  const std::vector<int32_t> prompt_ids{2, 108};
+  expect_answer("ChatCompletionChunk: logprobs and token ids",
+                chat_chunk(kHead, std::vector{logged}, true, {}, &prompt_ids));
+}
+
+TEST(OpenAiAnswers, Events) {
+  EXPECT_EQ(sse_event("{}"), "data: {}\n\n");
+  EXPECT_EQ(kSseDone, "data: [DONE]\n\n");
+}
+
+TEST(OpenAiAnswers, LogprobTokens) {
+  const auto tokenizer =
+      Tokenizer::from_file(std::filesystem::path(LAPIDARY_SOURCE_DIR) / "configs/demo/model/tokenizer.json");
+  const auto named = [&](const char* piece, bool as_id) {
+    return logprob_token(tokenizer, tokenizer.id_of(piece).value(), as_id);
+  };
+  EXPECT_EQ(named("▁a", false).token, " a");
+  EXPECT_EQ(named("▁a", false).bytes, " a");
+  EXPECT_EQ(named("<0xE2>", false).token, "\\xe2");
+  EXPECT_EQ(named("<0xE2>", false).bytes, "\xe2");
+  EXPECT_EQ(named("<0x41>", false).token, "A");
+  EXPECT_EQ(named("<eos>", false).token, "<eos>");
+  EXPECT_EQ(named("<eos>", true).token, "token_id:1");
+}
+
+TEST(OpenAiAnswers, NegligibleLogprobs) {
+  EXPECT_EQ(finite_logprob(-INFINITY), -9999);
+  EXPECT_EQ(finite_logprob(NAN), -9999);
+  EXPECT_EQ(finite_logprob(-12345), -9999);
+  EXPECT_EQ(finite_logprob(-2.5), -2.5);
+}
+
+TEST(JsonWriter, CommasKeysAndNumbers) {
+  JsonWriter json;
+  json.begin_object().field("a", 1).field("b", 0.1).field("c", 1e-300).field("d", 1e21).field("e", true);
+  json.key("f").begin_list().begin_list().end_list().value(2).begin_object().end_object().end_list();
+  json.field("g", NAN).field("h", std::optional<int64_t>()).field("i", "\"\n\xff").field("j", 0.5f);
+  json.field("k", std::numeric_limits<int64_t>::min()).list_field("l", std::vector<std::string>{"x", "y"});
+  EXPECT_EQ(json.end_object().take(),
+            R"({"a":1,"b":0.1,"c":1e-300,"d":1e+21,"e":true,"f":[[],2,{}],"g":null,"h":null,"i":"\"\n)"
+            "\uFFFD"
+            R"(","j":0.5,"k":-9223372036854775808,"l":["x","y"]})");
+}
+
+}  // namespace
+}  // namespace lapidary
