@@ -50,6 +50,7 @@ declare -A may_include=(
   [coordinator/caption]="configs/wire coordinator/telemetry coordinator/dataset coordinator/schedule coordinator/records coordinator/fleet"
   [coordinator/planner]="configs/* coordinator/telemetry coordinator/schedule"
   [coordinator/serve/openai]="configs/wire configs/model coordinator/text"
+  [coordinator/serve/openai/answers]="configs/wire configs/model coordinator/text coordinator/serve/openai"
   [coordinator/cli]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
   [coordinator/cli/bench]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
 )

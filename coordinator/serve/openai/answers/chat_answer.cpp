@@ -1,6 +1,6 @@
-#include "coordinator/serve/openai/chat_answer.h"
+#include "coordinator/serve/openai/answers/chat_answer.h"
 
-#include "coordinator/serve/openai/answer_parts.h"
+#include "coordinator/serve/openai/answers/answer_parts.h"
 
 namespace lapidary {
 namespace {

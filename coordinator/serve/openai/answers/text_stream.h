@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/serve/openai/stop_matcher.h"
+#include "coordinator/serve/openai/answers/stop_matcher.h"
 #include "coordinator/text/decode_stream.h"
 
 namespace lapidary {

@@ -1,4 +1,4 @@
-#include "coordinator/serve/openai/answer_parts.h"
+#include "coordinator/serve/openai/answers/answer_parts.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <map>
 
-#include "coordinator/serve/openai/answer_parts.h"
-#include "coordinator/serve/openai/chat_answer.h"
+#include "coordinator/serve/openai/answers/answer_parts.h"
+#include "coordinator/serve/openai/answers/chat_answer.h"
 
 namespace lapidary {
 namespace {

@@ -1,4 +1,4 @@
-#include "coordinator/serve/openai/stop_matcher.h"
+#include "coordinator/serve/openai/answers/stop_matcher.h"
 
 #include <algorithm>
 

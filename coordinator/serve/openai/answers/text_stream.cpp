@@ -1,4 +1,4 @@
-#include "coordinator/serve/openai/text_stream.h"
+#include "coordinator/serve/openai/answers/text_stream.h"
 
 #include <algorithm>
 #include <utility>

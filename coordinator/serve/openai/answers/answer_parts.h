@@ -1,6 +1,6 @@
 #pragma once
 
-#include "coordinator/serve/openai/answer.h"
+#include "coordinator/serve/openai/answers/answer.h"
 #include "coordinator/serve/openai/json_writer.h"
 #include "coordinator/text/tokenizer.h"
 

@@ -3,7 +3,7 @@
 #include <span>
 #include <string>
 
-#include "coordinator/serve/openai/answer.h"
+#include "coordinator/serve/openai/answers/answer.h"
 
 namespace lapidary {
 
