@@ -48,6 +48,7 @@ declare -A may_include=(
   [coordinator/records]="configs/wire coordinator/text coordinator/dataset"
   [coordinator/fleet]="configs/wire coordinator/schedule"
   [coordinator/caption]="configs/wire coordinator/telemetry coordinator/dataset coordinator/schedule coordinator/records coordinator/fleet"
+  [coordinator/serve/http]="configs/wire"
   [coordinator/planner]="configs/* coordinator/telemetry coordinator/schedule"
   [coordinator/serve/openai]="configs/wire configs/model coordinator/text"
   [coordinator/serve/openai/answers]="configs/wire configs/model coordinator/text coordinator/serve/openai"
