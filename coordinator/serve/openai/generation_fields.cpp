@@ -12,7 +12,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr int64_t kMostInt32 = std::numeric_limits<int32_t>::max();
-constexpr size_t kLongestName = 256;  // of a model, bytes
 
 /// Below it a text is greedy: a division by what is smaller may leave float's range.
 constexpr double kLeastTemperature = 1e-5;
@@ -113,7 +112,7 @@ std::string read_request_id(const RequestFields& fields) {
 void read_generation_fields(const RequestFields& fields, const ApiLimits& limits,
                             GenerationRequest& request) {
   refuse_unsupported(fields);
-  request.model = fields.text("model", kLongestName).value_or("");
+  request.model = read_model(fields);
   request.n = fields.integer("n", 1, limits.max_n).value_or(1);
   request.priority = fields.integer("priority", -kMostInt32 - 1, kMostInt32).value_or(0);
   if (request.priority != 0) require_done(limits.priority, fields, "priority");
@@ -122,6 +121,11 @@ void read_generation_fields(const RequestFields& fields, const ApiLimits& limits
   request.sampling = read_sampling(fields, limits);
   request.stop = read_stop(fields, limits);
   request.answer = read_answer(fields);
+}
+
+std::string read_model(const RequestFields& fields) {
+  constexpr size_t kLongestName = 256;
+  return fields.text("model", kLongestName).value_or("");
 }
 
 void read_max_tokens(const RequestFields& fields, std::initializer_list<std::string_view> names,

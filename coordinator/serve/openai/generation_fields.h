@@ -11,6 +11,9 @@ namespace lapidary {
 /// the answer comes; refuses what is known and not done. Throws ApiError.
 void read_generation_fields(const RequestFields& fields, const ApiLimits& limits, GenerationRequest& request);
 
+/// The model's name; empty where the request has none.
+std::string read_model(const RequestFields& fields);
+
 /// The first of `names` that is there wins; all are checked.
 void read_max_tokens(const RequestFields& fields, std::initializer_list<std::string_view> names,
                      const ApiLimits& limits, GenerationRequest& request);

@@ -40,6 +40,24 @@ void check_detail(const RequestFields& fields) {
            ", not 'auto', 'low', 'high' or 'original'");
 }
 
+/// A URL, or {"url", "detail"}.
+void add_image_value(const json::value& value, const std::string& param, const ApiLimits& limits,
+                     std::vector<ImageReference>& images) {
+  if (static_cast<int64_t>(images.size()) == limits.max_images)
+    refuse(param, "array_above_max_length", param, " is image ", images.size() + 1, ", more than ",
+           limits.max_images);
+  if (value.is_string()) {
+    images.push_back(read_image_url(value.get_string(), param, limits));
+    return;
+  }
+  if (!value.is_object()) refuse_type(param, value, "a string or an object");
+  const RequestFields fields(value, param);
+  check_detail(fields);
+  const json::value* url = fields.find("url");
+  if (!url) fields.refuse_missing("url");
+  images.push_back(read_image_url(to_text_view(*url, fields.param("url")), fields.param("url"), limits));
+}
+
 }  // namespace
 
 void ConversationReader::add_system_text(const std::string& text, const std::string& param) {
@@ -59,7 +77,9 @@ void ConversationReader::add_messages(const json::array& messages, const std::st
 }
 
 void ConversationReader::add_message(const RequestFields& message) {
-  if (const auto type = message.text("type"); type && *type != "message") refuse_part(message, *type);
+  if (const auto type = message.text("type"); type && *type != "message")
+    refuse(message.param("type"), "unsupported_value", message.param("type"), " is ", shown(*type),
+           ", but only a 'message' is read");
   const auto role = message.text("role");
   if (!role) message.refuse_missing("role");
   const bool system = *role == "system" || *role == "developer";
@@ -123,20 +143,8 @@ void ConversationReader::add_image(const RequestFields& part) {
            " is not supported; give the image by its URL");
   const json::value* image = part.find("image_url");
   if (!image) part.refuse_missing("image_url");
-  if (static_cast<int64_t>(images_.size()) == limits_->max_images)
-    refuse(part.param("image_url"), "array_above_max_length", part.param("image_url"), " is image ",
-           images_.size() + 1, ", more than ", limits_->max_images);
   check_detail(part);
-  if (image->is_string()) {
-    images_.push_back(read_image_url(image->get_string(), part.param("image_url"), *limits_));
-    return;
-  }
-  if (!image->is_object()) refuse_type(part.param("image_url"), *image, "a string or an object");
-  const RequestFields fields(*image, part.param("image_url"));
-  check_detail(fields);
-  const json::value* url = fields.find("url");
-  if (!url) fields.refuse_missing("url");
-  images_.push_back(read_image_url(to_text_view(*url, fields.param("url")), fields.param("url"), *limits_));
+  add_image_value(*image, part.param("image_url"), *limits_, images_);
 }
 
 Conversation ConversationReader::finish(const std::string& param) {
@@ -149,16 +157,25 @@ Conversation ConversationReader::finish(const std::string& param) {
     if (!conversation.prompt.empty()) conversation.prompt += '\n';
     conversation.prompt += text;
   }
-  require_placed_images(conversation.prompt, conversation.images.size(), param);
+  require_placed_images(conversation.prompt, conversation.images.size(), true, param);
   return conversation;
 }
 
-void require_placed_images(std::string_view prompt, size_t images, const std::string& param) {
+std::vector<ImageReference> read_images(const RequestFields& fields, std::string_view name,
+                                        const ApiLimits& limits) {
+  std::vector<ImageReference> images;
+  const json::array* list = fields.list(name);
+  for (size_t i = 0; list && i < list->size(); ++i)
+    add_image_value((*list)[i], cat(fields.param(name), "[", i, "]"), limits, images);
+  return images;
+}
+
+void require_placed_images(std::string_view prompt, size_t images, bool added, const std::string& param) {
   constexpr std::string_view kImage = "<image>";
   size_t placed = 0;
   for (size_t at = prompt.find(kImage); at != prompt.npos; at = prompt.find(kImage, at + kImage.size()))
     ++placed;
-  if (placed > 0 && placed != images)
+  if (placed != images && !(placed == 0 && added))
     refuse(param, "invalid_value", "the text places ", placed, " images by <image>, but ", images,
            images == 1 ? " is" : " are", " given");
 }

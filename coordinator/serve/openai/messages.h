@@ -45,7 +45,12 @@ class ConversationReader {
   bool ends_with_user_ = false;
 };
 
-/// Throws ApiError where `prompt` places, by <image>, another number of images than `images`.
-void require_placed_images(std::string_view prompt, size_t images, const std::string& param);
+/// A field that is a list of images: URLs, or objects with "url" and "detail".
+std::vector<ImageReference> read_images(const RequestFields& fields, std::string_view name,
+                                        const ApiLimits& limits);
+
+/// Throws ApiError where `prompt` places, by <image>, another number of images than `images`. It may place
+/// none where `added`: then they are put before it.
+void require_placed_images(std::string_view prompt, size_t images, bool added, const std::string& param);
 
 }  // namespace lapidary

@@ -5,6 +5,7 @@
 #include "coordinator/serve/openai/api_error.h"
 #include "coordinator/serve/openai/generation_request.h"
 #include "coordinator/serve/openai/json_writer.h"
+#include "coordinator/serve/openai/tokenize_request.h"
 
 namespace lapidary::testing_support {
 
@@ -12,6 +13,13 @@ inline void describe_image(JsonWriter& json, const ImageReference& image) {
   constexpr const char* kKinds[] = {"bytes", "url", "file"};
   json.begin_object().field(kKinds[static_cast<int>(image.kind)], image.value);
   json.field("param", image.param).end_object();
+}
+
+inline void describe_images(JsonWriter& json, const std::vector<ImageReference>& images) {
+  if (images.empty()) return;
+  json.key("images").begin_list();
+  for (const ImageReference& image : images) describe_image(json, image);
+  json.end_list();
 }
 
 inline void describe_sampling(JsonWriter& json, const SamplingFields& sampling) {
@@ -53,11 +61,7 @@ inline std::string described(const GenerationRequest& request) {
     json.field("prompt", request.prompt);
   }
   if (!request.add_special_tokens) json.field("add_special_tokens", false);
-  if (!request.images.empty()) {
-    json.key("images").begin_list();
-    for (const ImageReference& image : request.images) describe_image(json, image);
-    json.end_list();
-  }
+  describe_images(json, request.images);
   if (request.max_tokens) json.field("max_tokens", request.max_tokens);
   if (request.n != 1) json.field("n", request.n);
   if (request.priority != 0) json.field("priority", request.priority);
@@ -68,6 +72,24 @@ inline std::string described(const GenerationRequest& request) {
   if (request.instructions) json.field("instructions", request.instructions);
   for (const auto& [key, text] : request.metadata) json.field("metadata." + key, text);
   return json.end_object().take();
+}
+
+inline std::string described(const TokenizeRequest& request) {
+  JsonWriter json;
+  json.begin_object().field("model", request.model).field("prompt", request.prompt);
+  if (!request.add_special_tokens) json.field("add_special_tokens", false);
+  describe_images(json, request.images);
+  if (request.return_token_strs) json.field("return_token_strs", true);
+  return json.end_object().take();
+}
+
+inline std::string described(const DetokenizeRequest& request) {
+  JsonWriter json;
+  return json.begin_object()
+      .field("model", request.model)
+      .list_field("tokens", request.tokens)
+      .end_object()
+      .take();
 }
 
 /// What a parser gives, or the error's body behind its status.

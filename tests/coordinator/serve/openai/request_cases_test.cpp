@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "coordinator/serve/openai/chat_request.h"
+#include "coordinator/serve/openai/completion_request.h"
+#include "coordinator/serve/openai/response_request.h"
 #include "tests/coordinator/serve/openai/described.h"
 
 namespace lapidary {
@@ -81,6 +83,14 @@ void expect_cases(const std::string& file, size_t at_least, Parse parse) {
 }
 
 TEST(OpenAiRequests, Chat) { expect_cases("chat_requests.txt", 100, parse_chat_completion); }
+
+TEST(OpenAiRequests, Completions) { expect_cases("completion_requests.txt", 25, parse_completion); }
+
+TEST(OpenAiRequests, Responses) { expect_cases("response_requests.txt", 25, parse_response_request); }
+
+TEST(OpenAiRequests, Tokenize) { expect_cases("tokenize_requests.txt", 10, parse_tokenize); }
+
+TEST(OpenAiRequests, Detokenize) { expect_cases("detokenize_requests.txt", 5, parse_detokenize); }
 
 }  // namespace
 }  // namespace lapidary
