@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Has OpenAI's own client read the golden answers of tests/golden/openai/answers.txt: needs the package `openai`,
-never needed to build or test. Types are taken strictly, so a number written as a string would not pass."""
+never needed to build or test. Types are taken strictly, so a number written as a string would not pass, and the
+client's own classes fail where a field that they need is missing."""
 import pathlib
 import sys
 
 import openai
-from openai.types import Completion, CompletionUsage, Model, chat
+import pydantic
+from openai.types import Completion, Model, chat, responses
+from openai.pagination import SyncPage
 
 TYPES = {"ChatCompletion": chat.ChatCompletion, "ChatCompletionChunk": chat.ChatCompletionChunk,
-         "Completion": Completion, "Model": Model, "CompletionUsage": CompletionUsage}
+         "Completion": Completion, "Model": Model, "Models": SyncPage[Model], "Response": responses.Response,
+         "Event": responses.ResponseStreamEvent}
+OURS = {"Tokens", "Text", "Error"}  # of vLLM, and what the client reads without a type
 FILE = pathlib.Path(__file__).parent.parent / "tests/golden/openai/answers.txt"
 
 
@@ -17,9 +22,12 @@ def main():
     read = 0
     for name, answer in zip(lines[::2], lines[1::2]):
         kind = name.split(":")[0]
-        if kind not in TYPES:
+        if kind in OURS:
             continue
-        TYPES[kind].model_validate_json(answer, strict=True)
+        if kind == "CompletionChunk":  # the client has no type of its own for them and builds them unchecked
+            answer = answer.replace('"finish_reason":null', '"finish_reason":"stop"')
+            kind = "Completion"
+        pydantic.TypeAdapter(TYPES[kind]).validate_json(answer, strict=True)
         read += 1
     print(f"openai {openai.__version__} reads {read} answers")
     return 0 if read else 1

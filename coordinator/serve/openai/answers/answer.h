@@ -47,9 +47,10 @@ struct Choice {
   int64_t index = 0;
   std::string text;
   std::optional<AnswerEnd> end;  // of a stream: in its last event
-  std::variant<std::monostate, std::string, int64_t>
-      stopped_by;                                     // a stop string, or a token of stop_token_ids
+  /// A stop string, or a token of stop_token_ids.
+  std::variant<std::monostate, std::string, int64_t> stopped_by;
   std::optional<std::vector<TokenLogprob>> logprobs;  // empty where not asked for
+  int64_t text_before = 0;                            // characters of the text before those of logprobs
   std::optional<std::vector<int32_t>> token_ids;      // empty where not asked for
   std::optional<FoundThings> found;                   // empty where there is none, and before the end
 };

@@ -53,6 +53,14 @@ void write_usage(JsonWriter& json, const Usage& usage) {
   json.field("audio_tokens", 0).end_object().end_object();
 }
 
+void write_stream_usage(JsonWriter& json, const StreamUsage& usage) {
+  if (usage.so_far) {
+    write_usage(json.key("usage"), *usage.so_far);
+  } else if (usage.asked) {
+    json.field("usage", JsonNull{});
+  }
+}
+
 void write_token_logprob(JsonWriter& json, const TokenLogprob& token) {
   json.begin_object();
   write_token(json, token);

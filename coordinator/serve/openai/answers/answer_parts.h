@@ -10,6 +10,9 @@ namespace lapidary {
 
 void write_usage(JsonWriter& json, const Usage& usage);
 
+/// The field "usage" of an event, or none.
+void write_stream_usage(JsonWriter& json, const StreamUsage& usage);
+
 /// {"content": [{"token", "logprob", "bytes", "top_logprobs"}], "refusal": null}
 void write_chat_logprobs(JsonWriter& json, const std::optional<std::vector<TokenLogprob>>& logprobs);
 
@@ -19,8 +22,7 @@ void write_token_logprob(JsonWriter& json, const TokenLogprob& token);
 /// [{"label", "box": [x1, y1, x2, y2] in pixels, "box_normalized": the same from 0 to 1}]
 void write_found(JsonWriter& json, const FoundThings& found);
 
-/// "index", "finish_reason" and vLLM's "stop_reason" and "token_ids", fields of a choice. `ended`: there is
-/// one.
+/// "finish_reason" and vLLM's "stop_reason" and "token_ids", fields of a choice.
 void write_choice_end(JsonWriter& json, const Choice& choice);
 
 /// A token as logprobs name it: its text; where that is no whole character "\xe2\x96" of its bytes, as OpenAI

@@ -61,11 +61,7 @@ std::string chat_chunk(const AnswerHead& head, std::span<const Choice> choices, 
     json.end_object();
   }
   json.end_list();
-  if (usage.so_far) {
-    write_usage(json.key("usage"), *usage.so_far);
-  } else if (usage.asked) {
-    json.field("usage", JsonNull{});
-  }
+  write_stream_usage(json, usage);
   write_prompt_ids(json, prompt_ids);
   return json.end_object().take();
 }

@@ -6,6 +6,10 @@
 
 #include "coordinator/serve/openai/answers/answer_parts.h"
 #include "coordinator/serve/openai/answers/chat_answer.h"
+#include "coordinator/serve/openai/answers/completion_answer.h"
+#include "coordinator/serve/openai/answers/list_answers.h"
+#include "coordinator/serve/openai/answers/response_events.h"
+#include "coordinator/serve/openai/api_error.h"
 
 namespace lapidary {
 namespace {
@@ -94,6 +98,130 @@ TEST(OpenAiAnswers, ChatChunk) {
   const std::vector<int32_t> prompt_ids{2, 108};
   expect_answer("ChatCompletionChunk: logprobs and token ids",
                 chat_chunk(kHead, std::vector{logged}, true, {}, &prompt_ids));
+}
+
+TEST(OpenAiAnswers, Completion) {
+  AnswerHead head = kHead;
+  head.id = "cmpl-1";
+  expect_answer("Completion: a text", completion(head, std::vector{whole(0, "a cat")}, kUsage));
+  Choice full = whole(1, " cat\xc3\xa9é!");
+  full.logprobs = two_logprobs();
+  full.logprobs->push_back({"\\xa9", "\xa9", -0.5, {}});
+  full.logprobs->push_back(token("é", -0.5));
+  full.logprobs->push_back(token("!", -0.5));
+  full.text_before = 10;
+  full.token_ids = {5, 6};
+  full.found = two_boxes();
+  const std::vector<int32_t> prompt_ids{2, 108};
+  expect_answer("Completion: logprobs, token ids and boxes",
+                completion(head, std::vector{full}, kUsage, &prompt_ids));
+  EXPECT_EQ(characters(*full.logprobs), 7);
+  Choice delta;
+  delta.text = "a";
+  expect_answer("CompletionChunk: an event", completion_chunk(head, std::vector{delta}, {}));
+  expect_answer("CompletionChunk: an event with usage to come",
+                completion_chunk(head, std::vector{delta}, {true, {}}));
+  expect_answer("CompletionChunk: usage", completion_chunk(head, {}, {true, kUsage}));
+}
+
+ResponseEcho echo() {
+  GenerationRequest request;
+  request.max_tokens = 20;
+  request.sampling.temperature = 0.5;
+  request.metadata = {{"a", "b"}};
+  request.answer.logprobs = 2;
+  return ResponseEcho(request);
+}
+
+AnswerHead response_head() { return {"resp_1", 1760000000, "paligemma2"}; }
+
+TEST(OpenAiAnswers, Response) {
+  ResponseAnswer answer{response_head(),   "msg_1", ResponseEcho(GenerationRequest()),
+                        whole(0, "a cat"), kUsage,  {}};
+  expect_answer("Response: a text", response_answer(answer));
+  answer.echo = echo();
+  answer.choice->end = AnswerEnd::length;
+  answer.choice->logprobs = two_logprobs();
+  answer.choice->found = two_boxes();
+  expect_answer("Response: cut, with logprobs and boxes", response_answer(answer));
+}
+
+/// The events of a stream: each type, and the data as the client reads it.
+std::vector<std::pair<std::string, std::string>> events_of(std::string_view stream) {
+  std::vector<std::pair<std::string, std::string>> events;
+  while (!stream.empty()) {
+    const size_t end = stream.find("\n\n"), line = stream.find("\ndata: ");
+    EXPECT_TRUE(stream.starts_with("event: ") && line < end && end != stream.npos) << stream;
+    if (end == stream.npos || line > end) break;
+    events.emplace_back(stream.substr(7, line - 7), stream.substr(line + 7, end - line - 7));
+    stream.remove_prefix(end + 2);
+  }
+  return events;
+}
+
+TEST(OpenAiAnswers, ResponseEvents) {
+  ResponseEvents events(response_head(), "msg_1", echo());
+  Choice delta;
+  delta.text = "a";
+  delta.logprobs = two_logprobs();
+  Choice full = whole(0, "a cat");
+  full.logprobs = two_logprobs();
+  full.found = two_boxes();
+  std::string stream = events.begin();
+  stream += events.delta(delta);
+  delta.text = " cat";
+  delta.logprobs.reset();
+  stream += events.delta(delta);
+  stream += events.finish(full, kUsage);
+  int number = 0;
+  for (const auto& [type, data] : events_of(stream))
+    expect_answer("Event: " + std::to_string(number++) + " is " + type, data);
+  EXPECT_EQ(number, 10);
+}
+
+TEST(OpenAiAnswers, ResponseThatIsCut) {
+  ResponseEvents events(response_head(), "msg_1", echo());
+  Choice cut = whole(0, "a");
+  cut.end = AnswerEnd::length;
+  const auto sent = events_of(events.finish(cut, kUsage));
+  ASSERT_EQ(sent.size(), 4u);
+  EXPECT_EQ(sent.back().first, "response.incomplete");
+  expect_answer("Event: a cut response", sent.back().second);
+}
+
+TEST(OpenAiAnswers, ResponseThatFails) {
+  ResponseEvents events(response_head(), "msg_1", echo());
+  EXPECT_EQ(events_of(events.begin()).size(), 4u);
+  const auto sent = events_of(events.fail("the replica is gone"));
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent.front().first, "response.failed");
+  expect_answer("Event: a failed response", sent.front().second);
+}
+
+TEST(OpenAiAnswers, Lists) {
+  const ServedModel base{"paligemma2", 1760000000, "/models/pg2", {}, 1024};
+  const ServedModel adapter{"birds", 1760000000, "/models/birds", "paligemma2", 1024};
+  expect_answer("Model: one", model_answer(base));
+  expect_answer("Models: a model and an adapter", models_answer(std::vector{base, adapter}));
+  expect_answer("Models: none", models_answer({}));
+  const std::vector<int32_t> tokens{2, 9, 108};
+  expect_answer("Tokens: ids alone", tokenize_answer(tokens, 1024, {}));
+  expect_answer("Tokens: with strings",
+                tokenize_answer(tokens, 1024, std::vector<std::string>{"<bos>", "▁a", "\n"}));
+  expect_answer("Text: of tokens", detokenize_answer("a \"é\""));
+}
+
+TEST(OpenAiAnswers, Errors) {
+  expect_answer("Error: no such model", to_json(model_not_found("gpt-4")));
+  try {
+    require_context(1000, 25, 1024, "max_tokens");
+    ADD_FAILURE() << "1025 tokens are taken";
+  } catch (const ApiError& error) {
+    expect_answer("Error: a long context", to_json(error));
+  }
+  require_context(1000, 24, 1024, "max_tokens");
+  expect_answer("Error: without a code",
+                to_json(ApiError(503, "server_error", "", "the server is starting")));
 }
 
 TEST(OpenAiAnswers, Events) {
