@@ -82,24 +82,24 @@ std::string file_path(std::string_view rest, const std::string& param) {
 }  // namespace
 
 ImageReference read_image_url(std::string_view url, const std::string& param, const ApiLimits& limits) {
-  const size_t colon = std::min(url.find(':'), size_t{16});
-  const std::string scheme = lower(url.substr(0, std::min(colon, url.size())));
+  constexpr size_t kLongestScheme = 16, kLongestUrl = 8192;
+  const size_t colon = url.substr(0, kLongestScheme).find(':');
+  const std::string scheme = colon == url.npos ? "" : lower(url.substr(0, colon));
+  const std::string_view rest = colon == url.npos ? "" : url.substr(colon + 1);
   if (scheme == "data") {
-    const std::string_view rest = url.substr(colon + 1);
     const size_t comma = rest.find(',');
     if (comma == rest.npos) refuse(param, kCode, param, " is a data URL without a comma: ", shown(url));
     require_base64(rest.substr(0, comma), param);
     return {ImageReference::Kind::bytes, decode_data(rest.substr(comma + 1), param, limits.max_image_bytes),
             param};
   }
-  constexpr size_t kLongestUrl = 8192;
   if (url.size() > kLongestUrl)
     refuse(param, kCode, param, " is a URL of ", url.size(), " bytes, more than ", kLongestUrl);
-  const std::string_view rest = url.substr(std::min(colon + 3, url.size()));
-  const bool has_host = url.substr(std::min(colon, url.size())).starts_with("://") && !rest.empty();
+  const bool has_host = rest.starts_with("//") && rest.size() > 2;
   if (has_host && (scheme == "http" || scheme == "https"))
     return {ImageReference::Kind::url, std::string(url), param};
-  if (has_host && scheme == "file") return {ImageReference::Kind::file, file_path(rest, param), param};
+  if (has_host && scheme == "file")
+    return {ImageReference::Kind::file, file_path(rest.substr(2), param), param};
   refuse(param, kCode, param, " is ", shown(url), ", not a data, http, https or file URL");
 }
 
