@@ -15,16 +15,6 @@
 namespace lapidary {
 namespace {
 
-/// Started without end, they would leave the host to nobody else. More ranks than cores are slow but fine.
-void check_local_ranks(const Mesh& mesh) {
-  const int most = std::max(64, 16 * available_cores());
-  if (mesh.world() > most)
-    fail("--replicas ", mesh.replicas, " of ", mesh.replica_ranks(),
-         mesh.replica_ranks() == 1 ? " rank" : " ranks", " are ", mesh.world(),
-         " processes on this host, which has ", available_cores(), " cores: more than ", most,
-         " are not started; give --hostfile for more hosts");
-}
-
 /// The coordinator alone; each replica is a mpirun of its own, or started by hand.
 int caption_with_fleet(CaptionOptions& options, StopSignal& stop) {
   const bool by_hand = !options.listen.empty();

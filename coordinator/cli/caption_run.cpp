@@ -1,15 +1,9 @@
 #include "coordinator/cli/caption_run.h"
 
-#include <unistd.h>
-
 #include <cstdio>
-#include <cstdlib>
 
 #include "configs/error.h"
-#include "configs/version.h"
 #include "coordinator/cli/model_door.h"
-#include "coordinator/fleet/host_addresses.h"
-#include "coordinator/fleet/mpirun_command.h"
 #include "coordinator/telemetry/table.h"
 
 namespace lapidary {
@@ -35,15 +29,6 @@ std::string memory_table(const std::vector<wire::Ready>& ranks) {
   return table_text(rows);
 }
 
-/// This program, as another process would start it: a bundle's starter finds the libraries first.
-std::string own_path() {
-  if (const char* starter = std::getenv("LAPIDARY_STARTER")) return starter;
-  std::error_code error;
-  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) fail("cannot tell where this program is: ", error.message());
-  return path.string();
-}
-
 }  // namespace
 
 CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setup& setup, const Mesh& mesh,
@@ -55,44 +40,25 @@ CaptionCoordinator::CaptionCoordinator(const CaptionOptions& options, const Setu
       progress_(options.quiet),
       timeline_(mesh, options.trace),
       job_(options, setup),
-      capacity_(fit_capacity(options.flags.engine, setup.config, mesh)),
-      vocab_size_(setup.config.text.vocab_size),
-      run_(io_, fleet_options(local), setup.settings, parts()) {
+      starter_(options.flags, mesh, token, options.hostfile),
+      run_(io_, fleet_options(setup.config, local), setup.settings, parts()) {
   job_.before_line([this] { progress_.clear(); });
   if (!options.quiet) {
     print_remarks(setup.remarks);
     print_remarks(job_.tokenizer().remarks());
   }
-  if (!options.hostfile.empty())
-    hosts_ = deal_hosts(read_hostfile(options.hostfile), mesh.replicas, mesh.replica_ranks());
 }
 
-FleetOptions CaptionCoordinator::fleet_options(bool local) const {
-  FleetOptions fleet;
-  fleet.server.version = program_version();
-  fleet.server.settings = agreement_of(options_.flags);
-  fleet.server.token = token_;
-  fleet.server.mesh = mesh_;
-  fleet.server.local = local;
-  fleet.server.dead_after_seconds = std::min(10.0, options_.step_deadline_seconds);
-  fleet.server.heartbeat_seconds = std::min(1.0, fleet.server.dead_after_seconds / 4);
-  fleet.server.step_deadline_seconds = options_.step_deadline_seconds;
+FleetOptions CaptionCoordinator::fleet_options(const ModelConfig& config, bool local) const {
+  FleetOptions fleet = lapidary::fleet_options(options_.flags, config, mesh_, token_, local, options_.listen,
+                                               options_.step_deadline_seconds);
   fleet.server.spans = !options_.trace.empty();
-  if (!options_.listen.empty()) {
-    const ListenAddress listen = parse_listen_address(options_.listen);
-    fleet.server.address = listen.address;
-    fleet.server.port = listen.port;
-    fleet.rejoin = true;
-  }
   // A few times what all replicas can have at once, so that none waits for the reader.
   fleet.dispatch.queue =
       static_cast<size_t>(4 * options_.flags.engine.max_num_seqs) * static_cast<size_t>(mesh_.replicas);
-  fleet.capacity = capacity_;
-  fleet.vocab_size = vocab_size_;
   fleet.mode = options_.mode;
   fleet.layer_group = options_.layer_group;
   fleet.steps_ahead = options_.steps_ahead;
-  fleet.step_deadline_seconds = options_.step_deadline_seconds;
   return fleet;
 }
 
@@ -145,38 +111,9 @@ void CaptionCoordinator::show_ready(int replica, const std::vector<wire::Ready>&
 
 Invitation CaptionCoordinator::invitation() { return {run_.fleet().endpoints(), token_}; }
 
-std::vector<std::string> CaptionCoordinator::worker_program(const std::string& path,
-                                                            const std::string& replica) {
-  std::string endpoints;
-  for (const std::string& endpoint : invitation().endpoints)
-    endpoints += (endpoints.empty() ? "" : ",") + endpoint;
-  std::vector<std::string> program{path, "worker", "--coordinator", endpoints, "--replica", replica};
-  for (std::string& argument : arguments_of(options_.flags)) program.push_back(std::move(argument));
-  return program;
-}
+std::string CaptionCoordinator::worker_by_hand() { return starter_.by_hand(invitation().endpoints); }
 
-std::string CaptionCoordinator::worker_by_hand() {
-  std::string text = cat("mpirun -np ", mesh_.replica_ranks());
-  for (const std::string& word : worker_program("lapidary", mesh_.replicas > 1 ? "REPLICA" : "0"))
-    text += " " + (word.find_first_of(" '\"$*\\") == word.npos && !word.empty() ? word : "'" + word + "'");
-  return text;
-}
-
-std::vector<std::string> CaptionCoordinator::worker_command(int replica) {
-  MpirunOptions mpirun;
-  mpirun.variables = {kTokenVariable};
-  mpirun.root = ::geteuid() == 0;
-  if (!hosts_.empty()) mpirun.hosts = hosts_[static_cast<size_t>(replica)];
-  return mpirun_command(mpirun, mesh_.replica_ranks(), worker_program(own_path(), std::to_string(replica)));
-}
-
-void CaptionCoordinator::launch() {
-  LauncherOptions launcher;
-  launcher.replicas = mesh_.replicas;
-  launcher.command = [this](int replica) { return worker_command(replica); };
-  launcher.environment = {{kTokenVariable, token_}};
-  run_.fleet().launch(std::move(launcher));
-}
+void CaptionCoordinator::launch() { run_.fleet().launch(starter_.launcher(invitation().endpoints)); }
 
 int CaptionCoordinator::run() {
   Counts counts = run_.run();

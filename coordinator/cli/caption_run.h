@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "configs/hostfile.h"
 #include "coordinator/cli/caption_job.h"
+#include "coordinator/cli/replicas.h"
 #include "coordinator/cli/worker.h"
 #include "coordinator/fleet/stop_signal.h"
 #include "coordinator/telemetry/timeline.h"
@@ -28,12 +28,10 @@ class CaptionCoordinator {
   int run();
 
  private:
-  FleetOptions fleet_options(bool local) const;
+  FleetOptions fleet_options(const ModelConfig& config, bool local) const;
   CaptionRunParts parts();
   FleetEvents fleet_events();
   void show_ready(int replica, const std::vector<wire::Ready>& ranks);
-  std::vector<std::string> worker_program(const std::string& path, const std::string& replica);
-  std::vector<std::string> worker_command(int replica);
 
   const CaptionOptions& options_;
   const Mesh mesh_;
@@ -42,11 +40,9 @@ class CaptionCoordinator {
   Progress progress_;
   Timeline timeline_;
   Job job_;
-  const Capacity capacity_;  // of each replica, as its workers reckon it too
-  const int64_t vocab_size_;
+  const ReplicaStarter starter_;
   boost::asio::io_context io_{1};
   CaptionRun run_;
-  std::vector<std::vector<HostSlots>> hosts_;  // of each replica; empty: this host
   bool shown_ready_ = false;
 };
 

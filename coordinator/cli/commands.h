@@ -20,6 +20,7 @@ void add_inspect_command(CLI::App& app, SelectedCommand& chosen);
 void add_tokenize_commands(CLI::App& app, SelectedCommand& chosen);  // tokenize, detokenize
 void add_trace_command(CLI::App& app, SelectedCommand& chosen);
 void add_worker_command(CLI::App& app, SelectedCommand& chosen);
+void add_serve_command(CLI::App& app, SelectedCommand& chosen);
 void add_bench_command(CLI::App& app, SelectedCommand& chosen);
 
 /// `run` when `command` is named ("caption", "bench model").

@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(36);
   lapidary::SelectedCommand chosen;
   add_caption_command(app, chosen);
+  add_serve_command(app, chosen);
   add_worker_command(app, chosen);
   add_trace_command(app, chosen);
   add_inspect_command(app, chosen);

@@ -18,7 +18,7 @@ std::chrono::nanoseconds nanoseconds(double seconds) {
 
 DispatchOptions dispatch_of(const FleetOptions& options) {
   DispatchOptions dispatch = options.dispatch;
-  dispatch.replicas = options.server.mesh.replicas;
+  dispatch.replicas = options.leave_share ? options.server.mesh.replicas : 0;
   return dispatch;
 }
 
@@ -258,6 +258,7 @@ void Fleet::died(int index, const std::string& why, bool answering) {
   if (comes_once() || (answering && !ever_ready_)) return fail(why, answering);
   if (launcher_) launcher_->kill(index);
   if (lived) events_.log(cat("replica ", index, " died: ", why));
+  if (lived && events_.lost) events_.lost(index);
   const std::vector<RequestOutput> events = dispatcher_.leave(index);
   events_.requests(events);
   events_.room();

@@ -29,6 +29,7 @@ struct FleetOptions {
   wire::Capacity capacity;  // that the job's settings give a replica; max_num_seqs 0: not known
   int64_t vocab_size = 0;   // token ids of the model; 0: not known
   bool rejoin = false;      // without a launcher: a replica that died is waited for, not the end of the job
+  bool leave_share = true;  // replicas that are to come find their share of the work left; else all is begun
   /// Seconds in which a step, or a picture, has to come back, and in which the first of a replica's ranks to
   /// join (without launcher and `rejoin`: of the job's ranks) is followed by all others. A replica that a
   /// launcher starts has a minute more.
@@ -44,6 +45,8 @@ struct FleetEvents {
   std::function<void(int64_t loaded, int64_t total)> loading;
   /// A replica can work from now on; what its ranks hold.
   std::function<void(int replica, const std::vector<wire::Ready>&)> ready;
+  /// A replica that could work is gone; may be empty.
+  std::function<void(int replica)> lost;
   std::function<void(int replica, int rank, const wire::Hello&)> joined;
   std::function<void(int replica, int rank, const wire::Heartbeat&)> beat;
   std::function<void(const std::string& line)> log;
@@ -68,6 +71,9 @@ class Fleet {
   /// Throws a sentence for a request that could never run.
   void submit(Request request) { dispatcher_.submit(std::move(request)); }
   size_t room() const { return dispatcher_.room(); }
+  /// Forgets a request, wherever it is; no event follows. Then `pump`.
+  void cancel(uint64_t request) { dispatcher_.cancel(request); }
+  const Dispatcher& dispatcher() const { return dispatcher_; }
   /// Sends whatever can be sent; after requests were submitted.
   void pump();
 

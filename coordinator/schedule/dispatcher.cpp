@@ -19,8 +19,8 @@ void Dispatcher::submit(Request request) {
   if (any != replicas_.end()) check_request(any->scheduler->config(), request);
   const auto [known, is_new] = known_.try_emplace(request.id);
   if (!is_new) throw std::logic_error(cat("request ", request.id, " is submitted twice"));
-  known->second.arrival = ++arrivals_;
-  fresh_.emplace(arrivals_, std::move(request));
+  known->second.key = {request.priority, ++arrivals_};
+  fresh_.emplace(known->second.key, std::move(request));
   wake_idle();
 }
 
@@ -34,7 +34,7 @@ void Dispatcher::cancel(uint64_t request) {
     replicas_[static_cast<size_t>(known.replica)].scheduler->cancel(request);
     mark_due(known.replica);
   } else {
-    for (Queue* queue : {&returned_, &fresh_}) queue->erase(known.arrival);
+    for (Queue* queue : {&returned_, &fresh_}) queue->erase(known.key);
   }
   end(request);
 }
@@ -76,10 +76,11 @@ std::vector<RequestOutput> Dispatcher::leave(int replica) {
     event.request = request.id;
     if (known.deaths < options_.deaths) {
       event.restarted = true;
-      returned_.emplace(known.arrival, std::move(request));
+      returned_.emplace(known.key, std::move(request));
       wake_idle();
     } else {
       event.finish = FinishReason::error;
+      event.crashed = true;
       event.error = cat("given up: the workers that ran it died ", known.deaths, " times, no more than ",
                         options_.deaths - 1, " are forgiven");
       known_.erase(request.id);

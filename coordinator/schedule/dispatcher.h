@@ -27,12 +27,12 @@ struct Actions {
   std::vector<RequestOutput> events;  // requests that this replica can never run
 };
 
-/// One queue for several replicas, each of which takes requests as it has room: none is dealt out before it
-/// can be begun, and while the queue is short all replicas get equal shares, those that are still to come
-/// among them. Replicas may come and go: what a dead one had not finished returns to the front of the queue,
-/// in order. A request that was aboard too many deaths is given up; before, suspects are spread over fewer
-/// and fewer neighbours, so that one picture that kills workers is found out and takes no others with it.
-/// Replicas are alike: what one can never run none can.
+/// One queue, in order of priority and then of arrival, for several replicas, each of which takes requests as
+/// it has room: none is dealt out before it can be begun, and while the queue is short all replicas get equal
+/// shares, those that are still to come among them. Replicas may come and go: what a dead one had not
+/// finished returns to the front of the queue, in order. A request that was aboard too many deaths is given
+/// up; before, suspects are spread over fewer and fewer neighbours, so that one picture that kills workers is
+/// found out and takes no others with it. Replicas are alike: what one can never run none can.
 ///
 /// Decides, and does nothing else. After any call: while (auto actions = poll()) send what it says.
 class Dispatcher {
@@ -70,8 +70,9 @@ class Dispatcher {
   const Scheduler* scheduler(int replica) const;
 
  private:
+  using QueueKey = std::pair<int32_t, uint64_t>;  // priority, arrival
   struct Known {
-    uint64_t arrival = 0;
+    QueueKey key{};
     int replica = -1;  // -1: queued
     int deaths = 0;
   };
@@ -82,7 +83,7 @@ class Dispatcher {
     bool due = false;
     std::optional<size_t> idle;  // its load, as idle_replicas_ has it
   };
-  using Queue = std::map<uint64_t, Request>;  // by arrival
+  using Queue = std::map<QueueKey, Request>;
 
   Replica& joined(int replica);
   std::vector<RequestOutput> settle(int replica, std::vector<RequestOutput> events);

@@ -74,8 +74,10 @@ void Scheduler::cancel(uint64_t request) {
 void Scheduler::stage() {
   while (!waiting_.empty()) {
     Entry& entry = waiting_.front();
+    const uint64_t shared = cache_slots_.shared();
     auto slots = cache_slots_.take(entry.request.images);
     if (!slots) return;
+    entry.reused = static_cast<int32_t>(cache_slots_.shared() - shared);
     entry.slots = std::move(*slots);
     for (const int32_t slot : entry.slots)
       if (!cache_slots_.ready(slot)) {
@@ -165,6 +167,7 @@ void Scheduler::forget(Entry& entry) {
   entry.request = {};
   entry.arrival = 0;
   entry.encodes_left = 0;
+  entry.reused = 0;
   entry.slot = -1;
   free_entries_.push_back(&entry);
 }

@@ -83,6 +83,7 @@ class Scheduler {
     Request request;
     uint64_t arrival = 0;        // 0: free
     std::vector<int32_t> slots;  // one an image, until the prefill is done
+    int32_t reused = 0;          // images that needed no encode of their own
     size_t encodes_left = 0;
     int32_t slot = -1;  // -1: not admitted
     std::vector<int32_t> pages;
@@ -96,7 +97,7 @@ class Scheduler {
     int32_t planned = 0;     // tokens that planned steps sample
     int32_t generated = 0;   // of which have come back
     int32_t max_new_tokens = 0;
-    int32_t width = 0, height = 0;
+    int32_t width = 0, height = 0, reused = 0;
     bool orientation_left = false;
     bool ended = false;
   };

@@ -160,6 +160,7 @@ void Scheduler::prefill(Entry& entry, wire::Step& step) {
   running.request = request.id;
   running.last_step = kNotYet;
   running.max_new_tokens = static_cast<int32_t>(request.max_new_tokens);
+  running.reused = entry.reused;
   if (!entry.slots.empty()) {
     running.width = cache_slots_.width(entry.slots.front());
     running.height = cache_slots_.height(entry.slots.front());
@@ -242,10 +243,12 @@ void Scheduler::advance(int32_t slot, int32_t token, std::vector<RequestOutput>&
     event.width = running.width;
     event.height = running.height;
     event.orientation_left = running.orientation_left;
+    event.reused_images = running.reused;
     ++running.generated;
     const auto* eos = running.eos;
     if (eos != nullptr && std::find(eos->begin(), eos->end(), token) != eos->end()) {
       event.finish = FinishReason::eos;
+      event.end_token = token;
     } else {
       event.token = token;
       if (running.generated == running.max_new_tokens) event.finish = FinishReason::length;

@@ -54,6 +54,7 @@ struct Request {
   int64_t max_new_tokens = 1;
   wire::Sampling sampling;
   std::shared_ptr<const std::vector<int32_t>> eos;  // any of them ends the text; none: only max_new_tokens
+  int32_t priority = 0;  // of those that no replica has taken yet, lower ones go first
 };
 
 enum class FinishReason : uint8_t { no, eos, length, error };
@@ -63,10 +64,13 @@ struct RequestOutput {
   uint64_t request = 0;
   std::optional<int32_t> token;
   FinishReason finish = FinishReason::no;
+  int32_t end_token = -1;  // with FinishReason::eos: which
+  bool crashed = false;    // with FinishReason::error: the workers' fault, not the request's own
   bool restarted = false;  // its replica died: it begins anew, its tokens so far count for nothing
   int32_t width = 0;       // of the first picture's file; 0 before its prefill and without one
   int32_t height = 0;
   bool orientation_left = false;  // one of its pictures asks for a turn that was not made
+  int32_t reused_images = 0;      // whose embeddings were there already, or on their way
   std::string error;              // with FinishReason::error: a sentence
 };
 

@@ -55,9 +55,9 @@ void Checkpoint::check_copy(const StoredTensor& tensor, const std::string& name)
   if (same) return;
   const std::string path = files_.back()->path().string(), before = files_[stored.file]->path().string();
   if (other.name != tensor.name)
-    fail(path, ": tensors ", shown(other.name), " and ", shown(tensor.name), " are both ", shown(name),
-         ", and differ");
-  fail(path, ": tensor ", shown(tensor.name), " is also in ", before, ", and differs");
+    fail(path, ": tensors ", shown_name(other.name), " and ", shown_name(tensor.name), " are both ",
+         shown_name(name), ", and differ");
+  fail(path, ": tensor ", shown_name(tensor.name), " is also in ", before, ", and differs");
 }
 
 void Checkpoint::add_file(const std::filesystem::path& path) {
@@ -67,7 +67,7 @@ void Checkpoint::add_file(const std::filesystem::path& path) {
     const std::string name = canonical_name(tensor.name);
     if (contains(name)) {
       check_copy(tensor, name);
-      copies_.push_back(shown(tensor.name));
+      copies_.push_back(shown_name(tensor.name));
       continue;
     }
     add(name, tensor.shape);
@@ -84,9 +84,9 @@ void Checkpoint::add_shards(const std::filesystem::path& index) {
       fail(index.string(), ": names the shard ", shard, ", which is not there");
     add_file(path);
     for (const StoredTensor& tensor : files_.back()->tensors())
-      if (said.erase({tensor.name, shard}) == 0) at_odds.insert(shown(tensor.name));
+      if (said.erase({tensor.name, shard}) == 0) at_odds.insert(shown_name(tensor.name));
   }
-  for (const auto& [name, shard] : said) at_odds.insert(shown(name));
+  for (const auto& [name, shard] : said) at_odds.insert(shown_name(name));
   if (!at_odds.empty())
     remark(cat(index.string(), " is wrong about where ", at_odds.size(),
                at_odds.size() == 1 ? " tensor is" : " tensors are",
@@ -110,7 +110,7 @@ void Checkpoint::fetch(size_t tensor, Range rows, Range cols, uint16_t* out) {
 void Checkpoint::check_type(const Stored& stored) const {
   const StoredTensor& tensor = *stored.tensor;
   if (is_weight_type(tensor.dtype)) return;
-  fail(files_[stored.file]->path().string(), ": tensor ", shown(tensor.name), " is stored as ",
+  fail(files_[stored.file]->path().string(), ": tensor ", shown_name(tensor.name), " is stored as ",
        name_of(tensor.dtype), "; weights are read from F32, F16 and BF16");
 }
 

@@ -114,7 +114,7 @@ bool is_of_deeper_model(const std::string& name, const ModelConfig& config) {
 void check_depth(const ModelConfig& config, const TensorSource& source) {
   std::vector<std::string> deeper;
   for (const std::string& name : source.names())
-    if (is_of_deeper_model(name, config)) deeper.push_back(shown(name));
+    if (is_of_deeper_model(name, config)) deeper.push_back(shown_name(name));
   if (!deeper.empty())
     fail(source.where(), " holds ", deeper.size(), deeper.size() == 1 ? " tensor" : " tensors",
          " of layers that the model does not use, since its config has num_hidden_layers ",
@@ -129,7 +129,7 @@ void leave_others(const Specs& specs, TensorSource& source) {
   for (const std::string& name : source.names()) {
     if (needed.contains(name)) continue;
     source.ignore(name);
-    others.push_back(shown(name));
+    others.push_back(shown_name(name));
   }
   if (!others.empty())
     source.remark(

@@ -53,7 +53,8 @@ class HeaderReader {
       tensor.shape = numbers_;
     } else {
       if (numbers_.size() != 2) {
-        fail(file_, ": tensor ", shown(tensor.name), " has ", numbers_.size(), " data_offsets instead of 2");
+        fail(file_, ": tensor ", shown_name(tensor.name), " has ", numbers_.size(),
+             " data_offsets instead of 2");
       }
       tensor.begin = numbers_[0];
       tensor.end = numbers_[1];
@@ -66,7 +67,7 @@ class HeaderReader {
     append(part);
     key_ = std::exchange(text_, {});
     if (place_ == HeaderSection::tensors && !names_.insert(key_).second) {
-      fail(file_, ": the header names tensor ", shown(key_), " twice");
+      fail(file_, ": the header names tensor ", shown_name(key_), " twice");
     }
     if (place_ == HeaderSection::tensor) begin_field();
     return true;
@@ -80,7 +81,8 @@ class HeaderReader {
     if (place_ != HeaderSection::tensor || key_ != "dtype") wrong();
     const auto type = stored_type(value);
     if (!type) {
-      fail(file_, ": tensor ", shown(tensors_.back().name), " has the unknown dtype ", shown(value));
+      fail(file_, ": tensor ", shown_name(tensors_.back().name), " has the unknown dtype ",
+           shown_name(value));
     }
     tensors_.back().dtype = *type;
     return true;
@@ -120,9 +122,10 @@ class HeaderReader {
   [[noreturn]] void wrong() const {
     if (place_ == HeaderSection::document) fail(file_, ": the header is not a JSON object");
     if (place_ == HeaderSection::tensors || place_ == HeaderSection::metadata) {
-      fail(file_, ": the header's entry ", shown(key_), " has the wrong kind of value");
+      fail(file_, ": the header's entry ", shown_name(key_), " has the wrong kind of value");
     }
-    fail(file_, ": tensor ", shown(tensors_.back().name), " has a wrong value in its field ", shown(key_));
+    fail(file_, ": tensor ", shown_name(tensors_.back().name), " has a wrong value in its field ",
+         shown_name(key_));
   }
   void begin_field() {
     bool* seen = key_ == "dtype"          ? &fields_.dtype
@@ -130,8 +133,8 @@ class HeaderReader {
                  : key_ == "data_offsets" ? &fields_.offsets
                                           : nullptr;
     const std::string& name = tensors_.back().name;
-    if (!seen) fail(file_, ": tensor ", shown(name), " has the unknown field ", shown(key_));
-    if (*seen) fail(file_, ": tensor ", shown(name), " has the field ", shown(key_), " twice");
+    if (!seen) fail(file_, ": tensor ", shown_name(name), " has the unknown field ", shown_name(key_));
+    if (*seen) fail(file_, ": tensor ", shown_name(name), " has the field ", shown_name(key_), " twice");
     *seen = true;
   }
   void end_tensor() const {
@@ -139,7 +142,7 @@ class HeaderReader {
                           : !fields_.shape   ? "shape"
                           : !fields_.offsets ? "data_offsets"
                                              : nullptr;
-    if (missing) fail(file_, ": tensor ", shown(tensors_.back().name), " has no field \"", missing, '"');
+    if (missing) fail(file_, ": tensor ", shown_name(tensors_.back().name), " has no field \"", missing, '"');
   }
 
   const std::string& file_;
@@ -154,18 +157,18 @@ class HeaderReader {
 
 void check_size(const HeaderTensor& tensor, int64_t data_bytes, const std::string& file) {
   if (tensor.begin > tensor.end) {
-    fail(file, ": tensor ", shown(tensor.name), " begins at byte ", tensor.begin, " and ends before it, at ",
-         tensor.end);
+    fail(file, ": tensor ", shown_name(tensor.name), " begins at byte ", tensor.begin,
+         " and ends before it, at ", tensor.end);
   }
   if (tensor.end > data_bytes) {
-    fail(file, ": tensor ", shown(tensor.name), " ends at byte ", tensor.end,
+    fail(file, ": tensor ", shown_name(tensor.name), " ends at byte ", tensor.end,
          " of the data, but the file holds ", data_bytes, " (is it cut short?)");
   }
   int64_t bits = 0;
   const auto count = element_count(tensor.shape);
   const bool fits = count && !__builtin_mul_overflow(*count, bits_of(tensor.dtype), &bits) && bits % 8 == 0;
   if (!fits || bits / 8 != tensor.end - tensor.begin) {
-    fail(file, ": tensor ", shown(tensor.name), " of shape ", to_string(tensor.shape), " and dtype ",
+    fail(file, ": tensor ", shown_name(tensor.name), " of shape ", to_string(tensor.shape), " and dtype ",
          name_of(tensor.dtype), " needs ", fits ? cat(bits / 8) : "an impossible number of",
          " bytes, but its offsets hold ", tensor.end - tensor.begin);
   }
@@ -179,11 +182,11 @@ void check_layout(std::vector<HeaderTensor>& tensors, int64_t data_bytes, const 
   const HeaderTensor* last = nullptr;
   for (const HeaderTensor& tensor : tensors) {
     if (tensor.begin < covered) {
-      fail(file, ": tensor ", shown(tensor.name), " begins at byte ", tensor.begin, ", inside tensor ",
-           shown(last->name), " which ends at ", covered);
+      fail(file, ": tensor ", shown_name(tensor.name), " begins at byte ", tensor.begin, ", inside tensor ",
+           shown_name(last->name), " which ends at ", covered);
     }
     if (tensor.begin > covered) {
-      fail(file, ": bytes ", covered, " to ", tensor.begin, " before tensor ", shown(tensor.name),
+      fail(file, ": bytes ", covered, " to ", tensor.begin, " before tensor ", shown_name(tensor.name),
            " belong to no tensor");
     }
     covered = tensor.end;
@@ -196,7 +199,7 @@ void check_layout(std::vector<HeaderTensor>& tensors, int64_t data_bytes, const 
 
 }  // namespace
 
-std::string shown(std::string_view name) {
+std::string shown_name(std::string_view name) {
   constexpr size_t kLongest = 160;
   std::string text = "\"";
   for (char c : name.substr(0, kLongest)) {

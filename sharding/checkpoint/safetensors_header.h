@@ -28,6 +28,6 @@ std::vector<HeaderTensor> read_safetensors_header(std::string_view json, int64_t
                                                   const std::string& file);
 
 /// A name from a file as a sentence may show it: quoted, on one line, cut to a readable length.
-std::string shown(std::string_view name);
+std::string shown_name(std::string_view name);
 
 }  // namespace lapidary

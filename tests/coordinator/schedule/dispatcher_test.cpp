@@ -35,6 +35,21 @@ TEST(Dispatcher, RequestsWaitForAReplicaAndGoInOrder) {
   EXPECT_EQ(dispatcher.unfinished(), 3u);
 }
 
+TEST(Dispatcher, LowerPrioritiesGoFirstAndEqualOnesInOrder) {
+  Dispatcher dispatcher;
+  for (uint64_t id = 1; id <= 6; ++id) {
+    Request request = ask(id, 4, 9);
+    request.priority = id % 2 == 0 ? -1 : 5;
+    dispatcher.submit(std::move(request));
+  }
+  dispatcher.cancel(4);
+  dispatcher.join(0, roomy());
+  EXPECT_THAT(poll_all(dispatcher)[0], ElementsAre(2, 6, 1, 3));
+  EXPECT_EQ(dispatcher.leave(0).size(), 5u);  // and so they return
+  dispatcher.join(0, roomy());
+  EXPECT_THAT(poll_all(dispatcher)[0], ElementsAre(2, 6, 1, 3));
+}
+
 TEST(Dispatcher, AShortQueueIsSharedEvenly) {
   Dispatcher dispatcher;
   dispatcher.join(0, roomy());

@@ -129,5 +129,18 @@ TEST(Scheduler, APictureThatCannotBeEncodedEndsItsRequestsAndIsTriedAnew) {
   EXPECT_EQ(scheduler.next_encodes().size(), 1u);
 }
 
+TEST(SchedulerImages, ARequestSaysHowManyOfItsPicturesWereThere) {
+  Scheduler scheduler(roomy());
+  scheduler.submit(ask(1, 4, 1, {5, 6}));
+  scheduler.submit(ask(2, 4, 1, {6, 7, 6}));  // one is on its way, and comes twice
+  for (const LaneEncode& encode : scheduler.next_encodes()) scheduler.encoded(encoded(encode));
+  std::map<uint64_t, int32_t> reused;
+  while (const auto step = scheduler.next())
+    for (const RequestOutput& output : scheduler.finish(
+             done(step->number(), std::vector<int32_t>(static_cast<size_t>(step->prefills_size()), 9))))
+      reused[output.request] = output.reused_images;
+  EXPECT_EQ(reused, (std::map<uint64_t, int32_t>{{1, 0}, {2, 2}}));
+}
+
 }  // namespace
 }  // namespace lapidary

@@ -1,0 +1,318 @@
+#include "coordinator/serve/api_server.h"
+
+#include <openssl/crypto.h>
+
+#include <array>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "configs/error.h"
+#include "configs/failure_text.h"
+#include "configs/version.h"
+#include "coordinator/serve/chat_writer.h"
+#include "coordinator/serve/generation.h"
+#include "coordinator/serve/openai/api_error.h"
+#include "coordinator/serve/openai/chat_request.h"
+#include "coordinator/serve/openai/json_writer.h"
+
+namespace lapidary {
+namespace {
+
+/// Ids and seeds that nobody guesses.
+std::string random_id() {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::random_device random;
+  std::string id;
+  for (int word = 0; word < 4; ++word)
+    for (uint32_t bits = random(), i = 0; i < 6; ++i, bits >>= 4) id += kDigits[bits & 15];
+  return id;
+}
+
+uint64_t random_seed() {
+  std::random_device random;
+  return (uint64_t{random()} << 32) | random();
+}
+
+int64_t seconds_now() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+/// In constant time: how much of a wrong key is right shows in no clock.
+bool same_key(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+HttpResponse response_of(const ApiError& error) {
+  HttpResponse response;
+  response.status = error.status();
+  response.body = to_json(error);
+  return response;
+}
+
+HttpResponse busy(int status, std::string_view code, const std::string& message) {
+  HttpResponse response =
+      response_of({status, status == 429 ? "rate_limit_error" : "server_error", code, message});
+  response.headers = {{"Retry-After", "1"}, {"x-should-retry", "true"}};
+  return response;
+}
+
+/// The request's own name of itself, where it is one that a log can show.
+std::string request_id_of(const HttpRequest& request) {
+  const std::string_view given = request.header("x-request-id");
+  constexpr size_t kLongest = 128;
+  const bool plain = !given.empty() && given.size() <= kLongest &&
+                     given.find_first_not_of(
+                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:") == given.npos;
+  return plain ? std::string(given) : "req_" + random_id();
+}
+
+}  // namespace
+
+const std::vector<ApiServer::Route>& ApiServer::routes() {
+  constexpr size_t kNoBody = 4096, kText = size_t{4} << 20;
+  static const std::vector<Route> all{
+      {"POST", "/v1/chat/completions", &ApiServer::chat_completions, false, 0},
+      {"GET", "/v1/models", &ApiServer::models, false, kNoBody},
+      {"POST", "/tokenize", &ApiServer::tokenize, false, kText},
+      {"POST", "/detokenize", &ApiServer::detokenize, false, kText},
+      {"GET", "/health", &ApiServer::health, true, kNoBody},
+      {"GET", "/v2/health/live", &ApiServer::health, true, kNoBody},
+      {"GET", "/ready", &ApiServer::ready, true, kNoBody},
+      {"GET", "/v2/health/ready", &ApiServer::ready, true, kNoBody},
+      {"GET", "/version", &ApiServer::version, true, kNoBody},
+      {"GET", "/metrics", &ApiServer::show_metrics, true, kNoBody},
+      {"GET", "/cluster", &ApiServer::cluster, false, kNoBody},
+  };
+  return all;
+}
+
+ApiServer::ApiServer(boost::asio::io_context& io, const ApiServerOptions& options, const ModelService& model,
+                     EngineClient& engine, ServeMetrics& metrics, std::function<void(const std::string&)> log)
+    : io_(io), options_(options), model_(model), engine_(engine), metrics_(metrics), log_(std::move(log)) {
+  HttpServerEvents events;
+  events.rules = [this](const HttpRequest& head) { return rules(head); };
+  events.request = [this](Exchange exchange) { handle(std::move(exchange)); };
+  http_ = std::make_unique<HttpServer>(io, options.http, std::move(events));
+}
+
+ApiServer::~ApiServer() {
+  *alive_ = false;
+  readers_.join();
+}
+
+/// Images come as base64, a third larger, beside texts.
+size_t ApiServer::largest_body() const {
+  return static_cast<size_t>(options_.limits.max_images) * options_.limits.max_image_bytes / 3 * 4 +
+         2 * options_.limits.max_text_bytes;
+}
+
+bool ApiServer::may_ask(const HttpRequest& request) const {
+  if (options_.api_keys.empty()) return true;
+  constexpr std::string_view kBearer = "Bearer ";
+  std::string_view given = request.header("Authorization");
+  if (given.substr(0, kBearer.size()) != kBearer) return false;
+  given.remove_prefix(kBearer.size());
+  bool may = false;
+  for (const std::string& key : options_.api_keys) may |= same_key(given, key);  // all are looked at
+  return may;
+}
+
+HttpRules ApiServer::rules(const HttpRequest& head) const {
+  const auto refusal = [](HttpResponse response) {
+    HttpRules rules;
+    rules.refusal = std::make_shared<const HttpResponse>(std::move(response));
+    return rules;
+  };
+  const Route* of_path = nullptr;
+  std::string allowed;
+  for (const Route& route : routes()) {
+    if (head.path != route.path) continue;
+    if (head.method == route.method || (head.method == "HEAD" && std::string_view(route.method) == "GET"))
+      of_path = &route;
+    allowed += cat(allowed.empty() ? "" : ", ", route.method);
+  }
+  if (allowed.empty())
+    return refusal(response_of({404, "invalid_request_error", "unknown_url",
+                                cat("there is no ", head.method, " ", head.path, " here")}));
+  if (of_path == nullptr) {
+    HttpResponse response = response_of({405, "invalid_request_error", "method_not_allowed",
+                                         cat(head.path, " takes ", allowed, ", not ", head.method)});
+    response.headers.emplace_back("Allow", allowed);
+    return refusal(std::move(response));
+  }
+  if (!of_path->open && !may_ask(head)) {
+    HttpResponse response = response_of(
+        {401, "invalid_request_error", "invalid_api_key", "the API key is missing or none of this server's"});
+    response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return refusal(std::move(response));
+  }
+  if (of_path->max_body == 0)
+    if (const auto response = unavailable()) return refusal(*response);
+  HttpRules rules;
+  rules.max_body = of_path->max_body > 0 ? of_path->max_body : largest_body();
+  return rules;
+}
+
+void ApiServer::handle(Exchange exchange) {
+  const HttpRequest& request = exchange->request();
+  for (const Route& route : routes())
+    if (request.path == route.path && (request.method == route.method ||
+                                       (request.method == "HEAD" && std::string_view(route.method) == "GET")))
+      return (this->*route.handler)(std::move(exchange));
+}
+
+std::shared_ptr<HttpResponse> ApiServer::unavailable() const {
+  if (refusing_) return std::make_shared<HttpResponse>(busy(503, "shutting_down", "the server is ending"));
+  if (!engine_.ready())
+    return std::make_shared<HttpResponse>(busy(503, "not_ready", "no replica of the model is ready yet"));
+  const size_t most = engine_.sequences() + options_.max_queued_requests;
+  if (engine_.unfinished() + reading_ < most) return nullptr;
+  metrics_.refused("max_num_queued_reqs");
+  return std::make_shared<HttpResponse>(
+      busy(429, "queue_full",
+           cat("as many requests wait as may (--max-queued-requests ", options_.max_queued_requests, ")")));
+}
+
+// ---- generation
+
+void ApiServer::chat_completions(Exchange exchange) {
+  generate(std::move(exchange), "chatcmpl-", parse_chat_completion);
+}
+
+void ApiServer::generate(Exchange exchange, const char* prefix,
+                         GenerationRequest (*parse)(const boost::json::value&, const ApiLimits&)) {
+  if (const auto response = unavailable()) return exchange->respond(*response);
+  ++reading_;
+  boost::asio::post(
+      readers_, [this, alive = alive_, exchange = std::move(exchange), prefix, parse]() mutable {
+        std::shared_ptr<HttpResponse> refusal;
+        GenerationRequest asked;
+        PreparedRequest prepared;
+        try {
+          asked = parse(parse_body(exchange->request().body), options_.limits);
+          if (!asked.model.empty() && !model_.has_name(asked.model)) throw model_not_found(asked.model);
+          read_media(asked);
+          prepared = prepare(model_, asked, random_seed());
+          exchange->request().body = {};  // a picture is held once
+        } catch (const ApiError& error) {
+          refusal = std::make_shared<HttpResponse>(response_of(error));
+        } catch (const std::exception& error) {
+          refusal = std::make_shared<HttpResponse>(
+              response_of({500, "server_error", "internal_error", failure_text(error)}));
+        }
+        // An exchange belongs to the server's thread, to its end.
+        boost::asio::post(io_, [this, alive, exchange = std::move(exchange), prefix, refusal,
+                                asked = std::move(asked), prepared = std::move(prepared)]() mutable {
+          if (!*alive) return;
+          --reading_;
+          if (refusal) return exchange->respond(*refusal);
+          begin(std::move(exchange), std::move(asked), std::move(prepared), prefix + random_id());
+        });
+      });
+}
+
+void ApiServer::begin(Exchange exchange, GenerationRequest asked, PreparedRequest prepared,
+                      const std::string& id) {
+  if (exchange->gone()) return;
+  const auto arrived = std::chrono::steady_clock::now();
+  const auto images = static_cast<int64_t>(prepared.request.images.size());
+  const int64_t n = asked.n;
+  auto writer =
+      make_chat_writer({id, seconds_now(), asked.model.empty() ? model_.names.front() : asked.model},
+                       asked.answer, std::move(prepared.prompt_ids));
+  const std::string request_id = request_id_of(exchange->request());
+  GenerationParts parts{
+      io_, engine_, model_, std::move(exchange), std::move(writer), std::move(asked), std::move(prepared)};
+  parts.headers = {{"x-request-id", request_id}};
+  parts.timeout_seconds = options_.request_timeout_seconds;
+  parts.keep_alive_seconds = options_.keep_alive_seconds;
+  parts.token = [this](bool first, double seconds) { metrics_.token(first, seconds); };
+  parts.ended = [this, arrived, images, n](std::string_view reason, const Usage& usage) {
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - arrived;
+    metrics_.ended(reason, took.count(), usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens,
+                   images, n);
+  };
+  std::make_shared<Generation>(std::move(parts))->begin();
+}
+
+void ApiServer::read_media(GenerationRequest& request) const {
+  for (const ImageReference& image : request.images) {
+    if (image.kind == ImageReference::Kind::url)
+      refuse(image.param, "invalid_image_url", "no URL is fetched here: send the image as a data URL");
+    if (image.kind == ImageReference::Kind::file)
+      refuse(image.param, "invalid_image_url", "no file is read here (--allowed-local-media-path)");
+  }
+}
+
+// ---- all else
+
+void ApiServer::models(Exchange exchange) {
+  if (!engine_.ready())
+    return exchange->respond(busy(503, "not_ready", "no replica of the model is ready yet"));
+  JsonWriter json;
+  json.begin_object().field("object", "list").key("data").begin_list();
+  for (const std::string& name : model_.names) {
+    json.begin_object().field("id", name).field("object", "model").field("created", model_.created);
+    json.field("owned_by", "lapidary").field("root", model_.names.front()).field("parent", JsonNull{});
+    json.field("max_model_len", model_.max_model_len).end_object();
+  }
+  exchange->respond({200, "application/json", {}, json.end_list().end_object().take()});
+}
+
+void ApiServer::health(Exchange exchange) {
+  exchange->respond({200, "application/json", {}, R"({"live":true})"});
+}
+
+void ApiServer::ready(Exchange exchange) {
+  if (leaving_ || refusing_ || !engine_.ready())
+    return exchange->respond(
+        busy(503, "not_ready", leaving_ || refusing_ ? "the server is ending" : "no replica is ready yet"));
+  exchange->respond({200, "application/json", {}, R"({"ready":true})"});
+}
+
+void ApiServer::version(Exchange exchange) {
+  exchange->respond({200, "application/json", {}, cat(R"({"version":")", program_version(), R"("})")});
+}
+
+void ApiServer::show_metrics(Exchange exchange) {
+  engine_.status([this, exchange](const EngineStatus& status) {
+    exchange->respond({200,
+                       "text/plain; version=0.0.4; charset=utf-8",
+                       {},
+                       metrics_.text(options_.metrics_prefix, status, engine_.unfinished())});
+  });
+}
+
+void ApiServer::tokenize(Exchange exchange) {
+  exchange->respond(error_response(501, "server_error", "", ""));
+}
+void ApiServer::detokenize(Exchange exchange) {
+  exchange->respond(error_response(501, "server_error", "", ""));
+}
+
+void ApiServer::cluster(Exchange exchange) {
+  engine_.status([this, exchange](const EngineStatus& status) {
+    JsonWriter json;
+    json.begin_object().field("model", model_.names.front()).key("replicas").begin_list();
+    for (const ReplicaStatus& replica : status.replicas) {
+      json.begin_object().field("id", replica.replica).field("state", replica.ready ? "ready" : "loading");
+      json.field("restarts", replica.restarts).field("running", replica.counts.running);
+      json.key("kv_pages").begin_object();
+      json.field("used", replica.capacity.num_kv_pages() - static_cast<int64_t>(replica.counts.free_pages));
+      json.field("total", replica.capacity.num_kv_pages()).end_object();
+      json.key("ranks").begin_list();
+      for (size_t rank = 0; rank < replica.ranks.size(); ++rank) {
+        json.begin_object().field("rank", rank).field("description", replica.ranks[rank].description());
+        json.end_object();
+      }
+      json.end_list().end_object();
+    }
+    json.end_list().field("queued", status.queued).field("unfinished", engine_.unfinished());
+    exchange->respond({200, "application/json", {}, json.end_object().take()});
+  });
+}
+
+}  // namespace lapidary
