@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build pkg-config git ca-certificates
+  g++ cmake ninja-build pkg-config git ca-certificates curl
   libopenmpi-dev openmpi-bin openssh-client
   libboost1.81-dev libboost-context1.81-dev libprotobuf-dev protobuf-compiler
   libjpeg62-turbo-dev libpng-dev libwebp-dev

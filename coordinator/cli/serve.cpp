@@ -235,6 +235,7 @@ int run_serve(ServeOptions options) {
     for (std::string& key : read_keys(options.api_key_file)) options.api.api_keys.push_back(std::move(key));
   if (options.api.http.certificate.empty() != options.api.http.key.empty())
     fail("--ssl-certfile and --ssl-keyfile belong together");
+  options.api.limits.priority = true;
   Mesh& mesh = options.flags.mesh;
   mesh.tp = std::max(1, mesh.tp);
   check_mesh(mesh, mesh.world());
@@ -295,6 +296,14 @@ void add_api_options(CLI::App& command, ServeOptions& options) {
       ->capture_default_str();
   command.add_flag("--flatten-chat", api.limits.flatten_chat,
                    "Join system texts and earlier turns to one prompt, instead of refusing them");
+  command.add_option("--allowed-local-media-path", api.local_media,
+                     "A folder: images of requests may be files below it (file://); default: none are read");
+  command
+      .add_option_function<double>(
+          "--max-image-mb", [&api](double mb) { api.limits.max_image_bytes = static_cast<size_t>(mb * 1e6); },
+          "Of one image's file")
+      ->check(between(0.001, 40))
+      ->default_str("20.97");
   command
       .add_option("--metrics-prefix", api.metrics_prefix,
                   "Before the names of metrics; vllm: for boards made for vLLM")
@@ -358,7 +367,9 @@ void add_serve_command(CLI::App& app, SelectedCommand& chosen) {
   add_api_options(command, *options);
   add_runtime_options(command, *options);
   command.footer(
-      "POST /v1/chat/completions   text and images (data URLs), streamed or whole\n"
+      "POST /v1/chat/completions, /v1/completions, /v1/responses   text and images (data URLs), streamed or "
+      "whole\n"
+      "POST /tokenize /detokenize\n"
       "GET  /v1/models /health /ready /version /metrics /cluster\n\n"
       "Each replica is a process tree of its own, started and watched by this one; one that dies is started "
       "anew, "

@@ -11,11 +11,15 @@
 #include "configs/error.h"
 #include "configs/failure_text.h"
 #include "configs/version.h"
-#include "coordinator/serve/chat_writer.h"
 #include "coordinator/serve/generation.h"
+#include "coordinator/serve/local_media.h"
+#include "coordinator/serve/openai/answers/list_answers.h"
 #include "coordinator/serve/openai/api_error.h"
 #include "coordinator/serve/openai/chat_request.h"
+#include "coordinator/serve/openai/completion_request.h"
 #include "coordinator/serve/openai/json_writer.h"
+#include "coordinator/serve/openai/response_request.h"
+#include "coordinator/serve/openai/tokenize_request.h"
 
 namespace lapidary {
 namespace {
@@ -52,9 +56,20 @@ HttpResponse response_of(const ApiError& error) {
   return response;
 }
 
+/// What a request threw while it was read.
+HttpResponse response_of(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const ApiError& error) {
+    return response_of(error);
+  } catch (const std::exception& error) {
+    return response_of(ApiError(500, "server_error", "internal_error", failure_text(error)));
+  }
+}
+
 HttpResponse busy(int status, std::string_view code, const std::string& message) {
   HttpResponse response =
-      response_of({status, status == 429 ? "rate_limit_error" : "server_error", code, message});
+      response_of(ApiError{status, status == 429 ? "rate_limit_error" : "server_error", code, message});
   response.headers = {{"Retry-After", "1"}, {"x-should-retry", "true"}};
   return response;
 }
@@ -75,6 +90,8 @@ const std::vector<ApiServer::Route>& ApiServer::routes() {
   constexpr size_t kNoBody = 4096, kText = size_t{4} << 20;
   static const std::vector<Route> all{
       {"POST", "/v1/chat/completions", &ApiServer::chat_completions, false, 0},
+      {"POST", "/v1/completions", &ApiServer::completions, false, 0},
+      {"POST", "/v1/responses", &ApiServer::responses, false, 0},
       {"GET", "/v1/models", &ApiServer::models, false, kNoBody},
       {"POST", "/tokenize", &ApiServer::tokenize, false, kText},
       {"POST", "/detokenize", &ApiServer::detokenize, false, kText},
@@ -135,11 +152,11 @@ HttpRules ApiServer::rules(const HttpRequest& head) const {
     allowed += cat(allowed.empty() ? "" : ", ", route.method);
   }
   if (allowed.empty())
-    return refusal(response_of({404, "invalid_request_error", "unknown_url",
-                                cat("there is no ", head.method, " ", head.path, " here")}));
+    return refusal(response_of(ApiError{404, "invalid_request_error", "unknown_url",
+                                        cat("there is no ", head.method, " ", head.path, " here")}));
   if (of_path == nullptr) {
-    HttpResponse response = response_of({405, "invalid_request_error", "method_not_allowed",
-                                         cat(head.path, " takes ", allowed, ", not ", head.method)});
+    HttpResponse response = response_of(ApiError{405, "invalid_request_error", "method_not_allowed",
+                                                 cat(head.path, " takes ", allowed, ", not ", head.method)});
     response.headers.emplace_back("Allow", allowed);
     return refusal(std::move(response));
   }
@@ -179,51 +196,57 @@ std::shared_ptr<HttpResponse> ApiServer::unavailable() const {
 // ---- generation
 
 void ApiServer::chat_completions(Exchange exchange) {
-  generate(std::move(exchange), "chatcmpl-", parse_chat_completion);
+  generate(std::move(exchange), parse_chat_completion, make_chat_writer);
 }
 
-void ApiServer::generate(Exchange exchange, const char* prefix,
-                         GenerationRequest (*parse)(const boost::json::value&, const ApiLimits&)) {
+void ApiServer::completions(Exchange exchange) {
+  generate(std::move(exchange), parse_completion, make_completion_writer);
+}
+
+void ApiServer::responses(Exchange exchange) {
+  generate(std::move(exchange), parse_response_request, make_response_writer);
+}
+
+void ApiServer::generate(Exchange exchange, Parse parse, MakeAnswerWriter make_writer) {
   if (const auto response = unavailable()) return exchange->respond(*response);
   ++reading_;
   boost::asio::post(
-      readers_, [this, alive = alive_, exchange = std::move(exchange), prefix, parse]() mutable {
+      readers_, [this, alive = alive_, exchange = std::move(exchange), parse, make_writer]() mutable {
         std::shared_ptr<HttpResponse> refusal;
         GenerationRequest asked;
         PreparedRequest prepared;
         try {
           asked = parse(parse_body(exchange->request().body), options_.limits);
-          if (!asked.model.empty() && !model_.has_name(asked.model)) throw model_not_found(asked.model);
-          read_media(asked);
-          prepared = prepare(model_, asked, random_seed());
           exchange->request().body = {};  // a picture is held once
-        } catch (const ApiError& error) {
-          refusal = std::make_shared<HttpResponse>(response_of(error));
-        } catch (const std::exception& error) {
-          refusal = std::make_shared<HttpResponse>(
-              response_of({500, "server_error", "internal_error", failure_text(error)}));
+          check_model(asked.model);
+          read_media(asked.images);
+          prepared = prepare(model_, asked, random_seed());
+        } catch (...) {
+          refusal = std::make_shared<HttpResponse>(response_of(std::current_exception()));
         }
         // An exchange belongs to the server's thread, to its end.
-        boost::asio::post(io_, [this, alive, exchange = std::move(exchange), prefix, refusal,
+        boost::asio::post(io_, [this, alive, exchange = std::move(exchange), make_writer, refusal,
                                 asked = std::move(asked), prepared = std::move(prepared)]() mutable {
           if (!*alive) return;
           --reading_;
           if (refusal) return exchange->respond(*refusal);
-          begin(std::move(exchange), std::move(asked), std::move(prepared), prefix + random_id());
+          begin(std::move(exchange), std::move(asked), std::move(prepared), make_writer);
         });
       });
 }
 
 void ApiServer::begin(Exchange exchange, GenerationRequest asked, PreparedRequest prepared,
-                      const std::string& id) {
+                      MakeAnswerWriter make_writer) {
   if (exchange->gone()) return;
   const auto arrived = std::chrono::steady_clock::now();
   const auto images = static_cast<int64_t>(prepared.request.images.size());
   const int64_t n = asked.n;
   auto writer =
-      make_chat_writer({id, seconds_now(), asked.model.empty() ? model_.names.front() : asked.model},
-                       asked.answer, std::move(prepared.prompt_ids));
-  const std::string request_id = request_id_of(exchange->request());
+      make_writer({random_id(), seconds_now(), asked.model.empty() ? model_.names.front() : asked.model,
+                   std::move(prepared.prompt_ids)},
+                  asked);
+  const std::string request_id =
+      asked.request_id.empty() ? request_id_of(exchange->request()) : asked.request_id;
   GenerationParts parts{
       io_, engine_, model_, std::move(exchange), std::move(writer), std::move(asked), std::move(prepared)};
   parts.headers = {{"x-request-id", request_id}};
@@ -238,13 +261,32 @@ void ApiServer::begin(Exchange exchange, GenerationRequest asked, PreparedReques
   std::make_shared<Generation>(std::move(parts))->begin();
 }
 
-void ApiServer::read_media(GenerationRequest& request) const {
-  for (const ImageReference& image : request.images) {
+void ApiServer::check_model(const std::string& name) const {
+  if (!name.empty() && !model_.has_name(name)) throw model_not_found(name);
+}
+
+void ApiServer::read_media(std::vector<ImageReference>& images) const {
+  for (ImageReference& image : images) {
     if (image.kind == ImageReference::Kind::url)
       refuse(image.param, "invalid_image_url", "no URL is fetched here: send the image as a data URL");
     if (image.kind == ImageReference::Kind::file)
-      refuse(image.param, "invalid_image_url", "no file is read here (--allowed-local-media-path)");
+      read_local_image(image, options_.local_media, options_.limits.max_image_bytes);
   }
+}
+
+void ApiServer::answer_beside(Exchange exchange, std::function<std::string(const boost::json::value&)> work) {
+  boost::asio::post(readers_, [this, alive = alive_, exchange = std::move(exchange),
+                               work = std::move(work)]() mutable {
+    HttpResponse response;
+    try {
+      response.body = work(parse_body(exchange->request().body));
+    } catch (...) {
+      response = response_of(std::current_exception());
+    }
+    boost::asio::post(io_, [alive, exchange = std::move(exchange), response = std::move(response)]() mutable {
+      if (*alive) exchange->respond(std::move(response));
+    });
+  });
 }
 
 // ---- all else
@@ -252,14 +294,10 @@ void ApiServer::read_media(GenerationRequest& request) const {
 void ApiServer::models(Exchange exchange) {
   if (!engine_.ready())
     return exchange->respond(busy(503, "not_ready", "no replica of the model is ready yet"));
-  JsonWriter json;
-  json.begin_object().field("object", "list").key("data").begin_list();
-  for (const std::string& name : model_.names) {
-    json.begin_object().field("id", name).field("object", "model").field("created", model_.created);
-    json.field("owned_by", "lapidary").field("root", model_.names.front()).field("parent", JsonNull{});
-    json.field("max_model_len", model_.max_model_len).end_object();
-  }
-  exchange->respond({200, "application/json", {}, json.end_list().end_object().take()});
+  std::vector<ServedModel> served;
+  for (const std::string& name : model_.names)
+    served.push_back({name, model_.created, model_.names.front(), {}, model_.max_model_len});
+  exchange->respond({200, "application/json", {}, models_answer(served)});
 }
 
 void ApiServer::health(Exchange exchange) {
@@ -287,10 +325,29 @@ void ApiServer::show_metrics(Exchange exchange) {
 }
 
 void ApiServer::tokenize(Exchange exchange) {
-  exchange->respond(error_response(501, "server_error", "", ""));
+  answer_beside(std::move(exchange), [this](const boost::json::value& body) {
+    const TokenizeRequest asked = parse_tokenize(body, options_.limits);
+    check_model(asked.model);
+    GenerationRequest as_if;
+    as_if.prompt = asked.prompt;
+    as_if.add_special_tokens = asked.add_special_tokens;
+    as_if.images = asked.images;
+    const std::vector<int32_t> ids = prompt_ids(model_, as_if);
+    std::optional<std::vector<std::string>> texts;
+    if (asked.return_token_strs) {
+      texts.emplace();
+      for (const int32_t id : ids) texts->emplace_back(model_.tokenizer.token(id));
+    }
+    return tokenize_answer(ids, model_.max_model_len, texts);
+  });
 }
+
 void ApiServer::detokenize(Exchange exchange) {
-  exchange->respond(error_response(501, "server_error", "", ""));
+  answer_beside(std::move(exchange), [this](const boost::json::value& body) {
+    const DetokenizeRequest asked = parse_detokenize(body, options_.limits);
+    check_model(asked.model);
+    return detokenize_answer(model_.tokenizer.decode(asked.tokens, false));
+  });
 }
 
 void ApiServer::cluster(Exchange exchange) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/serve/answer_writers.h"
 #include "coordinator/serve/engine/engine_client.h"
 #include "coordinator/serve/http/http_server.h"
 #include "coordinator/serve/metrics.h"
@@ -61,6 +62,8 @@ class ApiServer {
   size_t largest_body() const;
 
   void chat_completions(Exchange exchange);
+  void completions(Exchange exchange);
+  void responses(Exchange exchange);
   void models(Exchange exchange);
   void health(Exchange exchange);
   void ready(Exchange exchange);
@@ -70,11 +73,15 @@ class ApiServer {
   void detokenize(Exchange exchange);
   void cluster(Exchange exchange);
 
+  using Parse = GenerationRequest (*)(const boost::json::value&, const ApiLimits&);
   /// Reads the body by `parse` on another thread, then begins the generation.
-  void generate(Exchange exchange, const char* prefix,
-                GenerationRequest (*parse)(const boost::json::value&, const ApiLimits&));
-  void begin(Exchange exchange, GenerationRequest asked, PreparedRequest prepared, const std::string& id);
-  void read_media(GenerationRequest& request) const;
+  void generate(Exchange exchange, Parse parse, MakeAnswerWriter make_writer);
+  void begin(Exchange exchange, GenerationRequest asked, PreparedRequest prepared,
+             MakeAnswerWriter make_writer);
+  /// Answers by `work` of the body, on another thread; what it throws is the answer too.
+  void answer_beside(Exchange exchange, std::function<std::string(const boost::json::value& body)> work);
+  void check_model(const std::string& name) const;
+  void read_media(std::vector<ImageReference>& images) const;
   /// Why no request is taken now; none: it is.
   std::shared_ptr<HttpResponse> unavailable() const;
 

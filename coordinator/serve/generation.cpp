@@ -117,6 +117,15 @@ Choice Generation::choice_of(size_t index, std::string text) const {
   return choice;
 }
 
+std::vector<Choice> Generation::whole_choices() const {
+  std::vector<Choice> whole;
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    whole.push_back(choice_of(i, choices_[i].text.text()));
+    if (parts_.asked.answer.return_token_ids) whole.back().token_ids = choices_[i].text.ids();
+  }
+  return whole;
+}
+
 void Generation::begin_stream() {
   if (std::exchange(streaming_, true)) return;
   HttpResponse head{200, "text/event-stream; charset=utf-8", parts_.headers, ""};
@@ -143,15 +152,11 @@ void Generation::finish_all() {
   deadline_.cancel();
   const Usage used = usage();
   if (parts_.asked.answer.stream) {
-    parts_.exchange->send(parts_.writer->end(used));
+    parts_.exchange->send(parts_.writer->end(whole_choices(), used));
     parts_.exchange->finish();
   } else {
-    std::vector<Choice> choices;
-    for (size_t i = 0; i < choices_.size(); ++i) {
-      choices.push_back(choice_of(i, choices_[i].text.text()));
-      if (parts_.asked.answer.return_token_ids) choices.back().token_ids = choices_[i].text.ids();
-    }
-    parts_.exchange->respond({200, "application/json", parts_.headers, parts_.writer->whole(choices, used)});
+    parts_.exchange->respond(
+        {200, "application/json", parts_.headers, parts_.writer->whole(whole_choices(), used)});
   }
   const bool cut = std::any_of(choices_.begin(), choices_.end(),
                                [](const OneChoice& choice) { return choice.end == AnswerEnd::length; });
@@ -162,7 +167,7 @@ void Generation::fail_all(int status, std::string_view code, const std::string& 
   if (over_) return;
   const ApiError error(status, status < 500 ? "invalid_request_error" : "server_error", code, why);
   if (streaming_) {
-    parts_.exchange->send(parts_.writer->error(to_json(error)));
+    parts_.exchange->send(parts_.writer->error(to_json(error), why));
     parts_.exchange->finish();
   } else {
     HttpResponse response{status, "application/json", parts_.headers, to_json(error)};

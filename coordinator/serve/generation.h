@@ -8,31 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/serve/answer_writers.h"
 #include "coordinator/serve/engine/engine_client.h"
 #include "coordinator/serve/http/http_types.h"
 #include "coordinator/serve/model_service.h"
-#include "coordinator/serve/openai/answers/answer.h"
 #include "coordinator/serve/openai/answers/text_stream.h"
 
 namespace lapidary {
-
-/// How an endpoint writes its answers. Each method gives whole bytes: of a body, or of events.
-class AnswerWriter {
- public:
-  virtual ~AnswerWriter() = default;
-  virtual std::string whole(const std::vector<Choice>& choices, const Usage& usage) = 0;
-  /// What one token adds to one choice.
-  virtual std::string event(const Choice& choice, bool first, const Usage& usage) = 0;
-  /// After the last choice has ended.
-  virtual std::string end(const Usage& usage) = 0;
-  /// In the midst of a stream.
-  virtual std::string error(const std::string& json) = 0;
-};
-
-/// How long parts of a request took, for metrics; seconds.
-struct GenerationTimes {
-  std::chrono::steady_clock::time_point arrived, first_token, last_token;
-};
 
 /// What a generation is told of, and what it tells; all on the server's thread.
 struct GenerationParts {
@@ -79,6 +61,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void end_choice(OneChoice& choice, const RequestOutput& output) const;
   void send_event(size_t index, std::string text);
   Choice choice_of(size_t index, std::string text) const;
+  std::vector<Choice> whole_choices() const;
   void finish_all();
   void fail_all(int status, std::string_view code, const std::string& why, bool retry);
   void give_up(std::string_view reason);

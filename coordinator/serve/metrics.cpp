@@ -24,8 +24,9 @@ const Bounds kChoicesBounds{1, 2, 5, 10, 20};
 
 std::string number_text(double number) {
   if (std::isinf(number)) return number > 0 ? "+Inf" : "-Inf";
-  std::array<char, 32> text{};
-  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), number).ptr};
+  std::array<char, 400> text{};  // of the largest double too
+  return {text.data(),
+          std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed).ptr};
 }
 
 std::string escaped(std::string_view text, bool quotes) {

@@ -47,6 +47,18 @@ void check_ids(const ModelService& model, const GenerationRequest& request, cons
   require_known_ids(ids, model.tokenizer, model.config);
 }
 
+std::vector<int32_t> checked_ids(const ModelService& model, const GenerationRequest& request) {
+  try {
+    std::vector<int32_t> ids = ids_of(model, request);
+    check_ids(model, request, ids);
+    return ids;
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    refuse("messages", "invalid_prompt", error.what());
+  }
+}
+
 wire::Sampling sampling_of(const ModelService& model, const SamplingFields& fields, uint64_t seed) {
   const GenerationConfig& own = model.generation;
   wire::Sampling sampling;
@@ -80,21 +92,17 @@ bool ModelService::has_name(const std::string& name) const {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+std::vector<int32_t> prompt_ids(const ModelService& model, const GenerationRequest& request) {
+  return spread(model, checked_ids(model, request));
+}
+
 uint64_t seed_of_choice(uint64_t seed, int64_t index) {
   return seed + 0x9e3779b97f4a7c15u * static_cast<uint64_t>(index);
 }
 
 PreparedRequest prepare(const ModelService& model, GenerationRequest& request, uint64_t seed) {
   PreparedRequest prepared;
-  std::vector<int32_t> ids;
-  try {
-    ids = ids_of(model, request);
-    check_ids(model, request, ids);
-  } catch (const ApiError&) {
-    throw;
-  } catch (const Error& error) {
-    refuse("messages", "invalid_prompt", error.what());
-  }
+  std::vector<int32_t> ids = checked_ids(model, request);
   const auto images = static_cast<int64_t>(request.images.size());
   prepared.image_tokens = images * model.image_tokens();
   prepared.prompt_tokens = static_cast<int64_t>(ids.size()) - images + prepared.image_tokens;

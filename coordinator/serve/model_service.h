@@ -39,6 +39,10 @@ struct PreparedRequest {
 /// field. `seed`: of a request that names none. Takes time: for a thread that nobody waits for.
 PreparedRequest prepare(const ModelService& model, GenerationRequest& request, uint64_t seed);
 
+/// The tokens of a request's prompt, as `prepare` makes and checks them, with an image's token as often as it
+/// has embeddings. Throws ApiError.
+std::vector<int32_t> prompt_ids(const ModelService& model, const GenerationRequest& request);
+
 /// The seed of choice `index` of a request: the first's own, and each other's another.
 uint64_t seed_of_choice(uint64_t seed, int64_t index);
 
