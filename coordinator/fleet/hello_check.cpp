@@ -20,8 +20,9 @@ std::string flags(const Mesh& mesh) {
 
 std::optional<std::string> other_setting(const wire::Hello& hello, const Settings& expected) {
   for (const auto& [name, value] : expected) {
-    const auto said = std::find_if(hello.settings().begin(), hello.settings().end(),
-                                   [&](const wire::Setting& setting) { return setting.name() == name; });
+    const auto said =
+        std::find_if(hello.settings().begin(), hello.settings().end(),
+                     [&wanted = name](const wire::Setting& setting) { return setting.name() == wanted; });
     if (said == hello.settings().end()) return cat("the worker does not say its --", name);
     if (said->value() != value && name == "model")
       return cat("the worker's model is not the coordinator's: their fingerprints are ",
