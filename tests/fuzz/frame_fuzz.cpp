@@ -20,7 +20,7 @@ void require(bool holds) {
 }
 
 const Expected& expected() {
-  static const Expected all{"1", "2", "3", {.tp = 2, .pp = 2, .replicas = 3, .vision_ranks = 1}};
+  static const Expected all{"1", "3", {{"dtype", "2"}}, {.tp = 2, .pp = 2, .replicas = 3, .vision_ranks = 1}};
   return all;
 }
 

@@ -23,7 +23,7 @@ void read_manifest(const std::string& text) {
   size_t items = 0;
   while (const auto found = reader.next()) {
     require(found->error.has_value() == found->images.empty());
-    for (const auto& image : found->images) require(image.path().front() == '/');
+    for (const auto& image : found->images) require(image->path().front() == '/');
     require(++items <= text.size());
   }
   require(!reader.next());
@@ -33,7 +33,7 @@ void read_manifest(const std::string& text) {
 void expand(const std::string& pattern) {
   try {
     const auto words = expand_braces(pattern);
-    require(!words.empty() && words.size() <= static_cast<size_t>(kMostBraceWords));
+    require(!words.empty() && words.size() <= static_cast<size_t>(kMaxBraceWords));
   } catch (const Error&) {
   }
 }
