@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -228,8 +230,17 @@ class Serving {
   std::string failure_;
 };
 
+/// A connection is a descriptor, and systems give programs few unless asked.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run_serve(ServeOptions options) {
   StopSignal stop;
+  allow_many_descriptors();
   if (started_by_mpi()) fail("serve starts its ranks itself: run it without mpirun");
   if (!options.api_key_file.empty())
     for (std::string& key : read_keys(options.api_key_file)) options.api.api_keys.push_back(std::move(key));
