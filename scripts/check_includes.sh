@@ -49,6 +49,7 @@ declare -A may_include=(
   [coordinator/fleet]="configs/wire coordinator/schedule"
   [coordinator/caption]="configs/wire coordinator/telemetry coordinator/dataset coordinator/schedule coordinator/records coordinator/fleet"
   [coordinator/serve/http]="configs/wire"
+  [coordinator/serve/page]=""
   [coordinator/serve/engine]="configs/wire coordinator/schedule coordinator/fleet"
   [coordinator/serve]="configs/* coordinator/text coordinator/schedule coordinator/serve/*"
   [coordinator/planner]="configs/* coordinator/telemetry coordinator/schedule"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing need, from Debian's packages. Safe to run again: what is there stays.
-#   scripts/install_deps.sh [--bench] [--fuzz]
+#   scripts/install_deps.sh [--bench] [--fuzz] [--browser]
 #     --bench  also oneDNN, which `lapidary bench kernels` compares with
 #     --fuzz   also clang 14, which builds the fuzz targets
+#     --browser  also Chromium and its driver, which the test of the page installs by itself
 set -euo pipefail
 
 packages=(
@@ -18,7 +19,8 @@ for argument in "$@"; do
   case "$argument" in
     --bench) packages+=(libdnnl-dev) ;;
     --fuzz) packages+=(clang-14 libclang-rt-14-dev) ;;
-    *) echo "install_deps.sh: unknown argument '$argument' (--bench, --fuzz)" >&2; exit 2 ;;
+    --browser) packages+=(chromium chromium-driver python3-selenium) ;;
+    *) echo "install_deps.sh: unknown argument '$argument' (--bench, --fuzz, --browser)" >&2; exit 2 ;;
   esac
 done
 

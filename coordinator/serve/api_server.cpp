@@ -20,6 +20,7 @@
 #include "coordinator/serve/openai/json_writer.h"
 #include "coordinator/serve/openai/response_request.h"
 #include "coordinator/serve/openai/tokenize_request.h"
+#include "coordinator/serve/page/page.h"
 
 namespace lapidary {
 namespace {
@@ -95,6 +96,9 @@ const std::vector<ApiServer::Route>& ApiServer::routes() {
       {"GET", "/v1/models", &ApiServer::models, false, kNoBody},
       {"POST", "/tokenize", &ApiServer::tokenize, false, kText},
       {"POST", "/detokenize", &ApiServer::detokenize, false, kText},
+      {"GET", "/", &ApiServer::page, true, kNoBody},
+      {"GET", "/page.css", &ApiServer::page, true, kNoBody},
+      {"GET", "/page.js", &ApiServer::page, true, kNoBody},
       {"GET", "/health", &ApiServer::health, true, kNoBody},
       {"GET", "/v2/health/live", &ApiServer::health, true, kNoBody},
       {"GET", "/ready", &ApiServer::ready, true, kNoBody},
@@ -298,6 +302,16 @@ void ApiServer::models(Exchange exchange) {
   for (const std::string& name : model_.names)
     served.push_back({name, model_.created, model_.names.front(), {}, model_.max_model_len});
   exchange->respond({200, "application/json", {}, models_answer(served)});
+}
+
+void ApiServer::page(Exchange exchange) {
+  const auto file = page_file(exchange->request().path);
+  exchange->respond({200,
+                     std::string(file->type),
+                     {{"Content-Security-Policy", std::string(kPagePolicy)},
+                      {"X-Content-Type-Options", "nosniff"},
+                      {"Cache-Control", "no-cache"}},
+                     std::string(file->bytes)});
 }
 
 void ApiServer::health(Exchange exchange) {

@@ -65,6 +65,7 @@ class ApiServer {
   void completions(Exchange exchange);
   void responses(Exchange exchange);
   void models(Exchange exchange);
+  void page(Exchange exchange);
   void health(Exchange exchange);
   void ready(Exchange exchange);
   void version(Exchange exchange);
