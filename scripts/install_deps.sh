@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing need, from Debian's packages. Safe to run again: what is there stays.
-#   scripts/install_deps.sh [--bench] [--fuzz] [--browser]
+#   scripts/install_deps.sh [--bench] [--fuzz] [--browser] [--proxies]
 #     --bench  also oneDNN, which `lapidary bench kernels` compares with
 #     --fuzz   also clang 14, which builds the fuzz targets
 #     --browser  also Chromium and its driver, which the test of the page installs by itself
+#     --proxies  also nginx and HAProxy, as the test behind them does
 set -euo pipefail
 
 packages=(
@@ -20,7 +21,8 @@ for argument in "$@"; do
     --bench) packages+=(libdnnl-dev) ;;
     --fuzz) packages+=(clang-14 libclang-rt-14-dev) ;;
     --browser) packages+=(chromium chromium-driver python3-selenium) ;;
-    *) echo "install_deps.sh: unknown argument '$argument' (--bench, --fuzz, --browser)" >&2; exit 2 ;;
+    --proxies) packages+=(nginx-light haproxy openssl) ;;
+    *) echo "install_deps.sh: unknown argument '$argument' (--bench, --fuzz, --browser, --proxies)" >&2; exit 2 ;;
   esac
 done
 
