@@ -52,6 +52,17 @@ struct Scanner {
     return values;
   }
 
+  /// Whether at most `most` such numbers, and at least one, are all that is left but for white space.
+  bool ends_within(size_t most, std::string_view name, size_t digits, int32_t limit) {
+    const std::string_view before = rest;
+    size_t count = 0;
+    while (count <= most && number(name, digits, limit)) ++count;
+    skip_white();
+    const bool ends = rest.empty() && count > 0 && count <= most;
+    rest = before;
+    return ends;
+  }
+
   std::string_view label() {
     std::string_view found = rest.substr(0, rest.find_first_of(";<>"));
     rest.remove_prefix(found.size());
@@ -74,6 +85,7 @@ Detections parse_boxes(std::string_view text, int64_t width, int64_t height, dou
     const std::string_view begin = scan.rest;
     const auto corners = scan.numbers(kCorners, "<loc", 4, 1024);
     if (corners.empty()) {
+      found.partial = found.partial || scan.ends_within(kCorners - 1, "<loc", 4, 1024);
       scan.rest.remove_prefix(1);
       continue;
     }
@@ -84,6 +96,8 @@ Detections parse_boxes(std::string_view text, int64_t width, int64_t height, dou
                 pixels(corners[2], height)};
     scan.skip_white();
     box.segments = scan.numbers(kCodes, "<seg", 3, 128);
+    box.partial = box.segments.empty() && scan.ends_within(kCodes - 1, "<seg", 3, 128);
+    found.partial = found.partial || box.partial;
     scan.skip_white();
     box.label = scan.label();
     scan.skip("; ");

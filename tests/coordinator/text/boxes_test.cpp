@@ -97,6 +97,50 @@ TEST(Boxes, ABinIsAShareOfTheSide) {
   EXPECT_EQ(parse_boxes(text, 640, 480, 1023).boxes.at(0).xyxy[3], 480);
 }
 
+TEST(Boxes, CutOffInTheMiddle) {
+  struct Cut {
+    std::string text;
+    size_t boxes;
+    bool of_text, of_box;
+  };
+  const std::vector<Cut> cuts = {
+      {"", 0, false, false},
+      {"a red ball", 0, false, false},
+      {kBox, 1, false, false},
+      {kBox + " ball", 1, false, false},
+      {kBox + segments(16), 1, false, false},
+      {kBox + segments(16) + " ball ; ", 1, false, false},
+      // In the middle of a box.
+      {"<loc0010>", 0, true, false},
+      {"<loc0010><loc0020><loc0030>", 0, true, false},
+      {"<loc0010><loc0020><loc0030> \n", 0, true, false},
+      {kBox + " ball ; <loc0010><loc0020>", 1, true, false},
+      {kBox + "<loc0001>", 1, true, false},
+      // In the middle of a mask.
+      {kBox + segments(1), 1, true, true},
+      {kBox + segments(15), 1, true, true},
+      {kBox + " " + segments(15) + " ", 1, true, true},
+      // Wrong, but not cut off.
+      {kBox + segments(15) + " ball", 1, false, false},
+      {kBox + segments(17), 1, false, false},
+      {"<loc0010><loc0020> ball", 0, false, false},
+      {"<loc0010><loc1024>", 0, false, false},
+      {"<loc0010><seg001>", 0, false, false},
+      {segments(3), 0, false, false},
+  };
+  for (const Cut& cut : cuts) {
+    const Detections found = parse_boxes(cut.text, 640, 480);
+    ASSERT_EQ(found.boxes.size(), cut.boxes) << cut.text;
+    EXPECT_EQ(found.partial, cut.of_text) << cut.text;
+    for (const DetectedBox& box : found.boxes) EXPECT_EQ(box.partial, cut.of_box) << cut.text;
+  }
+  const Detections two = parse_boxes(kBox + segments(16) + " cat ; " + kBox + segments(9), 640, 480);
+  EXPECT_FALSE(two.boxes.at(0).partial);
+  EXPECT_TRUE(two.boxes.at(1).partial);
+  EXPECT_TRUE(two.boxes.at(1).segments.empty());
+  EXPECT_EQ(two.text, Texts{segments(9)});
+}
+
 /// Rescanning from each "<loc" to the end of the text would take minutes here.
 TEST(Boxes, LongTexts) {
   std::string almost;
