@@ -14,7 +14,7 @@ packages=(
   libjpeg62-turbo-dev libpng-dev libwebp-dev
   libcli11-dev libspdlog-dev libyaml-cpp-dev libarchive-dev libxxhash-dev libssl-dev
   libgtest-dev libgmock-dev
-  clang-format-14 xz-utils zstd iproute2
+  clang-format-14 xz-utils zstd iproute2 procps
 )
 for argument in "$@"; do
   case "$argument" in

@@ -52,7 +52,7 @@ struck() {
   pause "$after"
   mapfile -t all < <(pids "$work/$out")
   if [ ${#all[@]} -gt 0 ] && kill -9 "${all[$((RANDOM % ${#all[@]}))]}" 2>/dev/null; then count "$kind"; fi
-  wait "$job" || code=$?
+  await "$job"
   ends "$out" "$@"
 }
 
@@ -167,4 +167,4 @@ for ((round = 0; round < rounds; ++round)); do
   drawn
 done
 kinds=$(for kind in "${!of_kind[@]}"; do printf '%s %d, ' "$kind" "${of_kind[$kind]}"; done)
-echo "$deaths deaths (${kinds%, }) of jobs of $images images and two prompts, each with the records of an undisturbed one"
+echo "$deaths deaths (${kinds%, }) of jobs of $images images and two prompts, each with the records of an undisturbed one; $stuck mpiruns locked themselves up in their end"

@@ -51,7 +51,7 @@ one_mpirun() {
       mapfile -t all < <(pids "$work/$out")
       strike "${all[@]}"
     fi
-    wait "$job" || code=$?
+    await "$job"
     wait_for 30 none_left "$out"
     if ((code == 0)); then break; fi
     [ "$run" != last ] || fail "the last run ended with $code:"$'\n'"$(cat err)"
@@ -134,4 +134,4 @@ while ((killed < kills)); do
   esac
   rm -rf "out$round" "disk/out$round"
 done
-echo "$killed kills and $fills full disks in $round jobs of $images images, each with the records of an undisturbed one"
+echo "$killed kills and $fills full disks in $round jobs of $images images, each with the records of an undisturbed one; $stuck mpiruns locked themselves up in their end"

@@ -69,6 +69,28 @@ start_ranks() {
   "${mpirun[@]}" -np "$ranks" "$@"
 }
 
+# await JOB: waits for it and sets `code`. A mpirun whose rank died while it joined can lock itself up in its end (the server of PMIx
+# waits for a lock that nobody gives back): its ranks are all dead then, and it is killed, which `stuck` counts.
+stuck=0
+await() {
+  local job=$1 mpi since=
+  code=0
+  while kill -0 "$job" 2>/dev/null; do
+    mpi=$(pgrep -P "$job" -x mpirun | head -1 || true)
+    if [ -n "$mpi" ] && pgrep -P "$mpi" >/dev/null && ! ps --ppid "$mpi" -o stat= | grep -qv '^Z'; then
+      since=${since:-$SECONDS}
+      if ((SECONDS - since > 20)); then
+        kill -9 "$mpi" 2>/dev/null || true
+        stuck=$((stuck + 1))
+      fi
+    else
+      since=
+    fi
+    sleep 0.1
+  done
+  wait "$job" || code=$?
+}
+
 need_ranks() {
   if [ ${#mpirun[@]} -eq 0 ]; then
     echo "skipped: this build starts no ranks"
