@@ -35,7 +35,10 @@ class HttpRig {
     thread_.run([&] { server_ = std::make_unique<HttpServer>(thread_.io(), options, std::move(events)); });
   }
   ~HttpRig() {
-    thread_.run([this] { server_.reset(); });
+    thread_.run([this] {
+      server_.reset();
+      answer_ = nullptr;  // and the exchanges that it keeps
+    });
   }
 
   static Answer says_ok() {
