@@ -8,11 +8,13 @@
 #include "configs/error.h"
 
 namespace lapidary {
-namespace {
 
-constexpr const char* kNoMemory =
+const char* const kNoMemory =
     "not enough memory: the system gives this process no more (the host's own, ulimit -v or a container's "
     "limit); a smaller --max-num-seqs, --max-num-batched-tokens or --threads needs less";
+
+namespace {
+
 constexpr const char* kNoThread =
     "no more threads can be started: the system's limit is reached (ulimit -u, ulimit -v or a container's "
     "pids); --threads, --vision-threads and --image-workers set how many there are";

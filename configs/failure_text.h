@@ -9,4 +9,7 @@ namespace lapidary {
 /// only ("std::bad_alloc", "Resource temporarily unavailable"), with what to do about it.
 std::string failure_text(const std::exception& failure);
 
+/// Its text of memory that has ended, for who has none left to make a text.
+extern const char* const kNoMemory;
+
 }  // namespace lapidary

@@ -1,13 +1,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cxxabi.h>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "configs/failure_text.h"
@@ -50,10 +54,26 @@ void open_closed_streams() {
              stream == STDIN_FILENO ? O_RDONLY : O_WRONLY);  // the lowest free number is this one
 }
 
+/// Memory may end on any thread, also where nobody looks for it: then this is the end, with its sentence. Any
+/// other exception that nobody catches is a fault of the program's own, whose place a core file shows.
+[[noreturn]] void end_without_memory() {
+  try {
+    if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::bad_alloc&) {
+    for (const char* part : {"lapidary: ", lapidary::kNoMemory, "\n"})
+      std::ignore = ::write(STDERR_FILENO, part, std::strlen(part));
+    std::_Exit(kFailed);
+  } catch (...) {
+    __gnu_cxx::__verbose_terminate_handler();
+  }
+  std::abort();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   open_closed_streams();
+  std::set_terminate(end_without_memory);
   if (lapidary::left_by_mpi())
     std::fputs(
         "lapidary: the environment holds a rank, as mpirun gives it, but names no launcher's server: "
