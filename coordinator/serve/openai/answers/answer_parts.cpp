@@ -38,6 +38,19 @@ void write_token(JsonWriter& json, const TokenLogprob& token) {
   json.end_list();
 }
 
+/// {"rle": {"size": [height, width], "counts"}, "polygon": [[x, y, …], …]}
+void write_mask(JsonWriter& json, const DetectedMask& mask) {
+  json.begin_object().key("rle").begin_object().key("size").begin_list();
+  json.value(mask.height).value(mask.width).end_list().field("counts", mask.rle).end_object();
+  json.key("polygon").begin_list();
+  for (const std::vector<double>& ring : mask.polygons) {
+    json.begin_list();
+    for (const double edge : ring) json.value(rounded(edge, kPixelParts));
+    json.end_list();
+  }
+  json.end_list().end_object();
+}
+
 }  // namespace
 
 void write_usage(JsonWriter& json, const Usage& usage) {
@@ -93,7 +106,10 @@ void write_found(JsonWriter& json, const FoundThings& found) {
       const auto side = static_cast<double>(std::max<int64_t>(i % 2 == 0 ? found.width : found.height, 1));
       json.value(rounded(box.xyxy[i] / side, kNormalizedParts));
     }
-    json.end_list().end_object();
+    json.end_list();
+    if (box.mask) write_mask(json.key("mask"), *box.mask);
+    if (box.partial) json.field("partial", true);
+    json.end_object();
   }
   json.end_list();
 }

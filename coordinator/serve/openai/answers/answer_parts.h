@@ -19,7 +19,8 @@ void write_chat_logprobs(JsonWriter& json, const std::optional<std::vector<Token
 /// One of the list above.
 void write_token_logprob(JsonWriter& json, const TokenLogprob& token);
 
-/// [{"label", "box": [x1, y1, x2, y2] in pixels, "box_normalized": the same from 0 to 1}]
+/// [{"label", "box": [x1, y1, x2, y2] in pixels, "box_normalized": the same from 0 to 1, "mask" where one was
+/// decoded, "partial": true where the text ended in the middle of its codes}]
 void write_found(JsonWriter& json, const FoundThings& found);
 
 /// "finish_reason" and vLLM's "stop_reason" and "token_ids", fields of a choice.

@@ -265,5 +265,19 @@ TEST(JsonWriter, CommasKeysAndNumbers) {
             R"(","j":0.5,"k":-9223372036854775808,"l":["x","y"]})");
 }
 
+TEST(Answers, AMaskIsRunLengthsAndContoursAndACutBoxSaysSo) {
+  FoundThings found{{}, 8, 4};
+  DetectedBox& box = found.boxes.emplace_back();
+  box.label = "cat";
+  box.xyxy = {1, 1, 3, 2};
+  box.partial = true;
+  box.mask = DetectedMask{4, 8, "02", {{1, 1, 3, 1, 3, 2.5}}};
+  JsonWriter json;
+  write_found(json, found);
+  EXPECT_EQ(json.take(),
+            R"([{"label":"cat","box":[1,1,3,2],"box_normalized":[0.125,0.25,0.375,0.5],)"
+            R"("mask":{"rle":{"size":[4,8],"counts":"02"},"polygon":[[1,1,3,1,3,2.5]]},"partial":true}])");
+}
+
 }  // namespace
 }  // namespace lapidary
