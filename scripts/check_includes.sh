@@ -36,6 +36,7 @@ declare -A may_include=(
 
   [worker/jpeg]=""
   [worker/images]="configs/wire configs/model worker/jpeg"
+  [worker/masks]="configs/model worker/images"
   [worker/model]="kernels sharding/* configs/*"
   [worker/engine]="kernels kernels/cpu/isa sharding/* configs/* worker/model worker/images"
   [worker/control]="configs/wire"
@@ -43,6 +44,7 @@ declare -A may_include=(
 
   [coordinator/telemetry]="configs/wire"
   [coordinator/text]="configs/model"
+  [coordinator/masks]=""
   [coordinator/dataset]="configs/wire coordinator/text"
   [coordinator/schedule]="configs/wire"
   [coordinator/records]="configs/wire coordinator/text coordinator/dataset"

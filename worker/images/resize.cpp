@@ -105,12 +105,6 @@ Image resize_columns(const Image& image, const ResizeWeights& weights, int first
   return out;
 }
 
-/// Rounding to bytes between the passes makes their order visible, and Pillow 13 turned it for pictures that
-/// lose far more rows than columns (Pillow 12 and older always began with the rows).
-bool columns_first(const Image& image, int width, int height) {
-  return image.height > height && int64_t{image.height} - height > 2 * (int64_t{image.width} - width);
-}
-
 Image resize_with(const Image& image, int width, int height, ImageProcessor like,
                   const ResizeKernel& kernel) {
   if (image.width <= 0 || image.height <= 0 || width <= 0 || height <= 0)
@@ -120,7 +114,7 @@ Image resize_with(const Image& image, int width, int height, ImageProcessor like
     return image.width == width ? image : resize_rows(image, across, 0, height, kernel);
   const ResizeWeights weights = bicubic_weights(image.height, height, like);
   if (image.width == width) return resize_columns(image, weights, 0, kernel);
-  if (like == ImageProcessor::pillow && columns_first(image, width, height))
+  if (like == ImageProcessor::pillow && columns_first(image.width, image.height, width, height))
     return resize_rows(resize_columns(image, weights, 0, kernel), across, 0, height, kernel);
   // Only rows that the second pass looks at are made narrow: a cubic's ends need not reach the picture's.
   const int first = weights.taps.front().first;
@@ -129,6 +123,10 @@ Image resize_with(const Image& image, int width, int height, ImageProcessor like
 }
 
 }  // namespace
+
+bool columns_first(int from_width, int from_height, int width, int height) {
+  return from_height > height && int64_t{from_height} - height > 2 * (int64_t{from_width} - width);
+}
 
 ResizeWeights bicubic_weights(int in, int out, ImageProcessor like) {
   // Pillow carries the size of the picture in float32, so sizes beyond 2^24 would round here too.

@@ -33,6 +33,11 @@ struct ResizeWeights {
 
 ResizeWeights bicubic_weights(int in, int out, ImageProcessor like);
 
+/// Whether Pillow resizes the columns first. Rounding to bytes between the passes makes their order visible,
+/// and Pillow 13 turned it for pictures that lose far more rows than columns (12 and older always began with
+/// the rows).
+bool columns_first(int from_width, int from_height, int width, int height);
+
 /// How many bytes beyond the end of its row a horizontal pass may read.
 constexpr size_t kReadAhead = 16;
 
