@@ -48,6 +48,7 @@ declare -A may_include=(
   [coordinator/dataset]="configs/wire coordinator/text"
   [coordinator/schedule]="configs/wire"
   [coordinator/records]="configs/wire coordinator/text coordinator/dataset"
+  [coordinator/annotations]="coordinator/masks coordinator/records coordinator/text"
   [coordinator/fleet]="configs/wire coordinator/schedule"
   [coordinator/caption]="configs/wire coordinator/telemetry coordinator/dataset coordinator/schedule coordinator/records coordinator/fleet"
   [coordinator/serve/http]="configs/wire"
@@ -58,6 +59,7 @@ declare -A may_include=(
   [coordinator/serve/openai]="configs/wire configs/model coordinator/text"
   [coordinator/serve/openai/answers]="configs/wire configs/model coordinator/text coordinator/serve/openai"
   [coordinator/cli]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
+  [coordinator/cli/sinks]="configs/* worker/images worker/masks worker/lanes coordinator/*"
   [coordinator/cli/bench]="configs/* kernels kernels/* sharding/* worker/* coordinator/*"
 )
 

@@ -110,6 +110,29 @@ void add_generation_options(CLI::App& command, CaptionOptions& options) {
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on to --max-new-tokens past the end of the text");
 }
 
+void add_mask_options(CLI::App& command, SinkOptions& sinks) {
+  command.add_option(
+      "--mask-decoder", sinks.mask_decoder,
+      "vae-oid.npz, which belongs to the checkpoints' segmentation tokens: boxes with such get a "
+      "mask, as run lengths of the whole picture");
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--annotations",
+          [&sinks](const std::vector<std::string>& words) {
+            try {
+              sinks.annotation_format = enum_named<AnnotationFormat>(words.front());
+            } catch (const Error& error) {
+              throw CLI::ValidationError("--annotations", error.what());
+            }
+            sinks.annotations = words.back();
+          },
+          "Another file to write when all records are there: coco FILE, a dataset of images, boxes, masks "
+          "and "
+          "labels as categories; all scores are 1, for the model gives none")
+      ->expected(2)
+      ->type_name("FORMAT FILE");
+}
+
 void add_output_options(CLI::App& command, CaptionOptions& options) {
   command.add_option(
       "--output", options.output,
@@ -127,8 +150,9 @@ void add_output_options(CLI::App& command, CaptionOptions& options) {
       "--strict", options.strict,
       "End at the start where a tar or a line of a manifest is broken, instead of a record with an "
       "error; reads all manifests and the beginning of all tars");
-  command.add_option("--draw", options.draw,
-                     "Folder for PNGs of the images with boxes and captions drawn in");
+  command.add_option("--draw", options.sinks.draw,
+                     "Folder for PNGs of the images with masks, boxes and captions drawn in");
+  add_mask_options(command, options.sinks);
   command.add_option(
       "--trace", options.trace,
       "Timeline of every rank's lanes to write (Chrome's and Perfetto's JSON); the summary then also states "

@@ -42,12 +42,22 @@ CaptionSettings settings_of(const CaptionOptions& options, const GenerationConfi
   return settings;
 }
 
-/// An output that is also read would be emptied before its turn.
-void check_output_is_no_input(const CaptionOptions& options) {
+/// An output that is also read would be emptied before its turn, and annotations are made of records in
+/// files.
+void check_outputs(const CaptionOptions& options) {
   std::error_code ignored;
-  for (const std::string& input : options.inputs)
+  const fs::path& annotations = options.sinks.annotations;
+  for (const std::string& input : options.inputs) {
     if (!options.output.empty() && fs::equivalent(options.output, input, ignored))
       fail("--output ", options.output.string(), " is one of the inputs");
+    if (!annotations.empty() && fs::equivalent(annotations, input, ignored))
+      fail("--annotations ", annotations.string(), " is one of the inputs");
+  }
+  if (annotations.empty()) return;
+  if (options.output.empty()) fail("--annotations needs --output: they are made of the records there");
+  const auto place = [&](const fs::path& file) { return fs::weakly_canonical(fs::absolute(file), ignored); };
+  if (place(annotations) == place(options.output))
+    fail("--annotations and --output are the same file, ", annotations.string());
 }
 
 fs::path tokenizer_file(const CaptionOptions& options) {
@@ -87,6 +97,8 @@ JobOptions job_options(const CaptionOptions& options, const Setup& setup) {
       {"profile", engine.profile},
       {"format", enum_name(options.output_format)}};
   // Only where they are asked for: jobs from before there was a choice go on.
+  if (const fs::path& decoder = options.sinks.mask_decoder; !decoder.empty())
+    job.fingerprint.emplace_back("mask-decoder", fingerprint_of_file(decoder));
   for (auto& [name, value] : kept_of(options.flags))
     if (name != "load-format") job.fingerprint.emplace_back(name, std::move(value));
   return job;
@@ -128,9 +140,8 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
       read_ahead_(image_memory(bytes_of_images(options.flags)).read_ahead,
                   "of pictures read ahead (an eighth of --image-memory-gb)"),
       inputs_(options.inputs, input_rules(options, read_ahead_)),
-      keys_(inputs_.only_tars()),
-      pool_(options.draw.empty() ? 1 : 4) {
-  check_output_is_no_input(options);
+      keys_(inputs_.only_tars()) {
+  check_outputs(options);
   for (const std::string& prompt : options.prompts)
     this->prefix(1, prompt);  // a tokenizer of another model is found here
   if (names_job_folder(options.output)) {
@@ -139,7 +150,6 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     job.sources = inputs_.labelled();
     job.only_tars = inputs_.only_tars();
     folder_.emplace(options.output, job);
-    sink_ = &*folder_;
   } else {
     if (options.output_format == OutputFormat::webdataset)
       fail("--output-format webdataset needs a folder as --output");
@@ -150,13 +160,11 @@ Job::Job(const CaptionOptions& options, const Setup& setup)
     line_sink_ = std::make_unique<LineSink>(*lines_, [this, shared] {
       if (shared && make_way_) make_way_();
     });
-    sink_ = line_sink_.get();
   }
-  if (!options.draw.empty()) {
-    drawings_.emplace(options.draw, pool_);
-    drawing_sink_ = std::make_unique<DrawingSink>(*sink_, *drawings_);
-    sink_ = drawing_sink_.get();
-  }
+  RecordSink& output = folder_ ? static_cast<RecordSink&>(*folder_) : *line_sink_;
+  sinks_.emplace(output, options.sinks, [this, file = options.output] {
+    return folder_ ? folder_->files() : std::vector<fs::path>{file};
+  });
   counter_ = std::thread([this, sources = options.inputs, prompts = options.prompts.size()] {
     total_ = count_items(sources, prompts, cancelled_).value_or(0);
   });
@@ -177,7 +185,7 @@ std::optional<DatasetItem> Job::next() {
     if (!item) break;
     if (!folder_) keys_.name(*item);
     const bool done = folder_ && folder_->take_if_done(*item);
-    if (drawings_) drawings_->name(*item, done);
+    sinks_->name(*item, done);
     if (!folder_) return item;
     if (done) {
       ++before_;
@@ -224,7 +232,7 @@ std::vector<std::string> Job::remarks() const {
   if (const int64_t most = read_ahead_.most_held(); most > 0)
     remarks.push_back(cat("pictures read ahead held ", bytes_text(static_cast<double>(most)), " of ",
                           bytes_text(static_cast<double>(read_ahead_.all())), " at most"));
-  if (const std::string text = drawings_ ? drawings_->remark() : ""; !text.empty()) remarks.push_back(text);
+  for (std::string& remark : sinks_->remarks()) remarks.push_back(std::move(remark));
   return remarks;
 }
 

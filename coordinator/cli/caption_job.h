@@ -8,8 +8,8 @@
 
 #include "configs/byte_budget.h"
 #include "coordinator/caption/caption_run.h"
-#include "coordinator/cli/draw.h"
 #include "coordinator/cli/engine.h"
+#include "coordinator/cli/sinks/record_sinks.h"
 #include "coordinator/dataset/item_keys.h"
 #include "coordinator/records/job_folder.h"
 #include "coordinator/text/tokenizer.h"
@@ -28,7 +28,8 @@ struct CaptionOptions {
   uint64_t seed = 0;
   bool ignore_eos = false;
 
-  std::filesystem::path output, draw;
+  std::filesystem::path output;
+  SinkOptions sinks;
   OutputFormat output_format = OutputFormat::jsonl;
   int64_t records_a_part = 10'000;
   bool retry_failed = false;
@@ -64,7 +65,7 @@ class Job {
   std::optional<DatasetItem> next();
   /// No more items are wanted; on any thread.
   void cancel();
-  RecordSink& sink() { return *sink_; }
+  RecordSink& sink() { return sinks_->first(); }
   /// None: no folder, which nothing goes on from.
   JobFolder* folder() { return folder_ ? &*folder_ : nullptr; }
   /// Throws a sentence for a prompt that the model cannot take.
@@ -102,10 +103,8 @@ class Job {
   std::optional<JobFolder> folder_;
   std::deque<DatasetItem> suspects_;  // the reader's; they come last
   bool inputs_ended_ = false;         // the reader's
-  TaskPool pool_;                     // of the drawings
-  std::optional<Drawings> drawings_;
-  std::unique_ptr<RecordSink> line_sink_, drawing_sink_;
-  RecordSink* sink_ = nullptr;  // the folder, or one of them
+  std::unique_ptr<RecordSink> line_sink_;
+  std::optional<RecordSinks> sinks_;  // in front of the folder or the lines
   std::function<void()> make_way_;
   std::atomic<int64_t> total_ = 0, before_ = 0, broken_ = 0;
   std::string first_broken_;

@@ -69,7 +69,10 @@ class ConfigFile {
         fail(where(entry.first), ": \"", key, "\" is an option that the file has already given");
       if (is_given(*option, given)) continue;
       const YAML::Node& value = entry.second;
-      if (value.IsSequence()) {
+      if (value.IsSequence() && option->get_items_expected_min() > 1) {
+        added.push_back("--" + key);
+        for (const YAML::Node& one : value) added.push_back(word(key, one));
+      } else if (value.IsSequence()) {
         for (const YAML::Node& one : value) add(added, *option, key, one);
       } else {
         add(added, *option, key, value);
@@ -92,10 +95,14 @@ class ConfigFile {
   }
   std::string where(const YAML::Node& node) const { return cat(path_, ":", node.Mark().line + 1); }
 
+  std::string word(const std::string& key, const YAML::Node& value) const {
+    if (!value.IsScalar()) fail(where(value), ": ", key, " needs a value");
+    return value.as<std::string>();
+  }
+
   void add(std::vector<std::string>& added, const CLI::Option& option, const std::string& key,
            const YAML::Node& value) const {
-    if (!value.IsScalar()) fail(where(value), ": ", key, " needs a value");
-    const auto text = value.as<std::string>();
+    const std::string text = word(key, value);
     if (option.get_items_expected_max() > 0) return added.push_back(cat("--", key, "=", text));
     if (text == "true") return added.push_back("--" + key);
     if (text != "false") fail(where(value), ": ", key, " is true or false, not '", text, "'");

@@ -212,6 +212,13 @@ bool JobFolder::Impl::take_if_done(DatasetItem& item) {
 
 bool JobFolder::take_if_done(DatasetItem& item) { return impl_->take_if_done(item); }
 
+std::vector<fs::path> JobFolder::files() const {
+  std::vector<fs::path> files;
+  for (const auto& [name, part] : impl_->job.parts)
+    files.push_back(part.closed ? part.paths.closed : part.paths.open);
+  return files;
+}
+
 int64_t JobFolder::numbered_keys() const { return impl_->keys.numbered(); }
 
 Suspicion JobFolder::suspicion(const DatasetItem& item) const {

@@ -64,6 +64,8 @@ class JobFolder : public RecordSink {
   /// Whether an earlier run has recorded this item; each record is taken once. One that is not recorded gets
   /// its key. An item without an identity is known by its key and prompt.
   bool take_if_done(DatasetItem& item);
+  /// The files that hold all records, once the job is whole and finished.
+  std::vector<std::filesystem::path> files() const;
   /// Pictures so far whose key got a number.
   int64_t numbered_keys() const;
 

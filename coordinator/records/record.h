@@ -23,7 +23,13 @@ struct Record {
 
 /// {"key", "prompt", "text", "token_ids", "status": "ok" or "error", "error", "width", "height", "boxes":
 /// [{"label", "xyxy": [x1, y1, x2, y2]}]} on one line, always with all fields. No error and an unknown size
-/// are null; pixels have at most two decimals.
+/// are null; pixels have at most two decimals. Boxes have "segments", "mask" and "partial": true besides,
+/// where there is such.
 std::string to_json(const Record& record);
+
+/// With at most two decimals.
+std::string pixels_text(double value);
+/// {"size": [480, 640], "counts": "…"}, as COCO has it.
+std::string mask_text(int height, int width, const std::string& counts);
 
 }  // namespace lapidary

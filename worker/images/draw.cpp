@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "worker/images/draw_font.h"
@@ -29,6 +30,20 @@ void fill(Image& image, int x1, int y1, int x2, int y2, Colour colour) {
   for (int y = y1; y < y2; ++y)
     for (int x = x1; x < x2; ++x)
       std::copy(colour.begin(), colour.end(), image.row(y) + 3 * static_cast<size_t>(x));
+}
+
+/// Half of each colour, so that the picture shows through.
+void tint(Image& image, std::span<const uint32_t> mask, Colour colour) {
+  const size_t height = static_cast<size_t>(image.height), pixels = height * static_cast<size_t>(image.width);
+  if (std::accumulate(mask.begin(), mask.end(), size_t{0}) != pixels) return;
+  size_t at = 0;
+  for (size_t i = 0; i < mask.size(); at += mask[i++]) {
+    if (i % 2 == 0) continue;
+    for (size_t j = at; j < at + mask[i]; ++j) {
+      uint8_t* pixel = image.row(static_cast<int>(j % height)) + 3 * (j / height);
+      for (size_t c = 0; c < colour.size(); ++c) pixel[c] = static_cast<uint8_t>((pixel[c] + colour[c]) / 2);
+    }
+  }
 }
 
 /// One char per letter: bytes beyond ASCII are joined to one that has no glyph.
@@ -94,6 +109,7 @@ std::vector<std::string> wrap(const std::string& text, size_t columns) {
 void draw_boxes(Image& image, std::span<const Box> boxes) {
   const int scale = text_scale(image);
   const int line = scale + 1;
+  for (size_t i = 0; i < boxes.size(); ++i) tint(image, boxes[i].mask, kCycle[i % std::size(kCycle)]);
   for (size_t i = 0; i < boxes.size(); ++i) {
     const Box& box = boxes[i];
     if (!std::isfinite(box.x1) || !std::isfinite(box.y1) || !std::isfinite(box.x2) || !std::isfinite(box.y2))

@@ -80,6 +80,29 @@ void run_shuffled(const fs::path& folder, const JobOptions& options, const std::
   if (finish) job.finish(most >= missing.size());
 }
 
+/// Whoever makes something else of a finished job reads these, from whichever run they are.
+TEST_F(JobFolderWebdatasetTest, TheFilesHoldAllRecordsOfAWholeJob) {
+  const TempFolder temp;
+  const JobOptions options = shard_options(3);
+  std::vector<DatasetItem> items = shard_items(options);
+  DatasetItem loose;
+  loose.key = "cat.jpg";
+  loose.index = static_cast<int64_t>(items.size());
+  items.push_back(loose);
+  for (const size_t end : {size_t{4}, items.size()}) {
+    JobFolder job(temp / "job", options);
+    for (size_t i = 0; i < end; ++i)
+      if (!job.take_if_done(items[i])) job.add(items[i], record_of(items[i]));
+    for (const Shard& shard : options.shards) job.end_shard(shard);
+    job.finish(end == items.size());
+    if (end < items.size()) continue;
+    size_t records = 0;
+    for (const fs::path& file : job.files()) records += keys_in(file).size();
+    EXPECT_EQ(job.files().size(), 4u);
+    EXPECT_EQ(records, items.size());
+  }
+}
+
 TEST_F(JobFolderWebdatasetTest, EachTarsRecordsLieBesideEachOtherInTheTarsOrder) {
   const TempFolder folder;
   const JobOptions options = shard_options(7);

@@ -25,6 +25,23 @@ TEST(Record, GoodOne) {
       R"("boxes": [{"label": "cat", "xyxy": [0, 12.34, 100.5, 480]}, {"label": "", "xyxy": [2, 2, 3, 4]}]})");
 }
 
+TEST(Record, BoxesHaveCodesMaskAndPartialWhereThereIsSuch) {
+  Record record;
+  record.width = 4;
+  record.height = 2;
+  DetectedBox plain{"cat", {0, 0, 4, 2}, {}}, coded = plain, cut = plain;
+  coded.segments = {5, 127, 0};
+  DetectedBox decoded = coded;
+  decoded.mask = DetectedMask{2, 4, "1\\2", {{0, 0, 1, 0, 1, 1}}};
+  cut.partial = true;
+  record.boxes = {plain, coded, decoded, cut};
+  const std::string line = to_json(record), box = R"({"label": "cat", "xyxy": [0, 0, 4, 2])";
+  EXPECT_EQ(line.substr(line.find(R"("boxes")")),
+            R"("boxes": [)" + box + "}, " + box + R"(, "segments": [5, 127, 0]}, )" + box +
+                R"(, "segments": [5, 127, 0], "mask": {"size": [2, 4], "counts": "1\\2"}}, )" + box +
+                R"(, "partial": true}]})");
+}
+
 TEST(Record, FailedOneHasAllFieldsToo) {
   Record record;
   record.key = "x";

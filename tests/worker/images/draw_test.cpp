@@ -46,6 +46,25 @@ TEST(Draw, AnOutlineOfTwoPixelsAndNothingElse) {
     }
 }
 
+TEST(Draw, AMaskIsTintedAndNothingElse) {
+  Image image = grey(10, 8);
+  // Columns of 8: rows 3 to 5 of column 4, and all of column 5.
+  const Box box{-20, -20, -10, -10, "", {4 * 8 + 3, 3, 2, 8, 4 * 8}};
+  draw_boxes(image, {&box, 1});
+  for (int y = 0; y < image.height; ++y)
+    for (int x = 0; x < image.width; ++x)
+      ASSERT_EQ(pixel(image, x, y) != kGrey, x == 5 || (x == 4 && y >= 3 && y < 6)) << x << ", " << y;
+  EXPECT_EQ(painted(image), 11);
+  // Of another picture: not shown.
+  for (const std::vector<uint32_t>& mask :
+       {std::vector<uint32_t>{0, 79}, {0, 81}, {0, 4'000'000'000, 4'000'000'000}}) {
+    Image other = grey(10, 8);
+    const Box wrong{-20, -20, -10, -10, "", mask};
+    draw_boxes(other, {&wrong, 1});
+    EXPECT_EQ(painted(other), 0);
+  }
+}
+
 TEST(Draw, BoxesInTurnHaveColoursOfTheirOwn) {
   Image image = grey(300, 100);
   std::vector<Box> boxes;

@@ -1,8 +1,9 @@
-#include "coordinator/cli/draw.h"
+#include "coordinator/cli/sinks/draw.h"
 
 #include "configs/error.h"
 #include "configs/failure_text.h"
 #include "coordinator/dataset/file_names.h"
+#include "coordinator/masks/mask_runs.h"
 #include "worker/images/draw.h"
 #include "worker/images/image_source.h"
 
@@ -38,8 +39,11 @@ std::string caption_of(const Record& record) {
 void draw(const wire::ImageSource& picture, const Record& record, const fs::path& file) {
   Image image = decode_image(read_source(picture));
   std::vector<Box> boxes;
-  for (const DetectedBox& box : record.boxes)
+  for (const DetectedBox& box : record.boxes) {
     boxes.push_back({box.xyxy[0], box.xyxy[1], box.xyxy[2], box.xyxy[3], box.label});
+    if (box.mask)
+      boxes.back().mask = runs_of_coco_counts(box.mask->height, box.mask->width, box.mask->rle).counts;
+  }
   draw_boxes(image, boxes);
   make_folder(file.parent_path());
   write_png(file, caption_strip(image, caption_of(record)));
