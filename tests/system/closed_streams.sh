@@ -13,7 +13,9 @@ same records.jsonl wanted
 "${caption[@]}" "${pictures[@]}" --output records.jsonl >&- 2>&- <&-
 same records.jsonl wanted
 "${caption[@]}" "${pictures[@]}" --output job 2>&-
-same job/part-00000.jsonl wanted
+sort wanted >wanted_sorted # a folder has records as they end
+sort job/part-00000.jsonl >job_sorted
+same job_sorted wanted_sorted
 grep -q '[^0-9]' job/.lock && fail "the job's lock holds more than a process: $(cat job/.lock)"
 "${caption[@]}" - --output none.jsonl <&- 2>err && fail "no input is no success"
 has err "there is no picture in the inputs"
