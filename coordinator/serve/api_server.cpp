@@ -142,8 +142,9 @@ bool ApiServer::may_ask(const HttpRequest& request) const {
 }
 
 HttpRules ApiServer::rules(const HttpRequest& head) const {
-  const auto refusal = [](HttpResponse response) {
+  const auto refusal = [&head](HttpResponse response) {
     HttpRules rules;
+    response.headers.emplace_back("x-request-id", request_id_of(head));
     rules.refusal = std::make_shared<const HttpResponse>(std::move(response));
     return rules;
   };
@@ -233,7 +234,10 @@ void ApiServer::generate(Exchange exchange, Parse parse, MakeAnswerWriter make_w
                                 asked = std::move(asked), prepared = std::move(prepared)]() mutable {
           if (!*alive) return;
           --reading_;
-          if (refusal) return exchange->respond(*refusal);
+          if (refusal) {
+            refusal->headers.emplace_back("x-request-id", request_id_of(exchange->request()));
+            return exchange->respond(std::move(*refusal));
+          }
           begin(std::move(exchange), std::move(asked), std::move(prepared), make_writer);
         });
       });

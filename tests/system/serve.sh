@@ -83,6 +83,7 @@ is 400 '"code":"invalid_image"' "messages[0].content[0]"
 has headers "x-should-retry: false"
 ask "$picture" "caption en" ',"model":"nothing"'
 is 404 '"code":"model_not_found"'
+has headers "x-request-id: req_"
 ask "$picture" "caption en" ',"max_tokens":5000'
 is 400 '"code":"context_length_exceeded"' "but a sequence has at most 512"
 ask "$picture" "caption en" ',"tools":[{"type":"function"}]'
@@ -98,6 +99,7 @@ for wrong in '{' '[]' '{"messages":[]}' '{"messages":[{"role":"system","content"
 done
 get /nothing
 is 404 '"code":"unknown_url"'
+has headers "x-request-id: req_"
 get /v1/chat/completions
 is 405 "takes POST"
 has headers "Allow: POST"
