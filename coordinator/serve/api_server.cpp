@@ -9,31 +9,15 @@
 #include <utility>
 
 #include "configs/error.h"
-#include "configs/failure_text.h"
-#include "configs/version.h"
 #include "coordinator/serve/generation.h"
 #include "coordinator/serve/local_media.h"
-#include "coordinator/serve/openai/answers/list_answers.h"
-#include "coordinator/serve/openai/api_error.h"
 #include "coordinator/serve/openai/chat_request.h"
 #include "coordinator/serve/openai/completion_request.h"
-#include "coordinator/serve/openai/json_writer.h"
 #include "coordinator/serve/openai/response_request.h"
-#include "coordinator/serve/openai/tokenize_request.h"
-#include "coordinator/serve/page/page.h"
+#include "coordinator/serve/refusals.h"
 
 namespace lapidary {
 namespace {
-
-/// Ids and seeds that nobody guesses.
-std::string random_id() {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::random_device random;
-  std::string id;
-  for (int word = 0; word < 4; ++word)
-    for (uint32_t bits = random(), i = 0; i < 6; ++i, bits >>= 4) id += kDigits[bits & 15];
-  return id;
-}
 
 uint64_t random_seed() {
   std::random_device random;
@@ -48,41 +32,6 @@ int64_t seconds_now() {
 /// In constant time: how much of a wrong key is right shows in no clock.
 bool same_key(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
-}
-
-HttpResponse response_of(const ApiError& error) {
-  HttpResponse response;
-  response.status = error.status();
-  response.body = to_json(error);
-  return response;
-}
-
-/// What a request threw while it was read.
-HttpResponse response_of(const std::exception_ptr& thrown) {
-  try {
-    std::rethrow_exception(thrown);
-  } catch (const ApiError& error) {
-    return response_of(error);
-  } catch (const std::exception& error) {
-    return response_of(ApiError(500, "server_error", "internal_error", failure_text(error)));
-  }
-}
-
-HttpResponse busy(int status, std::string_view code, const std::string& message) {
-  HttpResponse response =
-      response_of(ApiError{status, status == 429 ? "rate_limit_error" : "server_error", code, message});
-  response.headers = {{"Retry-After", "1"}, {"x-should-retry", "true"}};
-  return response;
-}
-
-/// The request's own name of itself, where it is one that a log can show.
-std::string request_id_of(const HttpRequest& request) {
-  const std::string_view given = request.header("x-request-id");
-  constexpr size_t kLongest = 128;
-  const bool plain = !given.empty() && given.size() <= kLongest &&
-                     given.find_first_not_of(
-                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:") == given.npos;
-  return plain ? std::string(given) : "req_" + random_id();
 }
 
 }  // namespace
@@ -260,6 +209,10 @@ void ApiServer::begin(Exchange exchange, GenerationRequest asked, PreparedReques
   parts.headers = {{"x-request-id", request_id}};
   parts.timeout_seconds = options_.request_timeout_seconds;
   parts.keep_alive_seconds = options_.keep_alive_seconds;
+  if (options_.make_mask)
+    parts.make_masks = [this](FoundThings found, std::function<void(FoundThings)> then) {
+      make_masks(std::move(found), std::move(then));
+    };
   parts.token = [this](bool first, double seconds) { metrics_.token(first, seconds); };
   parts.ended = [this, arrived, images, n](std::string_view reason, const Usage& usage) {
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - arrived;
@@ -267,6 +220,16 @@ void ApiServer::begin(Exchange exchange, GenerationRequest asked, PreparedReques
                    images, n);
   };
   std::make_shared<Generation>(std::move(parts))->begin();
+}
+
+void ApiServer::make_masks(FoundThings found, std::function<void(FoundThings)> then) {
+  boost::asio::post(
+      readers_, [this, alive = alive_, found = std::move(found), then = std::move(then)]() mutable {
+        for (DetectedBox& box : found.boxes) box.mask = options_.make_mask(box, found.width, found.height);
+        boost::asio::post(io_, [alive, found = std::move(found), then = std::move(then)]() mutable {
+          if (*alive) then(std::move(found));
+        });
+      });
 }
 
 void ApiServer::check_model(const std::string& name) const {
@@ -294,99 +257,6 @@ void ApiServer::answer_beside(Exchange exchange, std::function<std::string(const
     boost::asio::post(io_, [alive, exchange = std::move(exchange), response = std::move(response)]() mutable {
       if (*alive) exchange->respond(std::move(response));
     });
-  });
-}
-
-// ---- all else
-
-void ApiServer::models(Exchange exchange) {
-  if (!engine_.ready())
-    return exchange->respond(busy(503, "not_ready", "no replica of the model is ready yet"));
-  std::vector<ServedModel> served;
-  for (const std::string& name : model_.names)
-    served.push_back({name, model_.created, model_.names.front(), {}, model_.max_model_len});
-  exchange->respond({200, "application/json", {}, models_answer(served)});
-}
-
-void ApiServer::page(Exchange exchange) {
-  const auto file = page_file(exchange->request().path);
-  exchange->respond({200,
-                     std::string(file->type),
-                     {{"Content-Security-Policy", std::string(kPagePolicy)},
-                      {"X-Content-Type-Options", "nosniff"},
-                      {"Cache-Control", "no-cache"}},
-                     std::string(file->bytes)});
-}
-
-void ApiServer::health(Exchange exchange) {
-  exchange->respond({200, "application/json", {}, R"({"live":true})"});
-}
-
-void ApiServer::ready(Exchange exchange) {
-  if (leaving_ || refusing_ || !engine_.ready())
-    return exchange->respond(
-        busy(503, "not_ready", leaving_ || refusing_ ? "the server is ending" : "no replica is ready yet"));
-  exchange->respond({200, "application/json", {}, R"({"ready":true})"});
-}
-
-void ApiServer::version(Exchange exchange) {
-  exchange->respond({200, "application/json", {}, cat(R"({"version":")", program_version(), R"("})")});
-}
-
-void ApiServer::show_metrics(Exchange exchange) {
-  engine_.status([this, exchange](const EngineStatus& status) {
-    exchange->respond({200,
-                       "text/plain; version=0.0.4; charset=utf-8",
-                       {},
-                       metrics_.text(options_.metrics_prefix, status, engine_.unfinished())});
-  });
-}
-
-void ApiServer::tokenize(Exchange exchange) {
-  answer_beside(std::move(exchange), [this](const boost::json::value& body) {
-    const TokenizeRequest asked = parse_tokenize(body, options_.limits);
-    check_model(asked.model);
-    GenerationRequest as_if;
-    as_if.prompt = asked.prompt;
-    as_if.add_special_tokens = asked.add_special_tokens;
-    as_if.images = asked.images;
-    const std::vector<int32_t> ids = prompt_ids(model_, as_if);
-    std::optional<std::vector<std::string>> texts;
-    if (asked.return_token_strs) {
-      texts.emplace();
-      for (const int32_t id : ids) texts->emplace_back(model_.tokenizer.token(id));
-    }
-    return tokenize_answer(ids, model_.max_model_len, texts);
-  });
-}
-
-void ApiServer::detokenize(Exchange exchange) {
-  answer_beside(std::move(exchange), [this](const boost::json::value& body) {
-    const DetokenizeRequest asked = parse_detokenize(body, options_.limits);
-    check_model(asked.model);
-    return detokenize_answer(model_.tokenizer.decode(asked.tokens, false));
-  });
-}
-
-void ApiServer::cluster(Exchange exchange) {
-  engine_.status([this, exchange](const EngineStatus& status) {
-    JsonWriter json;
-    json.begin_object().field("model", model_.names.front()).key("replicas").begin_list();
-    for (const ReplicaStatus& replica : status.replicas) {
-      json.begin_object().field("id", replica.replica).field("state", replica.ready ? "ready" : "loading");
-      json.field("restarts", replica.restarts).field("running", replica.counts.running);
-      json.key("kv_pages").begin_object();
-      json.field("used", replica.capacity.num_kv_pages() - static_cast<int64_t>(replica.counts.free_pages));
-      json.field("total", replica.capacity.num_kv_pages()).end_object();
-      json.key("ranks").begin_list();
-      for (size_t rank = 0; rank < replica.ranks.size(); ++rank) {
-        json.begin_object().field("rank", rank).field("description", replica.ranks[rank].description());
-        json.end_object();
-      }
-      json.end_list().end_object();
-    }
-    json.end_list().field("queued", status.queued).field("unfinished", engine_.unfinished());
-    exchange->respond({200, "application/json", {}, json.end_object().take()});
   });
 }
 

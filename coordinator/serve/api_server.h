@@ -27,6 +27,9 @@ struct ApiServerOptions {
   double request_timeout_seconds = 0;  // 0: none
   double keep_alive_seconds = 15;      // of silence, after which a stream that waits says a comment
   std::string metrics_prefix = "lapidary_";
+  /// A box's codes as a mask of its picture, of that many pixels; any thread. Empty: no masks are made.
+  std::function<std::optional<DetectedMask>(const DetectedBox& box, int64_t width, int64_t height)>
+      make_mask{};
 };
 
 /// The API over HTTP: routes, who may ask, what is taken, and what becomes of it. On one thread, which also
@@ -79,6 +82,7 @@ class ApiServer {
   void generate(Exchange exchange, Parse parse, MakeAnswerWriter make_writer);
   void begin(Exchange exchange, GenerationRequest asked, PreparedRequest prepared,
              MakeAnswerWriter make_writer);
+  void make_masks(FoundThings found, std::function<void(FoundThings)> then);
   /// Answers by `work` of the body, on another thread; what it throws is the answer too.
   void answer_beside(Exchange exchange, std::function<std::string(const boost::json::value& body)> work);
   void check_model(const std::string& name) const;

@@ -76,9 +76,32 @@ void Generation::take(size_t index, const RequestOutput& output) {
   const bool fresh = choice.text.ids().size() > before;
   if (fresh) note_token();
   if (stopped) parts_.engine.cancel(choice.engine_id);
-  if (last) end_choice(choice, output);
-  if (fresh || last) send_event(index, std::move(text));  // else it came again, after a restart
-  if (last && --running_ == 0) finish_all();
+  if (last) {
+    end_choice(choice, output);
+    return look_for_things(index, std::move(text));
+  }
+  if (fresh) send_event(index, std::move(text));  // else it came again, after a restart
+}
+
+/// The choice is whole; what it found belongs to its last event. Masks take their time, elsewhere.
+void Generation::look_for_things(size_t index, std::string text) {
+  OneChoice& choice = choices_[index];
+  choice.found = {parse_boxes(choice.text.text(), choice.width, choice.height).boxes, choice.width,
+                  choice.height};
+  const bool has_codes = std::any_of(choice.found.boxes.begin(), choice.found.boxes.end(),
+                                     [](const DetectedBox& box) { return !box.segments.empty(); });
+  if (!has_codes || !parts_.make_masks) return close_choice(index, std::move(text));
+  parts_.make_masks(choice.found,
+                    [self = shared_from_this(), index, text = std::move(text)](FoundThings found) {
+                      if (self->over_) return;
+                      self->choices_[index].found = std::move(found);
+                      self->close_choice(index, text);
+                    });
+}
+
+void Generation::close_choice(size_t index, std::string text) {
+  send_event(index, std::move(text));
+  if (--running_ == 0) finish_all();
 }
 
 void Generation::note_token() {
@@ -111,9 +134,7 @@ Choice Generation::choice_of(size_t index, std::string text) const {
   choice.text = std::move(text);
   choice.end = from.end;
   choice.stopped_by = from.stopped_by;
-  if (!from.end) return choice;
-  FoundThings found{parse_boxes(from.text.text(), from.width, from.height).boxes, from.width, from.height};
-  if (!found.boxes.empty()) choice.found = std::move(found);
+  if (from.end && !from.found.boxes.empty()) choice.found = from.found;
   return choice;
 }
 

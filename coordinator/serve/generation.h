@@ -28,6 +28,8 @@ struct GenerationParts {
   HttpHeaders headers{};       // of the answer
   double timeout_seconds = 0;  // 0: none
   double keep_alive_seconds = 15;
+  /// Gives boxes with codes their masks, on another thread, then calls `then` on the server's; empty: none.
+  std::function<void(FoundThings found, std::function<void(FoundThings)> then)> make_masks{};
   /// A token came; the seconds since the one before, or of the first since the request arrived.
   std::function<void(bool first, double seconds)> token = [](bool, double) {};
   /// It has ended: "stop", "length", "abort" or "error".
@@ -54,11 +56,14 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::optional<AnswerEnd> end;
     std::variant<std::monostate, std::string, int64_t> stopped_by;
     int32_t width = 0, height = 0;
+    FoundThings found;  // once it is whole
   };
 
   void take(size_t index, const RequestOutput& output);
   void note_token();
   void end_choice(OneChoice& choice, const RequestOutput& output) const;
+  void look_for_things(size_t index, std::string text);
+  void close_choice(size_t index, std::string text);
   void send_event(size_t index, std::string text);
   Choice choice_of(size_t index, std::string text) const;
   std::vector<Choice> whole_choices() const;

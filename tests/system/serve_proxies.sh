@@ -24,7 +24,7 @@ free_port() { # nobody listens there now, and the system gives it to nobody
 }
 
 # A script: tokens a tenth of a second apart, so that it shows whether they come one by one.
-ids=$("$program" tokenize --model "$demo" "a beach by day under a cloud and the sun" 2>/dev/null | grep -oE '[0-9]+' | tr '\n' ',' | sed 's/,$//' || true)
+ids=$("$program" tokenize --model "$demo" --text "a beach by day under a cloud and the sun" 2>/dev/null | grep -oE '[0-9]+' | tr '\n' ',' | sed 's/,$//' || true)
 [ -n "$ids" ] || ids=425,398,506,429
 echo "{\"sequences\": 64, \"prefill_ms\": 1, \"step_ms\": 100, \"tokens\": [$ids]}" >script.json
 start_server --model "$demo" --engine "fake:$work/script.json" --drain-delay 3 --drain-timeout 20
