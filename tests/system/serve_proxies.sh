@@ -11,6 +11,8 @@ for needed in nginx haproxy openssl; do
     echo "skipped: no $needed here, and it cannot be installed: $(tail -1 out 2>/dev/null)"
     exit 77
   fi
+  # Debian starts what it installs, on all addresses; here both run on loopback, for this test alone.
+  for service in nginx haproxy; do service $service stop >out 2>&1 || true; done
 done
 PATH=$PATH:/usr/sbin
 proxies=()
